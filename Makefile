@@ -1,0 +1,60 @@
+# `make demo` and `make test` set up what they need, in .venv and tests/servers; the rest is in `make help`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+NODE_MODULES := tests/servers/node_modules
+
+# The first Python that is new enough; `make PYTHON=…` chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo serve test lint types check dist clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    sets up, then shows the example app on a local DynamoDB, over the wire'
+	@echo 'make serve   the example app on port 4000, for curl; Ctrl-C ends it'
+	@echo 'make test    sets up, then runs all that has to pass: lint, types, tests'
+	@echo 'make dist    wheel and sdist, checked'
+	@echo 'make clean   removes what the above made'
+
+$(VENV)/.installed: pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "dynamostore needs Python 3.11 or newer, and there is none; name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo 'setting up .venv (once; it takes a minute)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dynamostore needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# dynalite, the third server that the tests run against. Without Node they run on the other two.
+$(NODE_MODULES)/.installed: tests/servers/package.json
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		npm install --prefix tests/servers --no-audit --no-fund --no-package-lock --silent >/dev/null 2>&1 \
+		&& touch $@ || echo 'dynalite could not be installed: its tests are skipped'; \
+	else echo 'Node is not installed: the tests against dynalite are skipped'; fi
+
+demo: $(VENV)/.installed
+	@$(BIN)/python examples/demo.py
+
+serve: $(VENV)/.installed
+	@$(BIN)/python examples/demo.py --serve --port 4000
+
+test: lint types check
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+check: $(VENV)/.installed $(NODE_MODULES)/.installed
+	$(BIN)/pytest
+
+dist: $(VENV)/.installed
+	@rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf $(VENV) $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,44 @@
+"""What holds for all tests: no AWS account, and the documents are tests, too.
+
+Every Python block of the README and of docs/ is run, in order, with a namespace for each document, on moto.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import moto
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+from dynamostore.local import CREDENTIALS
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()], patterns=["README.md", "docs/*.md"], fixtures=["on_moto"]
+).pytest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def credentials() -> Iterator[None]:
+    """Made-up credentials, and nothing of the developer's own AWS configuration (but for another endpoint)."""
+    if "DYNAMOSTORE_TEST_ENDPOINT" in os.environ:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("AWS_"):
+                patch.delenv(name)
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture(scope="module")
+def on_moto() -> Iterator[None]:
+    """DynamoDB in this process, with nothing in it."""
+    with moto.mock_aws():
+        yield

@@ -1,0 +1,46 @@
+"""Records (token → bytes, with an expiry) in a DynamoDB table: nothing lost, nothing resurrected.
+
+>>> from datetime import UTC, datetime, timedelta
+>>> from dynamostore import MemoryStore
+>>> store = MemoryStore()
+>>> record = store.create("token", b"data", datetime.now(UTC) + timedelta(hours=1))
+>>> store.find("token").data
+b'data'
+"""
+
+from .connecting import connect
+from .contract import Record, Store
+from .errors import (
+    AccessDeniedError,
+    Conflict,
+    CorruptRecordError,
+    ItemTooLargeError,
+    StoreError,
+    TableNotFoundError,
+    TableSchemaError,
+    ThrottledError,
+    UnavailableError,
+)
+from .memory import MemoryStore
+from .store import DynamoStore
+from .table import Table
+
+__all__ = [
+    "AccessDeniedError",
+    "Conflict",
+    "CorruptRecordError",
+    "DynamoStore",
+    "ItemTooLargeError",
+    "MemoryStore",
+    "Record",
+    "Store",
+    "StoreError",
+    "Table",
+    "TableNotFoundError",
+    "TableSchemaError",
+    "ThrottledError",
+    "UnavailableError",
+    "connect",
+]
+
+__version__ = "0.1.0"

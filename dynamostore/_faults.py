@@ -1,0 +1,143 @@
+"""What a low-level client raised, told by its shape → our error tree; no botocore import.
+
+botocore's ``ClientError`` (and ours) carries a ``response`` dict with ``Error.Code``; what never got a
+reply is an ``OSError`` or one of botocore's exceptions, which are told by the names of their classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .client import Item
+from .errors import (
+    CODES,
+    AccessDeniedError,
+    ItemTooLargeError,
+    StoreError,
+    TableNotFoundError,
+    TableSchemaError,
+    ThrottledError,
+    UnavailableError,
+)
+
+# What a plan handles and no user sees, unless a plan has no answer to it.
+
+
+class ConditionFailed(StoreError):
+    """A condition did not hold; *item* is what is there, if the server said so."""
+
+    item: Item | None = None
+
+
+class TransactionRefused(StoreError):
+    """A transaction was cancelled; *refusals* has an entry for each of its items, None where that one was fine."""
+
+    refusals: Sequence[ConditionFailed | None] = ()
+
+
+class Contended(ThrottledError):
+    """A transaction that is under way on the item got in the way; the same call can be made again at once."""
+
+
+class Unsupported(StoreError):
+    """The server does not know this operation; DynamoDB itself knows all that are used."""
+
+
+class TableBusy(StoreError):
+    """The table exists already or is being changed."""
+
+
+_DENIED = frozenset(
+    ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "SSOError")
+)
+_UNREACHABLE = frozenset(("HTTPClientError", "ResponseParserError"))
+_SCHEMA = ("does not match the schema", "Missing the key", "Type mismatch for key")
+_TOO_LARGE = ("Item size",)
+
+
+def explain(error: Exception, operation: str, table: str, where: str = "") -> Exception:
+    """The exception of our tree that *error* amounts to, with *error* as its cause.
+
+    *operation* is the method that was called and *where* says which region or endpoint it went to. An
+    exception that is not the service's or the network's (a bug, a `TypeError`) is returned as it is.
+    """
+    name = operation.title().replace("_", "")
+    response: object = getattr(error, "response", None)
+    if isinstance(response, Mapping) and isinstance(details := response.get("Error"), Mapping):
+        explained = _from_reply(response, details, name, table, where)
+    else:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & _DENIED:
+            explained = AccessDeniedError(f"{name}: no usable AWS credentials: {error}", operation=name)
+        elif kinds & _UNREACHABLE or isinstance(error, OSError):
+            explained = UnavailableError(f"{name}: no answer{where}: {error}", operation=name)
+        else:
+            return error
+    explained.__cause__ = error
+    return explained
+
+
+def _from_reply(
+    response: Mapping[object, object], details: Mapping[object, object], name: str, table: str, where: str
+) -> StoreError:
+    code = str(details.get("Code") or "")
+    text = str(details.get("Message") or "") or "the service gave no reason"
+    message = f"{name} on table {table!r}{where}: {text} ({code})"
+
+    if code == "ConditionalCheckFailedException":
+        return _condition_failed(response, message, name)
+    if code == "TransactionCanceledException":
+        return _transaction_refused(response, message, name)
+    if code == "TransactionConflictException":
+        return Contended(message, operation=name, code=code)
+    if code == "UnknownOperationException":
+        return Unsupported(f"{message}: the server does not know {name}", operation=name, code=code)
+    if code == "ResourceInUseException":
+        return TableBusy(message, operation=name, code=code)
+    if code == "ValidationException":
+        if any(part in text for part in _SCHEMA):
+            hint = "the table has another key than Table says"
+            return TableSchemaError(f"{message}; {hint}", operation=name, code=code)
+        if any(part in text for part in _TOO_LARGE):
+            return ItemTooLargeError(message, limit=400 * 1024, operation=name, code=code)
+    kind = CODES.get(code)
+    if kind is None:
+        kind = UnavailableError if _status(response) >= 500 else StoreError
+    if kind is TableNotFoundError:
+        message += "; create it with store.create_table(), or look at the region and the table's name"
+    return kind(message, operation=name, code=code)
+
+
+def _status(response: Mapping[object, object]) -> int:
+    metadata = response.get("ResponseMetadata")
+    status = metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None
+    return status if isinstance(status, int) else 0
+
+
+def _condition_failed(details: Mapping[object, object], message: str, name: str) -> ConditionFailed:
+    failed = ConditionFailed(message, operation=name, code="ConditionalCheckFailedException")
+    item = details.get("Item")
+    if isinstance(item, Mapping) and item:
+        failed.item = item
+    return failed
+
+
+def _transaction_refused(response: Mapping[object, object], message: str, name: str) -> StoreError:
+    reasons = response.get("CancellationReasons")
+    refusals: list[ConditionFailed | None] = []
+    codes: list[str] = []
+    for reason in reasons if isinstance(reasons, Sequence) else ():
+        code = str(reason.get("Code")) if isinstance(reason, Mapping) else ""
+        codes.append(code)
+        refusals.append(_condition_failed(reason, message, name) if code == "ConditionalCheckFailed" else None)
+    if any(refusals):
+        refused = TransactionRefused(message, operation=name, code="TransactionCanceledException")
+        refused.refusals = refusals
+        return refused
+    if "TransactionConflict" in codes:
+        return Contended(message, operation=name, code="TransactionConflict")
+    kinds = {"ThrottlingError": ThrottledError, "ProvisionedThroughputExceeded": ThrottledError}
+    for code in codes:
+        if code == "ValidationError" or code in kinds:
+            return kinds.get(code, StoreError)(message, operation=name, code=code)
+    return StoreError(message, operation=name, code="TransactionCanceledException")

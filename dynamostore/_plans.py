@@ -1,0 +1,281 @@
+"""Every verb as a plan: all the logic of `DynamoStore`, and no I/O.
+
+Each write is conditional on what was read (`DynamoStore` says how), asks for the winning item with a
+refusal, and knows its own version tag again when a lost reply made the client send it twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from random import uniform
+
+from . import items
+from ._faults import ConditionFailed, Contended, TransactionRefused, Unsupported
+from ._instants import Clock, to_ns
+from ._steps import Call, Plan, issue, pause
+from .client import AttributeValue, GetItemReply, Item
+from .contract import Record
+from .errors import Conflict, StoreError, digest
+from .table import Table
+
+logger = logging.getLogger("dynamostore")
+
+# Expressions. The names in them are always passed by ExpressionAttributeNames: most of the defaults (token,
+# data, ttl, owner) are reserved words.
+NOT_TAKEN = "attribute_not_exists(#token) OR #expiry < :now"
+LIVE = "#expiry >= :now"
+NOT_SHORTENED = "#expiry <= :expiry"
+AS_READ = "#expiry = :read"
+SAME = "#version = :was"
+SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :held"
+REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
+TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
+
+_PING = "ping"
+_ATTEMPTS = 5
+_FIRST_PAUSE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """The verbs on one table."""
+
+    table: Table
+    clock: Clock
+    consistent_read: bool = True
+    evict_expired: bool = True
+
+    # Reading
+
+    def find(self, token: str) -> Plan[Record | None]:
+        if not items.storable(token):
+            return None
+        item = yield from self._get(token, consistent=self.consistent_read)
+        if item is None:
+            return None
+        expiry_ns = items.decode_expiry(self.table, item)
+        if expiry_ns < self.clock():
+            if self.evict_expired:
+                yield from self._evict(token, expiry_ns)
+            return None
+        return items.decode(self.table, item)
+
+    def ping(self) -> Plan[None]:
+        # A read of one key asks for no more rights than the app has, and proves the key's name, too.
+        yield from self._get(_PING, consistent=False)
+
+    def _get(self, token: str, *, consistent: bool) -> Plan[Item | None]:
+        key = items.key(self.table, token)
+        call: Call[GetItemReply] = Call("get_item", self._write(Key=key, ConsistentRead=consistent))
+        reply = yield from issue(call)
+        return reply.get("Item") or None
+
+    def _evict(self, token: str, expiry_ns: int) -> Plan[None]:
+        """Remove an expired item, unless it has been written anew since it was read."""
+        try:
+            yield from issue(
+                self._call(
+                    "delete_item",
+                    Key=items.key(self.table, token),
+                    **self._where(AS_READ, {":read": items.number(expiry_ns)}),
+                )
+            )
+        except ConditionFailed:
+            logger.debug("record %s was renewed while it was to be evicted", digest(token))
+        except StoreError as error:
+            logger.warning("expired record %s was not evicted: %s", digest(token), error)
+
+    # Writing
+
+    def save(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
+        record = self._new(token, data, expiry)
+        yield from self._patiently(self._call("put_item", Item=items.encode(self.table, record)))
+        return record
+
+    def create(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
+        return (yield from self._put_new(self._new(token, data, expiry)))
+
+    def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
+        new = self._new(record.token, data, expiry, record.beside)
+        moved = NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
+        condition = f"{LIVE} AND {moved} AND {_unchanged(record)}"
+        try:
+            yield from self._update(REPLACE, record, new, condition)
+        except ConditionFailed as failure:
+            winner = yield from self._winner(failure, record.token)
+            if winner is None or winner.version != new.version:
+                raise _conflict(record.token, winner) from failure
+        return new
+
+    def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
+        new = replace(record, expiry=expiry, expiry_ns=to_ns(expiry))
+        moved = NOT_SHORTENED
+        if new.expiry_ns < record.expiry_ns:
+            moved = f"({NOT_SHORTENED} OR ({AS_READ} AND {_unchanged(record)}))"
+        winner = None
+        for _ in range(_ATTEMPTS):
+            try:
+                yield from self._update(TOUCH, record, new, f"attribute_exists(#data) AND {LIVE} AND {moved}")
+            except ConditionFailed as failure:
+                winner = yield from self._winner(failure, record.token)
+                if winner is None:
+                    break
+                if winner.expiry_ns > new.expiry_ns:
+                    return replace(record, expiry=winner.expiry, expiry_ns=winner.expiry_ns)
+            else:
+                return new
+        raise _conflict(record.token, winner)
+
+    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
+        if token == record.token:
+            raise ValueError("the new token must not be the record's own; replace() writes in place")
+        new = self._new(token, data, expiry, record.beside)
+        put = self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
+        delete = self._write(
+            Key=items.key(self.table, record.token),
+            **self._where(f"{LIVE} AND {_unchanged(record)}", self._now() | _was(record)),
+        )
+        transaction: Call[object] = Call(
+            "transact_write_items",
+            # Known again by the service for ten minutes, so that a retry is no second transaction.
+            {"TransactItems": [{"Put": put}, {"Delete": delete}], "ClientRequestToken": f"{new.version:036x}"},
+        )
+        try:
+            yield from self._patiently(transaction)
+        except Unsupported:
+            return (yield from self._rename_in_two(record, new, delete))
+        except TransactionRefused as refused:
+            taken, changed = (*refused.refusals, None, None)[:2]
+            if taken is not None:
+                there = yield from self._winner(taken, token)
+                if there is not None and there.version == new.version:
+                    return new
+                if there is not None:
+                    raise _conflict(token, there) from refused
+            winner = None if changed is None else (yield from self._winner(changed, record.token))
+            raise _conflict(record.token, winner) from refused
+        return new
+
+    def _rename_in_two(self, record: Record, new: Record, delete: Mapping[str, object]) -> Plan[Record]:
+        """New first, then old, for servers without transactions: for a moment both are there."""
+        yield from self._put_new(new)
+        try:
+            yield from self._patiently(Call("delete_item", delete))
+        except ConditionFailed as failure:
+            winner = yield from self._winner(failure, record.token)
+            try:
+                yield from self._patiently(
+                    self._call(
+                        "delete_item",
+                        Key=items.key(self.table, new.token),
+                        **self._where(SAME, {":was": items.number(new.version)}),
+                    )
+                )
+            except ConditionFailed:
+                logger.debug("record %s was changed before its renaming was undone", digest(new.token))
+            raise _conflict(record.token, winner) from failure
+        return new
+
+    def delete(self, token: str) -> Plan[None]:
+        if items.storable(token):
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token)))
+
+    # Parts
+
+    def _new(
+        self, token: str, data: bytes, expiry: datetime, beside: Mapping[str, AttributeValue] | None = None
+    ) -> Record:
+        """The record to be written, with a new version, once all of it is known to be good."""
+        record = Record.at(items.check_token(token), items.check_data(data), to_ns(expiry), items.new_version(), beside)
+        items.check_size(self.table, record)
+        return record
+
+    def _put_new(self, new: Record) -> Plan[Record]:
+        put = self._call("put_item", Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
+        try:
+            yield from self._patiently(put)
+        except ConditionFailed as failure:
+            winner = yield from self._winner(failure, new.token)
+            if winner is None or winner.version != new.version:
+                raise _conflict(new.token, winner) from failure
+        return new
+
+    def _update(self, update: str, record: Record, new: Record, condition: str) -> Plan[None]:
+        """Update the item of *record*, as read, to *new*."""
+        values = self._now() | _was(record)
+        values |= {":expiry": items.number(new.expiry_ns), ":ttl": items.number(items.ttl(new.expiry_ns))}
+        values |= {":data": {"B": new.data}, ":version": items.number(new.version)}
+        where = self._where(condition, values, update)
+        key = items.key(self.table, record.token)
+        yield from self._patiently(self._call("update_item", Key=key, UpdateExpression=update, **where))
+
+    def _winner(self, failure: ConditionFailed, token: str) -> Plan[Record | None]:
+        """The live record that made a condition fail: sent along with the refusal, or read again."""
+        item = failure.item or (yield from self._get(token, consistent=True))
+        if item is None or items.decode_expiry(self.table, item) < self.clock():
+            return None
+        return items.decode(self.table, item)
+
+    def _patiently(self, call: Call[object]) -> Plan[None]:
+        """Make a call, again if a transaction on the same item gets in its way (SDKs do not retry that)."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                yield from issue(call)
+            except Contended:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                yield from pause(uniform(0, _FIRST_PAUSE * 2**attempt))
+            else:
+                return
+
+    def _now(self) -> dict[str, AttributeValue]:
+        return {":now": items.number(self.clock())}
+
+    def _where(self, condition: str, values: Item, update: str = "") -> dict[str, object]:
+        """The arguments of a condition (and an update), with just the names and values that these use.
+
+        DynamoDB refuses any others.
+        """
+        names, placeholders = _words(f"{condition} {update}")
+        return {
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {f"#{name}": getattr(self.table, name) for name in names},
+            "ExpressionAttributeValues": {value: values[value] for value in placeholders},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _write(self, **arguments: object) -> dict[str, object]:
+        return {"TableName": self.table.name, **arguments}
+
+    def _call(self, operation: str, **arguments: object) -> Call[object]:
+        return Call(operation, self._write(**arguments))
+
+
+def _unchanged(record: Record) -> str:
+    """The condition that what is there is what was read."""
+    return SAME if record.version else SAME_BY_SCS
+
+
+def _was(record: Record) -> dict[str, AttributeValue]:
+    """The values that `_unchanged` and AS_READ compare with."""
+    return {
+        ":was": items.number(record.version),
+        ":read": items.number(record.expiry_ns),
+        ":held": {"B": record.data},
+    }
+
+
+def _conflict(token: str, current: Record | None) -> Conflict:
+    what = "was changed meanwhile" if current else "is gone"
+    return Conflict(f"record {digest(token)} {what}", current=current)
+
+
+@cache
+def _words(expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names (without #) and the values (with :) of an expression; there are a dozen expressions in all."""
+    return tuple(set(re.findall(r"#(\w+)", expression))), tuple(set(re.findall(r":\w+", expression)))

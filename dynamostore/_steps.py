@@ -1,0 +1,78 @@
+"""Plans, and what drives them: logic as generators, I/O at the rim.
+
+A *plan* is a generator that yields what it wants done (a `Call` to some target, or a `Pause`) and is sent
+the outcome; an exception is thrown in where the call stands. The plan knows no network, no thread and no
+event loop, so one text of the logic serves every driver, and a test can answer a plan by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+__all__ = ["Call", "Pause", "Plan", "Step", "issue", "pause", "run"]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A call of the method *operation* with keyword arguments; *R* is the type of its reply."""
+
+    operation: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A wait, in seconds."""
+
+    seconds: float
+
+
+# What a plan is sent depends on the step it yielded last, which a generator's type cannot say: hence Any,
+# and `issue`, the one place that gives the reply its type back.
+Step: TypeAlias = Call[Any] | Pause
+Plan: TypeAlias = Generator[Step, Any, R]
+
+
+def issue(call: Call[R]) -> Generator[Call[Any], Any, R]:
+    """Yield a call and return its reply with its exact type: ``reply = yield from issue(call)``."""
+    reply: R = yield call
+    return reply
+
+
+def pause(seconds: float) -> Plan[None]:
+    """Wait."""
+    yield Pause(seconds)
+
+
+def run(
+    plan: Plan[R],
+    target: object,
+    *,
+    sleep: Callable[[float], None],
+    explain: Callable[[Exception, str], Exception] | None = None,
+) -> R:
+    """Drive a plan to its end by calling the methods of *target*, and return its result.
+
+    *explain* turns what a call of *operation* raised into what the plan is to see.
+    """
+    try:
+        step = next(plan)
+        while True:
+            try:
+                reply: object = None
+                if isinstance(step, Call):
+                    reply = getattr(target, step.operation)(**step.arguments)
+                else:
+                    sleep(step.seconds)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
+                operation = step.operation if isinstance(step, Call) else ""
+                step = plan.throw(explain(error, operation) if explain else error)
+            else:
+                step = plan.send(reply)
+    except StopIteration as end:
+        result: R = end.value
+        return result

@@ -1,0 +1,150 @@
+"""Protocols for just the low-level calls a store makes: boto3's DynamoDB client satisfies them.
+
+A store is passed a client and never makes one. Any object with these methods will do, so long as it takes
+the keyword arguments and returns the reply shapes of DynamoDB's low-level API; what it *raises* is told
+by shape, too (see ``_faults``): an exception with botocore's ``response`` dict, an ``OSError``, or one of
+botocore's own.
+
+The reply types name only what is read; their keys are read-only, so the wider types of boto3-stubs fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from typing_extensions import ReadOnly
+
+__all__ = ["AttributeValue", "DynamoClient", "Item"]
+
+
+class AttributeValue(TypedDict, total=False):
+    """One attribute as it goes over the wire: ``{"S": "text"}``, ``{"N": "42"}`` or ``{"B": b"bytes"}``.
+
+    An attribute that somebody else put beside a record can be of another type; it is passed through.
+    """
+
+    S: ReadOnly[str]
+    N: ReadOnly[str]
+    B: ReadOnly[bytes]
+
+
+Item: TypeAlias = Mapping[str, AttributeValue]
+"""An item, or its key: attribute name → `AttributeValue`."""
+
+Returned: TypeAlias = Literal["ALL_OLD", "NONE"]
+
+
+class GetItemReply(TypedDict):
+    Item: ReadOnly[NotRequired[Item]]
+
+
+class KeySchemaElement(TypedDict):
+    AttributeName: str
+    KeyType: Literal["HASH", "RANGE"]
+
+
+class AttributeDefinition(TypedDict):
+    AttributeName: str
+    AttributeType: Literal["B", "N", "S"]
+
+
+class DescribedKey(TypedDict):
+    AttributeName: ReadOnly[str]
+    KeyType: ReadOnly[str]
+
+
+class DescribedAttribute(TypedDict):
+    AttributeName: ReadOnly[str]
+    AttributeType: ReadOnly[str]
+
+
+class DescribedTable(TypedDict):
+    TableStatus: ReadOnly[NotRequired[str]]
+    KeySchema: ReadOnly[NotRequired[Sequence[DescribedKey]]]
+    AttributeDefinitions: ReadOnly[NotRequired[Sequence[DescribedAttribute]]]
+
+
+class DescribeTableReply(TypedDict):
+    Table: ReadOnly[DescribedTable]
+
+
+class DescribedTimeToLive(TypedDict):
+    TimeToLiveStatus: ReadOnly[NotRequired[str]]
+    AttributeName: ReadOnly[NotRequired[str]]
+
+
+class DescribeTimeToLiveReply(TypedDict):
+    TimeToLiveDescription: ReadOnly[DescribedTimeToLive]
+
+
+class TimeToLiveSpecification(TypedDict):
+    Enabled: bool
+    AttributeName: str
+
+
+class DynamoClient(Protocol):
+    """The low-level calls that `DynamoStore` makes, with the keyword arguments it passes.
+
+    >>> import boto3
+    >>> client: DynamoClient = boto3.client("dynamodb", region_name="eu-central-1")
+    """
+
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = ...) -> GetItemReply: ...
+
+    def put_item(
+        self,
+        *,
+        TableName: str,
+        Item: Item,
+        ConditionExpression: str = ...,
+        ExpressionAttributeNames: Mapping[str, str] = ...,
+        ExpressionAttributeValues: Item = ...,
+        ReturnValuesOnConditionCheckFailure: Returned = ...,
+    ) -> object: ...
+
+    def update_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        UpdateExpression: str,
+        ConditionExpression: str = ...,
+        ExpressionAttributeNames: Mapping[str, str] = ...,
+        ExpressionAttributeValues: Item = ...,
+        ReturnValuesOnConditionCheckFailure: Returned = ...,
+    ) -> object: ...
+
+    def delete_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        ConditionExpression: str = ...,
+        ExpressionAttributeNames: Mapping[str, str] = ...,
+        ExpressionAttributeValues: Item = ...,
+        ReturnValuesOnConditionCheckFailure: Returned = ...,
+    ) -> object: ...
+
+    # The one argument whose parts are mutable TypedDicts in boto3-stubs, and so fit only by their own name.
+    # Where boto3-stubs are not installed the name is unknown, and anything fits.
+    def transact_write_items(
+        self, *, TransactItems: Sequence[TransactWriteItemTypeDef], ClientRequestToken: str = ...
+    ) -> object: ...
+
+    def create_table(
+        self,
+        *,
+        TableName: str,
+        AttributeDefinitions: Sequence[AttributeDefinition],
+        KeySchema: Sequence[KeySchemaElement],
+        BillingMode: Literal["PAY_PER_REQUEST"],
+    ) -> object: ...
+
+    def describe_table(self, *, TableName: str) -> DescribeTableReply: ...
+
+    def describe_time_to_live(self, *, TableName: str) -> DescribeTimeToLiveReply: ...
+
+    def update_time_to_live(self, *, TableName: str, TimeToLiveSpecification: TimeToLiveSpecification) -> object: ...

@@ -1,0 +1,121 @@
+"""What any store promises: `Record`, and the `Store` protocol.
+
+A store keeps *records*: bytes under a token, with an expiry. `DynamoStore` and `MemoryStore` are stores;
+``dynamostore.testing`` checks anybody else's against the contract below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ._instants import from_ns, to_ns
+from .client import AttributeValue
+from .errors import digest
+
+__all__ = ["Record", "Store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it was read or written; a value, never updated in place.
+
+    *token* is its key, *data* the payload, *expiry* an aware UTC datetime, *version* an opaque tag that is
+    new with every write of the data (0: the item has none, SCS for Go wrote it). Two more are for stores:
+    *expiry_ns*, the exact expiry in Unix nanoseconds (`expiry` is its view, cut off to the microsecond; where
+    the two disagree `expiry` wins), and *beside*, whatever else the item bears, which
+    `rename <Store.rename>` carries along. Raises `TypeError` or `ValueError` for an expiry that is not an
+    aware datetime within 64-bit nanoseconds. Its repr shows neither the token nor the data.
+
+    >>> Record("token", b"data", datetime(2030, 1, 1, tzinfo=UTC), version=7)
+    <Record 3c469e9d6c58 4 bytes, expires 2030-01-01T00:00:00+00:00, version 7>
+    """
+
+    token: str
+    data: bytes
+    expiry: datetime
+    version: int
+    expiry_ns: int = field(default=0, kw_only=True)
+    beside: Mapping[str, AttributeValue] = field(default_factory=dict, kw_only=True, compare=False)
+
+    def __post_init__(self) -> None:
+        ns = to_ns(self.expiry)
+        if self.expiry_ns // 1000 != ns // 1000:
+            object.__setattr__(self, "expiry_ns", ns)
+        object.__setattr__(self, "expiry", self.expiry.astimezone(UTC))
+
+    @classmethod
+    def at(
+        cls, token: str, data: bytes, expiry_ns: int, version: int, beside: Mapping[str, AttributeValue] | None = None
+    ) -> Record:
+        """A record whose expiry is given in Unix nanoseconds, within signed 64 bits."""
+        return cls(token, data, from_ns(expiry_ns), version, expiry_ns=expiry_ns, beside=beside or {})
+
+    def __repr__(self) -> str:
+        return (
+            f"<Record {digest(self.token)} {len(self.data)} bytes, "
+            f"expires {self.expiry.isoformat()}, version {self.version}>"
+        )
+
+
+class Store(Protocol):
+    """What any store promises.
+
+    *Tokens* are non-empty strings of at most 2048 bytes in UTF-8. A token that could not be stored (empty,
+    too long, with a lone surrogate) is simply not found by `find` and `delete`, which take tokens from
+    outside; the verbs that write refuse it with `ValueError` before anything is sent.
+
+    *Expiry* is an aware datetime from 1677 to 2262 (64-bit nanoseconds). A record whose expiry is before
+    now is gone, for every verb, whether or not something has swept it up. An expiry in the past may be
+    written: the record is gone at once.
+
+    *Versions* are opaque tags, new with every write of data. ``replace``, ``touch`` and ``rename`` take the
+    record that was read and act only if that is still what is there; otherwise they raise `Conflict`, whose
+    ``current`` is the live record there now, or None, and change nothing.
+
+    *Errors* are `StoreError` and its subclasses, for system failures and conflicts; `TypeError` and
+    `ValueError` for mistakes of the caller's, before any call. "Not there" is None.
+
+    A store may be shared between threads.
+    """
+
+    def find(self, token: str) -> Record | None:
+        """The live record under *token*; None if it is missing, expired, or *token* is malformed.
+
+        Raises `CorruptRecordError` if something is there that is not a record.
+        """
+
+    def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add or overwrite the record under *token*, whatever is there (as in SCS)."""
+
+    def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add a record; raises `Conflict` if a live one has that token."""
+
+    def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """Write new data and expiry where *record* was read.
+
+        Raises `Conflict` if the data changed since, the record is gone, or somebody else has meanwhile moved
+        its expiry beyond *expiry*.
+        """
+
+    def touch(self, record: Record, expiry: datetime) -> Record:
+        """Move the expiry and nothing else; the data is neither sent nor changed, nor is the version.
+
+        Returns *record* with the expiry that now holds. Where somebody else wrote the record since it was
+        read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
+        """
+
+    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+        """Put a new record under *token* and remove *record*, both or neither.
+
+        Raises `Conflict` if *record* changed or is gone, or if *token* is taken (``current`` then is the
+        record under *token*); `ValueError` if *token* is the record's own.
+        """
+
+    def delete(self, token: str) -> None:
+        """Remove the record under *token*; nothing happens if there is none."""
+
+    def ping(self) -> None:
+        """Return if the store can be read; raise the `StoreError` that says why not."""

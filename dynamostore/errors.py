@@ -1,0 +1,190 @@
+"""What can go wrong with a store, and which wire code means which.
+
+    Exception
+     └─ StoreError                 the store could not do it; nothing more is known
+         ├─ TableNotFoundError     the table is not there, in this region, for this account
+         ├─ TableSchemaError       a table of that name is there, but is not one of ours
+         ├─ AccessDeniedError      no credentials, wrong ones, or ones that may not do this
+         ├─ ThrottledError         too fast for the table or the account: try again later
+         ├─ UnavailableError       network, time-out, 5xx: whether it was done is not known
+         ├─ ItemTooLargeError      over DynamoDB's 400 KB for one item
+         ├─ CorruptRecordError     an item is there, but cannot be read as a record
+         └─ Conflict               the record changed, is gone, or its token is taken
+
+A record that is not there is a value (``None``), not an error. A mistake of the caller's (an empty token
+to ``save``, a naive expiry) is a `ValueError` or `TypeError`, raised before any call.
+
+No message holds a token or data: records are named by `digest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .contract import Record
+
+__all__ = [
+    "CODES",
+    "AccessDeniedError",
+    "Conflict",
+    "CorruptRecordError",
+    "ItemTooLargeError",
+    "StoreError",
+    "TableNotFoundError",
+    "TableSchemaError",
+    "ThrottledError",
+    "UnavailableError",
+    "digest",
+]
+
+
+def digest(token: str) -> str:
+    """A short name for a token that can stand in a log: the first 12 hex digits of its SHA-256.
+
+    >>> digest("BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew")
+    '457cadca9a78'
+    """
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+class StoreError(Exception):
+    """The store could not do what was asked; the base of everything a store raises on its own.
+
+    Attributes: *operation*, the low-level call that failed (``"GetItem"``), and *code*, the service's own
+    name for the failure (``"ThrottlingException"``); both None where there was no such thing. The client's
+    exception, if any, is the ``__cause__``.
+
+    >>> try:
+    ...     raise ThrottledError("slow down", operation="GetItem", code="ThrottlingException")
+    ... except StoreError as error:
+    ...     print(error.operation, error.code)
+    GetItem ThrottlingException
+    """
+
+    def __init__(self, message: str = "", *, operation: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.code = code
+
+
+class TableNotFoundError(StoreError):
+    """There is no such table in this region and account; ``store.create_table()`` makes it."""
+
+
+class TableSchemaError(StoreError):
+    """A table of that name exists, but its key or its TTL is not what `Table` says; it was not touched."""
+
+
+class AccessDeniedError(StoreError):
+    """No credentials were found, they were refused, or they do not allow this operation."""
+
+
+class ThrottledError(StoreError):
+    """The table or the account is over its throughput, also after the client's own retries."""
+
+
+class UnavailableError(StoreError):
+    """The service could not be reached or failed (network, time-out, 5xx).
+
+    For a write this leaves open whether it was applied.
+    """
+
+
+class ItemTooLargeError(StoreError):
+    """The item would be over DynamoDB's limit; it was not stored.
+
+    Attributes: *size* and *limit* in bytes, as DynamoDB counts an item (size 0: only the server knows it);
+    *largest*, the largest keys of the session with their encoded sizes in bytes, biggest first, where a
+    session was being saved, else ``()``.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        size: int = 0,
+        limit: int = 0,
+        largest: Sequence[tuple[str, int]] = (),
+        operation: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, code=code)
+        self.size = size
+        self.limit = limit
+        self.largest = tuple(largest)
+
+
+class CorruptRecordError(StoreError):
+    """An item is there but is not a record: an attribute is missing, mistyped or out of range.
+
+    Attributes: *digest*, the `digest` of its token, and *reason*, what is wrong with it.
+    """
+
+    def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.digest = digest
+        self.reason = reason
+
+
+class Conflict(StoreError):
+    """The condition of a write did not hold: somebody else was faster.
+
+    Attribute *current*: the live record that stands there instead, or None if there is none (it was
+    deleted, renamed, or has expired).
+
+    >>> from datetime import UTC, datetime
+    >>> from dynamostore import MemoryStore
+    >>> store = MemoryStore()
+    >>> first = store.create("token", b"old", datetime(2200, 1, 1, tzinfo=UTC))
+    >>> second = store.replace(first, b"new", first.expiry)
+    >>> try:
+    ...     store.replace(first, b"late", first.expiry)
+    ... except Conflict as conflict:
+    ...     assert conflict.current == second
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        current: Record | None = None,
+        operation: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, code=code)
+        self.current = current
+
+
+CODES: Final[Mapping[str, type[StoreError]]] = {
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+    "ResourceNotFoundException": TableNotFoundError,
+    "TableNotFoundException": TableNotFoundError,
+    "AccessDeniedException": AccessDeniedError,
+    "AccessDenied": AccessDeniedError,
+    "ExpiredTokenException": AccessDeniedError,
+    "ExpiredToken": AccessDeniedError,
+    "IncompleteSignatureException": AccessDeniedError,
+    "InvalidClientTokenId": AccessDeniedError,
+    "InvalidSignatureException": AccessDeniedError,
+    "MissingAuthenticationTokenException": AccessDeniedError,
+    "NotAuthorized": AccessDeniedError,
+    "OptInRequired": AccessDeniedError,
+    "UnrecognizedClientException": AccessDeniedError,
+    "LimitExceededException": ThrottledError,
+    "ProvisionedThroughputExceededException": ThrottledError,
+    "RequestLimitExceeded": ThrottledError,
+    "Throttling": ThrottledError,
+    "ThrottlingException": ThrottledError,
+    "InternalFailure": UnavailableError,
+    "InternalServerError": UnavailableError,
+    "RequestTimeout": UnavailableError,
+    "RequestTimeoutException": UnavailableError,
+    "ServiceUnavailable": UnavailableError,
+    "ServiceUnavailableException": UnavailableError,
+}
+"""Wire code → class, for the codes that say it all; a code that is not here is a plain `StoreError`,
+or `UnavailableError` with an HTTP status of 500 and over."""

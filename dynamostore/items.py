@@ -1,0 +1,246 @@
+"""Record ⇄ item in S, B and N: pure, total, and exactly what SCS for Go reads and writes.
+
+An item is ``{token: S, data: B, expiry: N, ttl: N, version: N}``, with the names that `Table` gives them.
+``expiry`` is Unix nanoseconds, ``ttl`` is the second after it (DynamoDB's TTL has whole seconds), and
+``version`` is missing from an item that SCS for Go wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from secrets import randbits
+
+from ._instants import INT64_MAX, INT64_MIN, NS_PER_S
+from .client import AttributeValue, Item
+from .contract import Record
+from .errors import CorruptRecordError, ItemTooLargeError, digest
+from .table import Table
+
+__all__ = [
+    "MAX_ITEM",
+    "MAX_TOKEN",
+    "check_data",
+    "check_size",
+    "check_token",
+    "decode",
+    "decode_expiry",
+    "encode",
+    "item_size",
+    "key",
+    "new_version",
+    "number",
+    "storable",
+]
+
+MAX_TOKEN = 2048
+"""The longest token, in bytes of UTF-8: DynamoDB's limit for a partition key."""
+
+MAX_ITEM = 400 * 1024
+"""The largest item, in bytes as `item_size` counts them: DynamoDB's limit."""
+
+_INTEGER = re.compile(r"-?[0-9]{1,38}")
+
+
+def storable(token: object) -> bool:
+    """Whether DynamoDB takes *token* as a partition key: a str of 1 to 2048 bytes of UTF-8.
+
+    >>> storable("token"), storable(""), storable("é" * 1025), storable("\\ud800")
+    (True, False, False, False)
+    """
+    if not isinstance(token, str) or not token:
+        return False
+    if token.isascii():
+        return len(token) <= MAX_TOKEN
+    try:
+        return len(token.encode()) <= MAX_TOKEN
+    except UnicodeEncodeError:
+        return False
+
+
+def check_token(token: str) -> str:
+    """*token*, if it can be stored; else `TypeError` or `ValueError` that says why (and not what it was)."""
+    if not isinstance(token, str):
+        raise TypeError(f"token must be a str, not {type(token).__name__}")
+    if not token:
+        raise ValueError("token must not be empty")
+    if not storable(token):
+        raise ValueError(f"token must be at most {MAX_TOKEN} bytes of valid UTF-8")
+    return token
+
+
+def check_data(data: bytes) -> bytes:
+    """*data*, if it is bytes; else `TypeError`."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"data must be bytes, not {type(data).__name__}")
+    return data
+
+
+def new_version() -> int:
+    """A new random tag, 1 to 2^63 - 1; never 0, which stands for "no version"."""
+    return randbits(63) or 1
+
+
+def number(value: int) -> AttributeValue:
+    """An N attribute."""
+    return {"N": str(value)}
+
+
+def key(table: Table, token: str) -> dict[str, AttributeValue]:
+    """The key of the item of *token*.
+
+    >>> key(Table(), "abc")
+    {'token': {'S': 'abc'}}
+    """
+    return {table.token: {"S": token}}
+
+
+def ttl(expiry_ns: int) -> int:
+    """The whole second for DynamoDB's TTL: the one after the expiry, so that it never sweeps too early.
+
+    >>> ttl(8102534735004839040)
+    8102534736
+    """
+    return expiry_ns // NS_PER_S + 1
+
+
+def encode(table: Table, record: Record) -> dict[str, AttributeValue]:
+    """The item of *record*: what is beside it, then its own attributes.
+
+    >>> from datetime import UTC, datetime
+    >>> encode(Table(), Record("abc", b"hi", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC), version=7))
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'token': {'S': 'abc'}, 'data': {'B': b'hi'}, 'expiry': {'N': '1000000000000000000'},
+     'ttl': {'N': '1000000001'}, 'version': {'N': '7'}}
+    """
+    item: dict[str, AttributeValue] = {
+        **record.beside,
+        table.token: {"S": record.token},
+        table.data: {"B": record.data},
+        table.expiry: number(record.expiry_ns),
+        table.ttl: number(ttl(record.expiry_ns)),
+    }
+    if record.version:
+        item[table.version] = number(record.version)
+    return item
+
+
+def decode(table: Table, item: Item) -> Record:
+    """The record that *item* is; `CorruptRecordError` if it is none.
+
+    >>> decode(Table(), {"token": {"S": "abc"}, "expiry": {"N": "soon"}, "data": {"B": b""}})
+    Traceback (most recent call last):
+    dynamostore.errors.CorruptRecordError: record ba7816bf8f01: expiry is not an integer
+    """
+    token = _token(table, item)
+    expiry_ns = decode_expiry(table, item)
+    value = item.get(table.data)
+    data = value.get("B") if isinstance(value, Mapping) else None
+    if not isinstance(data, bytes):
+        raise _corrupt(token, f"{table.data} is {_kind(value)}, not binary (B)")
+    version = 0
+    if table.version in item:
+        version = _integer(item, table.version, token)
+        if not 0 < version <= INT64_MAX:
+            raise _corrupt(token, f"{table.version} is not between 1 and 2^63 - 1")
+    own = (table.token, table.data, table.expiry, table.ttl, table.version)
+    if len(item) > len(own) or not item.keys() <= set(own):
+        beside = {name: value for name, value in item.items() if name not in own}
+        return Record.at(token, data, expiry_ns, version, beside)
+    return Record.at(token, data, expiry_ns, version)
+
+
+def decode_expiry(table: Table, item: Item) -> int:
+    """The expiry of *item* in Unix nanoseconds; `CorruptRecordError` if it has none.
+
+    Apart from `decode`, so that an expired item need not be a good one.
+    """
+    token = _token(table, item)
+    expiry_ns = _integer(item, table.expiry, token)
+    if not INT64_MIN <= expiry_ns <= INT64_MAX:
+        raise _corrupt(token, f"{table.expiry} is outside signed 64-bit nanoseconds")
+    return expiry_ns
+
+
+def _token(table: Table, item: Item) -> str:
+    value = item.get(table.token)
+    token = value.get("S") if isinstance(value, Mapping) else None
+    if not isinstance(token, str):
+        raise _corrupt("", f"{table.token} is {_kind(value)}, not a string (S)")
+    return token
+
+
+def _integer(item: Item, name: str, token: str) -> int:
+    value = item.get(name)
+    text = value.get("N") if isinstance(value, Mapping) else None
+    if not isinstance(text, str):
+        raise _corrupt(token, f"{name} is {_kind(value)}, not a number (N)")
+    if not _INTEGER.fullmatch(text):
+        raise _corrupt(token, f"{name} is not an integer")
+    return int(text)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, Mapping) and len(value) == 1 and isinstance(kind := next(iter(value)), str):
+        return f"of type {kind[:4]}" if kind.isalpha() else "no attribute value"
+    return "no attribute value"
+
+
+def _corrupt(token: str, reason: str) -> CorruptRecordError:
+    name = digest(token) if token else "(no token)"
+    return CorruptRecordError(f"record {name}: {reason}", digest=name, reason=reason)
+
+
+def item_size(item: Item) -> int:
+    """The size of an item in bytes, as DynamoDB counts it against its limit and its prices.
+
+    The names and the values in UTF-8; a number takes a byte for two significant digits and one more (and
+    one for a minus); lists and maps 3 bytes and one for each element.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+
+    >>> item_size({"token": {"S": "abc"}, "data": {"B": b"1234"}, "n": {"N": "-1200"}})
+    20
+    """
+    return sum(_utf8(name) + _value_size(value) for name, value in item.items())
+
+
+def _value_size(value: Mapping[str, object]) -> int:
+    kind, content = next(iter(value.items()), ("NULL", True))
+    if kind == "N" and isinstance(content, str):
+        return _number_size(content)
+    if isinstance(content, bytes):
+        return len(content)
+    if isinstance(content, str):
+        return _utf8(content)
+    if isinstance(content, Mapping):
+        return 3 + sum(1 + _utf8(name) + _value_size(part) for name, part in content.items())
+    if isinstance(content, Sequence):
+        if kind == "L":
+            return 3 + sum(1 + _value_size(part) for part in content)
+        return sum(_value_size({kind[0]: part}) for part in content)
+    return 1
+
+
+def _number_size(text: str) -> int:
+    mantissa, _, _exponent = text.upper().partition("E")
+    digits = mantissa.replace(".", "").lstrip("-+").strip("0")
+    return (len(digits) + 1) // 2 + 1 + mantissa.startswith("-")
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def check_size(table: Table, record: Record) -> None:
+    """Nothing if *record* fits into an item; else `ItemTooLargeError`, before anything is sent."""
+    if len(record.data) < MAX_ITEM // 2 and not record.beside:
+        return
+    size = item_size(encode(table, record))
+    if size > MAX_ITEM:
+        raise ItemTooLargeError(
+            f"record {digest(record.token)} would be an item of {size:,} bytes; DynamoDB's limit is {MAX_ITEM:,}",
+            size=size,
+            limit=MAX_ITEM,
+        )

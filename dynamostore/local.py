@@ -1,0 +1,124 @@
+"""`LocalDynamoDB`: a DynamoDB of your own for development and tests, in a process beside yours.
+
+It is ministack (``pip install dynamostore[local]``): real HTTP, strict validation, transactions, TTL calls;
+in memory, on a free port of the loopback interface, no account, no network.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from http.client import HTTPConnection, HTTPException
+from types import TracebackType
+from typing import Final, Self
+
+__all__ = ["CREDENTIALS", "LocalDynamoDB"]
+
+CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+"""Environment variables that a client needs to talk to it: made up, but it needs some."""
+
+_START_TIMEOUT = 30.0
+_ATTEMPTS = 3
+_QUIET = {
+    "BIND_HOST": "127.0.0.1",
+    "SERVICES": "dynamodb",
+    "IOT_MTLS_ENABLED": "0",
+    "SFTP_ENABLED": "0",
+    "LOG_LEVEL": "WARNING",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class LocalDynamoDB:
+    """A local DynamoDB for the length of a ``with`` block; *url* is its endpoint.
+
+    *port* 0 takes a free one. Raises `RuntimeError`, which says what to do, if it is not installed or does
+    not start. Its tables are gone when the block is left.
+
+    >>> import dynamostore
+    >>> with LocalDynamoDB() as dynamodb:
+    ...     store = dynamostore.connect("sessions", endpoint_url=dynamodb.url, region="us-east-1")
+    ...     store.create_table()
+    ...     store.ping()
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._wanted = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        """The endpoint, for ``endpoint_url=``."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        # Between finding a free port and taking it somebody else may: then once more.
+        said = ""
+        for _ in range(1 if self._wanted else _ATTEMPTS):
+            self.port = _free_port(self._wanted)
+            with tempfile.TemporaryFile() as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "ministack"],
+                    env={**os.environ, **CREDENTIALS, **_QUIET, "GATEWAY_PORT": str(self.port)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+                if self._answers():
+                    return self
+                self.__exit__(None, None, None)
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip()
+            if "No module named ministack" in said:
+                raise RuntimeError("a local DynamoDB needs ministack: pip install 'dynamostore[local]'")
+        last = said.splitlines()[-1] if said else "it said nothing"
+        raise RuntimeError(f"the local DynamoDB did not start on port {self.port}: {last}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _answers(self) -> bool:
+        """Whether it is up: waits until it answers, ends, or has had its time."""
+        assert self._process is not None
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline and self._process.poll() is None:
+            connection = HTTPConnection("127.0.0.1", self.port, timeout=1)
+            try:
+                connection.request("GET", "/_ministack/health")
+                # Another program on that port is no DynamoDB.
+                return connection.getresponse().status == 200 and self._process.poll() is None
+            except (OSError, HTTPException):
+                time.sleep(0.05)
+            finally:
+                connection.close()
+        return False
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        # As servers do: a connection of yesterday's that lingers does not keep the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise RuntimeError(f"port {wanted} is taken: choose another, or 0 for a free one ({error})") from error
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,139 @@
+"""`MemoryStore`: the contract of a store in a dict, for tests and for trying things out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from threading import Lock
+
+from . import items
+from ._instants import Clock, to_ns
+from .client import AttributeValue
+from .contract import Record
+from .errors import Conflict, digest
+from .table import Table
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Records in this process's memory; a `Store`, safe to share between threads.
+
+    It keeps the contract to the letter, limits included, and forgets everything when it goes. *clock* gives
+    Unix nanoseconds. An expired record is dropped when its token is next looked at.
+
+    >>> from datetime import UTC, datetime
+    >>> store = MemoryStore()
+    >>> record = store.create("token", b"data", datetime(2200, 1, 1, tzinfo=UTC))
+    >>> store.find("token") == record
+    True
+    >>> store.delete("token")
+    >>> store.find("token")
+    """
+
+    def __init__(self, *, clock: Clock = time.time_ns) -> None:
+        self._clock = clock
+        self._records: dict[str, Record] = {}
+        self._lock = Lock()
+
+    def find(self, token: str) -> Record | None:
+        """The live record under *token*; None if it is missing, expired, or *token* is malformed."""
+        with self._lock:
+            return self._live(token)
+
+    def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add or overwrite the record under *token*, whatever is there."""
+        new = _new(token, data, expiry)
+        with self._lock:
+            self._records[token] = new
+        return new
+
+    def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add a record; raises `Conflict` if a live one has that token."""
+        new = _new(token, data, expiry)
+        with self._lock:
+            if (there := self._live(token)) is not None:
+                raise _conflict(there, token)
+            self._records[token] = new
+        return new
+
+    def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
+        new = _new(record.token, data, expiry, record.beside)
+        with self._lock:
+            there = self._unchanged(record)
+            if there.expiry_ns > new.expiry_ns and there.expiry_ns != record.expiry_ns:
+                raise _conflict(there, record.token)
+            self._records[record.token] = new
+        return new
+
+    def touch(self, record: Record, expiry: datetime) -> Record:
+        """Move the expiry and nothing else; `Conflict` if the record is gone."""
+        expiry_ns = to_ns(expiry)
+        with self._lock:
+            there = self._live(record.token)
+            if there is None:
+                raise _conflict(None, record.token)
+            mine = _same(there, record) and there.expiry_ns == record.expiry_ns
+            if there.expiry_ns > expiry_ns and not mine:
+                return replace(record, expiry=there.expiry, expiry_ns=there.expiry_ns)
+            self._records[record.token] = replace(there, expiry=expiry, expiry_ns=expiry_ns)
+            return replace(record, expiry=expiry, expiry_ns=expiry_ns)
+
+    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+        """Put a new record under *token* and remove *record*, both or neither; `Conflict` as `Store.rename`."""
+        if token == record.token:
+            raise ValueError("the new token must not be the record's own; replace() writes in place")
+        new = _new(token, data, expiry, record.beside)
+        with self._lock:
+            if (taken := self._live(token)) is not None:
+                raise _conflict(taken, token)
+            self._unchanged(record)
+            self._records[token] = new
+            del self._records[record.token]
+        return new
+
+    def delete(self, token: str) -> None:
+        """Remove the record under *token*; nothing happens if there is none."""
+        with self._lock:
+            self._records.pop(token, None)
+
+    def ping(self) -> None:
+        """Return: memory is always there."""
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore of {len(self._records)} records>"
+
+    def _live(self, token: str) -> Record | None:
+        record = self._records.get(token)
+        if record is not None and record.expiry_ns < self._clock():
+            del self._records[token]
+            return None
+        return record
+
+    def _unchanged(self, record: Record) -> Record:
+        there = self._live(record.token)
+        if there is None or not _same(there, record):
+            raise _conflict(there, record.token)
+        return there
+
+
+def _new(token: str, data: bytes, expiry: datetime, beside: Mapping[str, AttributeValue] | None = None) -> Record:
+    record = Record.at(items.check_token(token), items.check_data(data), to_ns(expiry), items.new_version(), beside)
+    items.check_size(_TABLE, record)
+    return record
+
+
+def _same(there: Record, record: Record) -> bool:
+    # Without a version (SCS for Go wrote it) all the rest has to be the same.
+    return there.version == record.version and (record.version != 0 or there == record)
+
+
+def _conflict(current: Record | None, token: str) -> Conflict:
+    what = "was changed meanwhile" if current else "is gone"
+    return Conflict(f"record {digest(token)} {what}", current=current)
+
+
+_TABLE = Table()

@@ -1,0 +1,136 @@
+"""`DynamoStore`: records in a DynamoDB table, through any low-level client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from . import _faults, admin
+from ._instants import Clock
+from ._plans import Plans
+from ._steps import Plan, run
+from .client import DynamoClient
+from .contract import Record
+from .table import Table
+
+__all__ = ["DynamoStore"]
+
+R = TypeVar("R")
+
+
+class DynamoStore:
+    """Records in one DynamoDB table; a `Store`, safe to share between threads if the client is (boto3's is).
+
+    *client* is a low-level client: boto3's ``client("dynamodb")``, or anything with the calls of
+    `DynamoClient`; `dynamostore.connect` makes one that is set up for sessions. *table* names the table and
+    its attributes.
+
+    *consistent_read*: reads see every write that was acknowledged (the default; one read unit for 4 KB);
+    False halves the price and may read what was true a moment ago. *evict_expired*: an expired record that
+    was read is deleted, on condition that it is still the same; a failure to do so is logged, not raised.
+    *clock* gives Unix nanoseconds, *sleep* waits for seconds.
+
+    Every verb raises a `StoreError` for what the service or the network did, and `TypeError` or `ValueError`
+    for a mistake of the caller's, before any call.
+
+    >>> import boto3, moto
+    >>> from datetime import UTC, datetime
+    >>> with moto.mock_aws():
+    ...     store = DynamoStore(boto3.client("dynamodb", region_name="eu-central-1"))
+    ...     store.create_table()
+    ...     record = store.save("token", b"data", datetime(2200, 1, 1, tzinfo=UTC))
+    ...     store.find("token") == record
+    True
+    """
+
+    def __init__(
+        self,
+        client: DynamoClient,
+        table: Table = Table(),  # noqa: B008 (frozen, so one for all is right)
+        *,
+        consistent_read: bool = True,
+        evict_expired: bool = True,
+        clock: Clock = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not isinstance(table, Table):
+            raise TypeError(f"table must be a Table, not {type(table).__name__}: DynamoStore(client, Table(name=...))")
+        self.client = client
+        self.table = table
+        self._sleep = sleep
+        self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
+
+    def find(self, token: str) -> Record | None:
+        """The live record under *token*; None if it is missing, expired, or *token* is malformed.
+
+        One GetItem (and a conditional DeleteItem if what it found had expired). Raises `CorruptRecordError`
+        for an item that is not a record.
+        """
+        return self._run(self._plans.find(token))
+
+    def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add or overwrite the record under *token*, whatever is there (as in SCS). One PutItem."""
+        return self._run(self._plans.save(token, data, expiry))
+
+    def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add a record; raises `Conflict` if a live one has that token. One PutItem."""
+        return self._run(self._plans.create(token, data, expiry))
+
+    def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """Write new data and expiry where *record* was read; attributes beside them stay. One UpdateItem.
+
+        Raises `Conflict` if the data changed since, the record is gone, or somebody else has meanwhile moved
+        its expiry beyond *expiry*.
+        """
+        return self._run(self._plans.replace(record, data, expiry))
+
+    def touch(self, record: Record, expiry: datetime) -> Record:
+        """Move the expiry and nothing else. One UpdateItem, priced by the whole item.
+
+        Returns *record* with the expiry that now holds. Where somebody else wrote the record since it was
+        read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
+        """
+        return self._run(self._plans.touch(record, expiry))
+
+    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+        """Put a new record under *token* and remove *record*, both or neither. One TransactWriteItems.
+
+        What else the item bore when it was read goes along. Raises `Conflict` if *record* changed or is gone,
+        or if *token* is taken; `ValueError` if *token* is the record's own. On a server without transactions
+        the new record is put first, then the old one removed.
+        """
+        return self._run(self._plans.rename(record, token, data, expiry))
+
+    def delete(self, token: str) -> None:
+        """Remove the record under *token*; nothing happens if there is none. One DeleteItem."""
+        self._run(self._plans.delete(token))
+
+    def ping(self) -> None:
+        """Return if the table can be read; raise the `StoreError` that says why not. One GetItem."""
+        self._run(self._plans.ping())
+
+    def create_table(self, *, timeout: timedelta = timedelta(minutes=2)) -> None:
+        """Make the table unless it is there: on demand, TTL on the right attribute; wait until it can be used.
+
+        Idempotent. A table with another key, or with its TTL on another attribute, is a `TableSchemaError`
+        and is not touched; `UnavailableError` after *timeout* of waiting.
+        """
+        self._run(admin.create_table(self.table, timeout=timeout.total_seconds()))
+
+    def __repr__(self) -> str:
+        return f"<DynamoStore table {self.table.name!r}>"
+
+    def _run(self, plan: Plan[R]) -> R:
+        return run(plan, self.client, sleep=self._sleep, explain=self._explain)
+
+    def _explain(self, error: Exception, operation: str) -> Exception:
+        return _faults.explain(error, operation, self.table.name, _whereabouts(self.client))
+
+
+def _whereabouts(client: object) -> str:
+    """Where a client sends its calls, for an error message; boto3's says so in ``client.meta``."""
+    meta = getattr(client, "meta", None)
+    region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
+    return f" in {region} ({endpoint})" if region and endpoint else ""

@@ -1,0 +1,148 @@
+"""The demo: the example app on a local DynamoDB, and what goes over the wire. ``make demo``, ``make serve``.
+
+Everything is real but the cloud: an HTTP client that keeps cookies, the app (hello.py) in a process of its
+own, and an embedded DynamoDB on a free port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+import dynamostore
+from dynamostore.local import CREDENTIALS, LocalDynamoDB
+
+HELLO = Path(__file__).with_name("hello.py")
+TABLE = "scs_session"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The example app on a local DynamoDB.")
+    parser.add_argument("--serve", action="store_true", help="leave it running, for curl")
+    parser.add_argument("--port", type=int, default=0, help="the app's port (default: a free one)")
+    options = parser.parse_args()
+    os.environ.update(CREDENTIALS)
+    os.environ.pop("AWS_PROFILE", None)
+    try:
+        with LocalDynamoDB() as dynamodb:
+            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = dynamodb.url
+            say(f"A local DynamoDB on {dynamodb.url}")
+            store = dynamostore.connect(TABLE)
+            store.create_table()
+            say(f"Table {TABLE!r}: on demand, key token (S), TTL on ttl")
+            if options.serve:
+                serve(options.port)
+            else:
+                show(store, options.port)
+    except (RuntimeError, dynamostore.StoreError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def show(store: dynamostore.DynamoStore, port: int) -> None:
+    """Drive the app and print what goes over the wire."""
+    with httpx.Client() as browser:
+        with running_app(port) as url:
+            say(f"The app on {url}, and a client that keeps cookies")
+            exchange(browser, f"{url}/put")
+            print_item(store)
+            expect(exchange(browser, f"{url}/get"), "Hello world!")
+            stopped = httpx.URL(url).port or 0
+        say("The app is stopped, and started again: the session is in the table")
+        with running_app(stopped) as url:
+            expect(exchange(browser, f"{url}/get"), "Hello world!")
+            exchange(browser, f"{url}/logout")
+            expect(exchange(browser, f"{url}/get"), "")
+    print_item(store)
+    say("Done: stored, read, survived a restart, logged out")
+
+
+def serve(port: int) -> None:
+    """Leave the app running until Ctrl-C."""
+    with running_app(port) as url:
+        say(f"The app on {url}; Ctrl-C ends it. Try, in another terminal:")
+        for path in ("put", "get", "logout", "get"):
+            print(f"    curl -i -b jar -c jar {url}/{path}")
+        sys.stdout.flush()
+        while True:
+            time.sleep(3600)
+
+
+@contextmanager
+def running_app(port: int) -> Iterator[str]:
+    """hello.py in a process of its own; yields its URL."""
+    with ExitStack() as stack:
+        if not port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+        elif answers(port):
+            raise RuntimeError(f"port {port} is taken; free it or choose another with --port")
+        environment = {**os.environ, "LISTEN": f"127.0.0.1:{port}", "SESSION_TABLE": TABLE}
+        process = stack.enter_context(subprocess.Popen([sys.executable, str(HELLO)], env=environment))
+        stack.callback(process.terminate)
+        deadline = time.monotonic() + 30
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the app did not start on port {port}")
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def exchange(browser: httpx.Client, url: str) -> str:
+    """GET a page and print the request and the response, headers that matter and body."""
+    response = browser.get(url)
+    request = response.request
+    print(f"  > {request.method} {request.url.raw_path.decode()} HTTP/1.1")
+    for name in ("Host", "Cookie"):
+        if name in request.headers:
+            print(f"  > {name}: {request.headers[name]}")
+    print(f"  < HTTP/1.1 {response.status_code} {response.reason_phrase}")
+    for name in ("Content-Type", "Set-Cookie"):
+        if name in response.headers:
+            print(f"  < {name}: {response.headers[name]}")
+    print(f"  < {response.text!r}\n")
+    return response.text
+
+
+def expect(body: str, wanted: str) -> None:
+    if body != wanted:
+        raise RuntimeError(f"the app answered {body!r}, not {wanted!r}")
+
+
+def print_item(store: dynamostore.DynamoStore) -> None:
+    """Print the table's items as they lie in it."""
+    import boto3
+
+    items = boto3.client("dynamodb").scan(TableName=store.table.name)["Items"]
+    print(f"  The table has {len(items)} item{'' if len(items) == 1 else 's'}:")
+    for item in items:
+        for name, value in item.items():
+            ((kind, content),) = value.items()
+            print(f"    {name:8}{kind}  {content!r}")
+    print("    (the key is the SHA-256 of the token in the cookie)\n" if items else "")
+
+
+def say(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m\n" if sys.stdout.isatty() else f"\n{text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

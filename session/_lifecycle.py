@@ -1,0 +1,297 @@
+"""A session's life as plans over a store's verbs: load, commit, renew, destroy. All logic, no I/O.
+
+The state of a session stands here, too; `Session` is what a request sees of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from random import uniform
+from typing import Literal, TypeAlias
+
+from dynamostore import Conflict, ItemTooLargeError, Record
+from dynamostore._instants import INT64_MAX, Clock, from_ns
+from dynamostore._steps import Call, Plan, issue, pause
+from dynamostore.errors import digest
+
+from .changes import Draft
+from .codec import Codec
+from .errors import CorruptSessionError, SessionConflict, SessionTypeError
+from .values import JSONValue
+
+__all__ = ["OnConflict", "Policy", "State", "Status"]
+
+OnConflict: TypeAlias = Literal["merge", "raise", "overwrite"]
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+_ATTEMPTS = 10
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.5
+
+
+class Status(Enum):
+    """What became of a session in this request."""
+
+    UNMODIFIED = "unmodified"
+    """Nothing was changed."""
+    MODIFIED = "modified"
+    """Something was changed; it is stored once the session is committed."""
+    DESTROYED = "destroyed"
+    """It was destroyed, by this request or meanwhile by another; nothing is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the sessions of one manager live; all lengths of time in nanoseconds."""
+
+    codec: Codec
+    clock: Clock
+    lifetime_ns: int
+    idle_ns: int | None
+    touch_after_ns: int
+    hash_tokens: bool
+    on_conflict: OnConflict
+
+    def key(self, token: str) -> str:
+        """The key in the table of a client's token: its SHA-256, as SCS v2's HashTokenInStore has it."""
+        if not self.hash_tokens:
+            return token
+        return _base64(hashlib.sha256(token.encode()).digest())
+
+    def expiry_ns(self, deadline_ns: int) -> int:
+        """When a session that is active now expires: by idling, or at its deadline, whichever is earlier."""
+        if self.idle_ns is None:
+            return deadline_ns
+        return min(deadline_ns, self.clock() + self.idle_ns)
+
+    def new_deadline_ns(self) -> int:
+        return min(self.clock() + self.lifetime_ns, INT64_MAX)
+
+
+@dataclass(slots=True)
+class State:
+    """One session in one request. *token* and *record* are what is stored; *draft* is what the request has."""
+
+    presented: str | None
+    token: str | None
+    deadline_ns: int
+    record: Record | None = None
+    loaded: bool = False
+    draft: Draft = field(default_factory=lambda: Draft({}))
+    renewing: bool = False
+    destroying: bool = False
+    closed: bool = False
+    written: bool = False
+    prolonged: bool = False
+    gone: bool = False
+
+    @property
+    def status(self) -> Status:
+        if self.written or self.renewing or self.draft.changes():
+            return Status.MODIFIED
+        return Status.DESTROYED if self.destroying or self.gone else Status.UNMODIFIED
+
+
+# The verbs of a store that are used, with the types of their replies.
+
+
+def _find(token: str) -> Call[Record | None]:
+    return Call("find", {"token": token})
+
+
+def _write(verb: Literal["create", "replace", "rename", "touch"], **arguments: object) -> Call[Record]:
+    return Call(verb, arguments)
+
+
+def _delete(token: str) -> Call[None]:
+    return Call("delete", {"token": token})
+
+
+def begin(presented: str | None, policy: Policy) -> State:
+    """The state at the start of a request whose client presented a token, or none.
+
+    A token that could not be one of ours is none.
+    """
+    token = presented if isinstance(presented, str) and _TOKEN.fullmatch(presented) else None
+    return State(presented, token, policy.new_deadline_ns(), loaded=token is None)
+
+
+def load(state: State, policy: Policy) -> Plan[None]:
+    """Read the session, once; a token that leads nowhere is dropped, never adopted."""
+    if state.loaded or state.token is None:
+        return
+    record = yield from issue(_find(policy.key(state.token)))
+    if record is not None:
+        data, deadline_ns = _decode(record, policy)
+        if deadline_ns >= policy.clock():
+            state.record, state.deadline_ns, state.draft = record, deadline_ns, Draft(data)
+            state.loaded = True
+            return
+    state.token = None
+    state.loaded = True
+
+
+def renew(state: State, policy: Policy) -> None:
+    """Have the next commit give the session a new token and a whole lifetime. It must be loaded."""
+    state.deadline_ns = policy.new_deadline_ns()
+    state.renewing = state.record is not None
+
+
+def destroy(state: State, policy: Policy) -> None:
+    """Have the next commit delete the session; what is put after this makes a new one."""
+    state.destroying = True
+    state.renewing = state.written = False
+    state.draft = Draft({})
+    state.deadline_ns = policy.new_deadline_ns()
+    state.loaded = True
+
+
+def commit(state: State, policy: Policy) -> Plan[None]:
+    """Store what was changed, if anything; where another request was faster, as the policy says."""
+    if state.destroying:
+        if state.token is not None:
+            yield from issue(_delete(policy.key(state.token)))
+        state.token = state.record = None
+        state.destroying, state.gone = False, True
+    if not state.loaded:
+        return
+    try:
+        if state.record is None:
+            yield from _store_new(state, policy)
+        else:
+            yield from _store_changes(state, policy)
+    except ItemTooLargeError as error:
+        raise _with_keys(error, state) from error
+
+
+def discard(state: State) -> None:
+    """Forget what was not committed: the client keeps the session that is stored, if there is one."""
+    state.destroying = state.renewing = False
+    state.draft = Draft({})
+
+
+def _store_new(state: State, policy: Policy) -> Plan[None]:
+    if state.draft.changes() is None:
+        return
+    token = new_token()
+    state.record = yield from issue(_write("create", token=policy.key(token), **_content(state, policy)))
+    _stored(state, token)
+
+
+def _store_changes(state: State, policy: Policy) -> Plan[None]:
+    for attempt in range(_ATTEMPTS):
+        try:
+            if state.renewing:
+                yield from _rename(state, policy)
+            elif state.draft.changes():
+                yield from _replace(state, policy)
+            else:
+                yield from _touch(state, policy)
+            return
+        except Conflict as conflict:
+            if conflict.current is None:
+                _lost(state)
+                return
+            # A new token that is taken stands in the way of a renewal: the next one will not be.
+            if conflict.current.token == policy.key(state.token or ""):
+                _yield_to(state, conflict.current, policy, conflict, last=attempt == _ATTEMPTS - 1)
+        yield from pause(uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))
+
+
+def _replace(state: State, policy: Policy) -> Plan[None]:
+    before = state.record
+    state.record = yield from issue(_write("replace", record=before, **_content(state, policy)))
+    state.prolonged |= before is not None and state.record.expiry > before.expiry
+    _stored(state, state.token)
+
+
+def _rename(state: State, policy: Policy) -> Plan[None]:
+    token = new_token()
+    content = _content(state, policy)
+    state.record = yield from issue(_write("rename", record=state.record, token=policy.key(token), **content))
+    _stored(state, token)
+
+
+def _touch(state: State, policy: Policy) -> Plan[None]:
+    """Looking at a session is activity: move its expiry, if enough of the idle timeout has been used."""
+    assert state.record is not None
+    expiry_ns = policy.expiry_ns(state.deadline_ns)
+    if policy.idle_ns is not None and expiry_ns - state.record.expiry_ns >= policy.touch_after_ns:
+        state.record = yield from issue(_write("touch", record=state.record, expiry=from_ns(expiry_ns)))
+        state.prolonged = True
+
+
+def _content(state: State, policy: Policy) -> dict[str, bytes | datetime]:
+    return {
+        "data": policy.codec.encode(state.draft.data, state.deadline_ns),
+        "expiry": from_ns(policy.expiry_ns(state.deadline_ns)),
+    }
+
+
+def _stored(state: State, token: str | None) -> None:
+    state.token = token
+    state.renewing, state.written = False, True
+    state.draft.settle()
+
+
+def _lost(state: State) -> None:
+    """Another request destroyed or renewed the session, or it expired: the changes go with it."""
+    state.token = state.record = None
+    state.renewing = state.written = False
+    state.gone = True
+    state.draft = Draft({})
+
+
+def _yield_to(state: State, winner: Record, policy: Policy, conflict: Conflict, *, last: bool) -> None:
+    """Take the faster request's record for a new start, and make this one's changes on it."""
+    theirs, deadline_ns = _decode(winner, policy)
+    what = f"session {digest(winner.token)} was changed by another request"
+    if last or policy.on_conflict == "raise":
+        if last:
+            what += f", {_ATTEMPTS} times while it was to be stored"
+        raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from conflict
+    if policy.on_conflict == "merge":
+        try:
+            state.draft.rebase(dict(theirs))
+        except (SessionTypeError, ValueError) as error:
+            what += f", and the two cannot be merged: {error}"
+            raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from error
+    state.record = winner
+    if not state.renewing:
+        state.deadline_ns = deadline_ns
+
+
+def _decode(record: Record, policy: Policy) -> tuple[dict[str, JSONValue], int]:
+    try:
+        return policy.codec.decode(record.data)
+    except CorruptSessionError as error:
+        name = digest(record.token)
+        raise CorruptSessionError(f"session {name}: {error}", digest=name, reason=error.reason) from error
+
+
+def _with_keys(error: ItemTooLargeError, state: State) -> ItemTooLargeError:
+    largest = state.draft.sizes()[:5]
+    named = ", ".join(f"{key!r} ({size:,} bytes)" for key, size in largest)
+    return ItemTooLargeError(
+        f"{error}; the session's largest keys: {named}",
+        size=error.size,
+        limit=error.limit,
+        largest=largest,
+        operation=error.operation,
+        code=error.code,
+    )
+
+
+def new_token() -> str:
+    """32 random bytes in unpadded URL-safe base64: 43 characters."""
+    return _base64(secrets.token_bytes(32))
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -1,0 +1,112 @@
+"""`Cookie`: the settings of the session's cookie, and the headers they make."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Literal
+
+from dynamostore._instants import NS_PER_S, to_ns
+
+__all__ = ["Cookie"]
+
+# RFC 6265bis, 4.1.1: a token of RFC 9110 for the name, "cookie-octet" for the value.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_PATH = re.compile(r"/[ -:<-~]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cookie:
+    """What the session's cookie is called and where the client may send it.
+
+    *persist*: the cookie outlives the browser, until the session expires; False makes it a session cookie.
+    *same_site* is "Lax", "Strict" or "None". Raises `ValueError` for what a browser would refuse (RFC
+    6265bis): a ``__Host-`` name with a domain, another path than ``/`` or without *secure*, ``__Secure-``,
+    ``SameSite=None`` or *partitioned* without *secure*, characters that may not stand in a header.
+
+    >>> Cookie(name="__Host-session", domain="example.org")
+    Traceback (most recent call last):
+    ValueError: cookie '__Host-session': a __Host- cookie must have no domain
+    """
+
+    name: str = "session"
+    path: str = "/"
+    domain: str | None = None
+    secure: bool = True
+    http_only: bool = True
+    same_site: Literal["Lax", "Strict", "None"] = "Lax"
+    persist: bool = True
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        # Browsers match the prefixes whatever their case.
+        prefix = self.name.lower()
+        refused = {
+            "a name is one or more letters, digits or !#$%&'*+.^_`|~-": not _NAME.fullmatch(self.name),
+            "a path begins with / and has no ; or control character": not _PATH.fullmatch(self.path),
+            "that is no domain": self.domain is not None and not _DOMAIN.fullmatch(self.domain),
+            'same_site is "Lax", "Strict" or "None"': self.same_site not in ("Lax", "Strict", "None"),
+            "a __Host- cookie must have no domain": prefix.startswith("__host-") and self.domain is not None,
+            'a __Host- cookie must have path="/"': prefix.startswith("__host-") and self.path != "/",
+            "a __Host- or __Secure- cookie must be secure": prefix.startswith(("__host-", "__secure-"))
+            and not self.secure,
+            'same_site="None" needs secure=True': self.same_site == "None" and not self.secure,
+            "partitioned=True needs secure=True": self.partitioned and not self.secure,
+        }
+        for reason, applies in refused.items():
+            if applies:
+                raise ValueError(f"cookie {self.name!r}: {reason}")
+
+    def read(self, header: str | None) -> str | None:
+        """The cookie's value in a request's ``Cookie`` header; None if it is not there.
+
+        Of several of one name the first counts, as browsers send the one with the longest path first.
+
+        >>> Cookie().read('theme=dark; session=abc; session=def')
+        'abc'
+        """
+        for part in (header or "").split(";"):
+            name, separator, value = part.partition("=")
+            if separator and name.strip() == self.name:
+                return value.strip().strip('"')
+        return None
+
+    def set(self, token: str, expiry: datetime, now_ns: int) -> str:
+        """The ``Set-Cookie`` header that hands the client *token*; *now_ns* is Unix nanoseconds.
+
+        >>> from datetime import UTC
+        >>> Cookie().set("abc", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC), 999_999_990_000_000_000)
+        'session=abc; Path=/; Expires=Sun, 09 Sep 2001 01:46:40 GMT; Max-Age=10; Secure; HttpOnly; SameSite=Lax'
+        """
+        if not _VALUE.fullmatch(token):
+            raise ValueError(f"cookie {self.name!r}: the value has a character that may not stand in a cookie")
+        lasting = ""
+        if self.persist:
+            seconds = max(0, -((now_ns - to_ns(expiry)) // NS_PER_S))
+            lasting = f"; Expires={format_datetime(expiry, usegmt=True)}; Max-Age={seconds}"
+        return self._header(token, lasting)
+
+    def clear(self) -> str:
+        """The ``Set-Cookie`` header that makes the client forget its token.
+
+        >>> Cookie(secure=False).clear()
+        'session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Lax'
+        """
+        return self._header("", "; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0")
+
+    def _header(self, value: str, lasting: str) -> str:
+        return "".join(
+            (
+                f"{self.name}={value}; Path={self.path}",
+                f"; Domain={self.domain}" if self.domain else "",
+                lasting,
+                "; Secure" if self.secure else "",
+                "; HttpOnly" if self.http_only else "",
+                f"; SameSite={self.same_site}",
+                "; Partitioned" if self.partitioned else "",
+            )
+        )

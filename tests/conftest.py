@@ -1,0 +1,41 @@
+"""Fixtures: the servers, and one ``store`` over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import settings
+
+from dynamostore import Store
+from dynamostore.testing import FakeClock
+
+from .backends import SERVERS, STORES, Backend, Backends
+
+# The same examples in every run: a failure is there again the next time. `--hypothesis-seed` tries others.
+settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def backends(credentials: None) -> Iterator[Backends]:
+    with ExitStack() as stack:
+        yield Backends(stack)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, backends: Backends) -> Backend:
+    """Each server, with the table."""
+    return backends.server(request.param)
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, backends: Backends, clock: FakeClock) -> Store:
+    """Each store, on ``clock``."""
+    return backends.store(request.param, clock)

@@ -1,0 +1,33 @@
+"""All stores in lockstep: the same calls, the same answers, errors included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import pytest
+from hypothesis import settings
+
+from dynamostore import Store
+from dynamostore.testing import FakeClock, StoreAgreement
+
+from .backends import Backends
+
+
+class Agreement(StoreAgreement):
+    backends: ClassVar[Backends]
+
+    def stores(self, clock: FakeClock) -> Mapping[str, Store]:
+        return {name: self.backends.store(name, clock) for name in self.backends.available()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _servers(backends: Backends) -> Iterator[None]:
+    # A state machine is a unittest.TestCase and takes no fixtures.
+    Agreement.backends = backends
+    yield
+    del Agreement.backends
+
+
+TestAgreement = Agreement.TestCase
+TestAgreement.settings = settings(max_examples=40, stateful_step_count=30)
