@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from secrets import randbits
 
 from ._instants import INT64_MAX, INT64_MIN, NS_PER_S
@@ -197,7 +198,7 @@ def item_size(item: Item) -> int:
     """The size of an item in bytes, as DynamoDB counts it against its limit and its prices.
 
     The names and the values in UTF-8; a number takes a byte for two significant digits and one more (and
-    one for a minus); lists and maps 3 bytes and one for each element.
+    one for a minus); a list or map 3 bytes and one for each element.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 
     >>> item_size({"token": {"S": "abc"}, "data": {"B": b"1234"}, "n": {"N": "-1200"}})
@@ -206,7 +207,9 @@ def item_size(item: Item) -> int:
     return sum(_utf8(name) + _value_size(value) for name, value in item.items())
 
 
-def _value_size(value: Mapping[str, object]) -> int:
+def _value_size(value: object) -> int:
+    if not isinstance(value, Mapping):
+        return 0
     kind, content = next(iter(value.items()), ("NULL", True))
     if kind == "N" and isinstance(content, str):
         return _number_size(content)
@@ -214,19 +217,25 @@ def _value_size(value: Mapping[str, object]) -> int:
         return len(content)
     if isinstance(content, str):
         return _utf8(content)
-    if isinstance(content, Mapping):
+    if kind == "M" and isinstance(content, Mapping):
         return 3 + sum(1 + _utf8(name) + _value_size(part) for name, part in content.items())
-    if isinstance(content, Sequence):
-        if kind == "L":
-            return 3 + sum(1 + _value_size(part) for part in content)
+    if kind == "L" and isinstance(content, Sequence):
+        return 3 + sum(1 + _value_size(part) for part in content)
+    if kind in ("SS", "NS", "BS") and isinstance(content, Sequence):
         return sum(_value_size({kind[0]: part}) for part in content)
-    return 1
+    return 1  # true, false, null: and whatever is no attribute value
 
 
 def _number_size(text: str) -> int:
-    mantissa, _, _exponent = text.upper().partition("E")
-    digits = mantissa.replace(".", "").lstrip("-+").strip("0")
-    return (len(digits) + 1) // 2 + 1 + mantissa.startswith("-")
+    """A byte for each digit to the base of 100, that is for each pair of digits counted from the point."""
+    try:
+        sign, digits, exponent = Decimal(text).normalize().as_tuple()
+    except InvalidOperation:
+        return len(text)
+    if not isinstance(exponent, int) or not any(digits):
+        return 1
+    split = exponent % 2
+    return 1 + (len(digits) + split + 1) // 2 + sign
 
 
 def _utf8(text: str) -> int:
