@@ -13,8 +13,9 @@ from dynamostore.testing import FakeClock
 
 from .backends import SERVERS, STORES, Backend, Backends
 
-# The same examples in every run: a failure is there again the next time. `--hypothesis-seed` tries others.
+# The same examples in every run: a failure is there again the next time. `--hypothesis-profile=search` tries others.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("tests")
 
 
