@@ -10,13 +10,13 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from random import uniform
 
 from . import items
 from ._faults import ConditionFailed, Contended, TransactionRefused, Unsupported
-from ._instants import Clock, to_ns
+from ._instants import Clock, duration_ns, to_ns
 from ._steps import Call, Plan, issue, pause
 from .client import AttributeValue, GetItemReply, Item
 from .contract import Record
@@ -33,12 +33,17 @@ NOT_SHORTENED = "#expiry <= :expiry"
 AS_READ = "#expiry = :read"
 SAME = "#version = :was"
 SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :held"
-REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
+UNMOVED = "attribute_not_exists(#moved)"
+REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version, #recent = :recent"
+REPLACE_SCS = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
+MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version REMOVE #data, #recent"
 TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
 
 _PING = "ping"
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.02
+# A record that is renamed again and again within its grace leaves a chain.
+_HOPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,24 @@ class Plans:
         if not items.storable(token):
             return None
         item = yield from self._get(token, consistent=self.consistent_read)
-        if item is None:
-            return None
-        expiry_ns = items.decode_expiry(self.table, item)
-        if expiry_ns < self.clock():
-            if self.evict_expired:
-                yield from self._evict(token, expiry_ns)
-            return None
-        return items.decode(self.table, item)
+        return (yield from self._record(token, item, evict=self.evict_expired))
+
+    def _record(self, token: str, item: Item | None, *, evict: bool) -> Plan[Record | None]:
+        """The live record that *item* is or, if it was renamed, leads to."""
+        for _ in range(_HOPS):
+            if item is None:
+                return None
+            expiry_ns = items.decode_expiry(self.table, item)
+            if expiry_ns < self.clock():
+                if evict:
+                    yield from self._evict(token, expiry_ns)
+                return None
+            there = items.moved(self.table, item)
+            if there is None:
+                return items.decode(self.table, item)
+            token = there
+            item = yield from self._get(token, consistent=True)
+        return None
 
     def ping(self) -> Plan[None]:
         # A read of one key asks for no more rights than the app has, and proves the key's name, too.
@@ -101,29 +116,29 @@ class Plans:
         return (yield from self._put_new(self._new(token, data, expiry)))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
-        new = self._new(record.token, data, expiry, record.beside)
-        moved = NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
-        condition = f"{LIVE} AND {moved} AND {_unchanged(record)}"
+        new = self._new(record.token, data, expiry, record.beside, items.recent(record))
+        shortened = NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
+        condition = f"{LIVE} AND {shortened} AND {_unchanged(record)}"
         try:
-            yield from self._update(REPLACE, record, new, condition)
+            yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
             winner = yield from self._winner(failure, record.token)
-            if winner is None or winner.version != new.version:
+            if winner is None or not items.wrote(winner, new.version):
                 raise _conflict(record.token, winner) from failure
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
         new = replace(record, expiry=expiry, expiry_ns=to_ns(expiry))
-        moved = NOT_SHORTENED
+        shortened = NOT_SHORTENED
         if new.expiry_ns < record.expiry_ns:
-            moved = f"({NOT_SHORTENED} OR ({AS_READ} AND {_unchanged(record)}))"
+            shortened = f"({NOT_SHORTENED} OR ({AS_READ} AND {_unchanged(record)}))"
         winner = None
         for _ in range(_ATTEMPTS):
             try:
-                yield from self._update(TOUCH, record, new, f"attribute_exists(#data) AND {LIVE} AND {moved}")
+                yield from self._update(TOUCH, record, new, f"attribute_exists(#data) AND {LIVE} AND {shortened}")
             except ConditionFailed as failure:
                 winner = yield from self._winner(failure, record.token)
-                if winner is None:
+                if winner is None or winner.token != record.token:
                     break
                 if winner.expiry_ns > new.expiry_ns:
                     return replace(record, expiry=winner.expiry, expiry_ns=winner.expiry_ns)
@@ -131,29 +146,34 @@ class Plans:
                 return new
         raise _conflict(record.token, winner)
 
-    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
+    def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, grace: timedelta = timedelta(0)
+    ) -> Plan[Record]:
         if token == record.token:
             raise ValueError("the new token must not be the record's own; replace() writes in place")
+        if grace < timedelta(0):
+            raise ValueError("grace must not be negative")
         new = self._new(token, data, expiry, record.beside)
         put = self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
-        delete = self._write(
-            Key=items.key(self.table, record.token),
-            **self._where(f"{LIVE} AND {_unchanged(record)}", self._now() | _was(record)),
-        )
+        leave = self._leave(record, new, grace)
         transaction: Call[object] = Call(
             "transact_write_items",
             # Known again by the service for ten minutes, so that a retry is no second transaction.
-            {"TransactItems": [{"Put": put}, {"Delete": delete}], "ClientRequestToken": f"{new.version:036x}"},
+            {
+                "TransactItems": [{"Put": put}, {"Update" if grace else "Delete": leave}],
+                "ClientRequestToken": f"{new.version:036x}",
+            },
         )
         try:
             yield from self._patiently(transaction)
         except Unsupported:
-            return (yield from self._rename_in_two(record, new, delete))
+            old: Call[object] = Call("update_item" if grace else "delete_item", leave)
+            return (yield from self._rename_in_two(record, new, old))
         except TransactionRefused as refused:
             taken, changed = (*refused.refusals, None, None)[:2]
             if taken is not None:
                 there = yield from self._winner(taken, token)
-                if there is not None and there.version == new.version:
+                if there is not None and items.wrote(there, new.version):
                     return new
                 if there is not None:
                     raise _conflict(token, there) from refused
@@ -161,13 +181,24 @@ class Plans:
             raise _conflict(record.token, winner) from refused
         return new
 
-    def _rename_in_two(self, record: Record, new: Record, delete: Mapping[str, object]) -> Plan[Record]:
+    def _leave(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
+        """The arguments that remove *record*, or for the time of a grace make it lead to *new*."""
+        condition = f"{LIVE} AND {_unchanged(record)}"
+        values = self._now() | _was(record)
+        key = items.key(self.table, record.token)
+        if not grace:
+            return self._write(Key=key, **self._where(condition, values))
+        until_ns = self.clock() + duration_ns(grace)
+        values |= {":moved": {"S": new.token}, ":version": items.number(new.version)}
+        values |= {":until": items.number(until_ns), ":until_ttl": items.number(items.ttl(until_ns))}
+        return self._write(Key=key, UpdateExpression=MOVE, **self._where(condition, values, MOVE))
+
+    def _rename_in_two(self, record: Record, new: Record, old: Call[object]) -> Plan[Record]:
         """New first, then old, for servers without transactions: for a moment both are there."""
         yield from self._put_new(new)
         try:
-            yield from self._patiently(Call("delete_item", delete))
+            yield from self._patiently(old)
         except ConditionFailed as failure:
-            winner = yield from self._winner(failure, record.token)
             try:
                 yield from self._patiently(
                     self._call(
@@ -178,20 +209,43 @@ class Plans:
                 )
             except ConditionFailed:
                 logger.debug("record %s was changed before its renaming was undone", digest(new.token))
+            winner = yield from self._winner(failure, record.token)
             raise _conflict(record.token, winner) from failure
         return new
 
     def delete(self, token: str) -> Plan[None]:
-        if items.storable(token):
-            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token)))
+        if not items.storable(token):
+            return
+        key = items.key(self.table, token)
+        try:
+            yield from self._patiently(self._call("delete_item", Key=key, **self._where(UNMOVED, {})))
+        except ConditionFailed as failure:
+            # It leads elsewhere, for the time of a grace: what it leads to goes first, or it could not be found again.
+            item = failure.item or (yield from self._get(token, consistent=True))
+            there = items.moved(self.table, item) if item else None
+            if there is not None:
+                yield from self.delete(there)
+            yield from self._patiently(self._call("delete_item", Key=key))
 
     # Parts
 
     def _new(
-        self, token: str, data: bytes, expiry: datetime, beside: Mapping[str, AttributeValue] | None = None
+        self,
+        token: str,
+        data: bytes,
+        expiry: datetime,
+        beside: Mapping[str, AttributeValue] | None = None,
+        recent: bytes = b"",
     ) -> Record:
         """The record to be written, with a new version, once all of it is known to be good."""
-        record = Record.at(items.check_token(token), items.check_data(data), to_ns(expiry), items.new_version(), beside)
+        record = Record.at(
+            items.check_token(token),
+            items.check_data(data),
+            to_ns(expiry),
+            items.new_version(),
+            beside=beside,
+            recent=recent,
+        )
         items.check_size(self.table, record)
         return record
 
@@ -201,7 +255,7 @@ class Plans:
             yield from self._patiently(put)
         except ConditionFailed as failure:
             winner = yield from self._winner(failure, new.token)
-            if winner is None or winner.version != new.version:
+            if winner is None or not items.wrote(winner, new.version):
                 raise _conflict(new.token, winner) from failure
         return new
 
@@ -209,7 +263,7 @@ class Plans:
         """Update the item of *record*, as read, to *new*."""
         values = self._now() | _was(record)
         values |= {":expiry": items.number(new.expiry_ns), ":ttl": items.number(items.ttl(new.expiry_ns))}
-        values |= {":data": {"B": new.data}, ":version": items.number(new.version)}
+        values |= {":data": {"B": new.data}, ":version": items.number(new.version), ":recent": {"B": new.recent}}
         where = self._where(condition, values, update)
         key = items.key(self.table, record.token)
         yield from self._patiently(self._call("update_item", Key=key, UpdateExpression=update, **where))
@@ -217,9 +271,7 @@ class Plans:
     def _winner(self, failure: ConditionFailed, token: str) -> Plan[Record | None]:
         """The live record that made a condition fail: sent along with the refusal, or read again."""
         item = failure.item or (yield from self._get(token, consistent=True))
-        if item is None or items.decode_expiry(self.table, item) < self.clock():
-            return None
-        return items.decode(self.table, item)
+        return (yield from self._record(token, item, evict=False))
 
     def _patiently(self, call: Call[object]) -> Plan[None]:
         """Make a call, again if a transaction on the same item gets in its way (SDKs do not retry that)."""
@@ -242,12 +294,14 @@ class Plans:
         DynamoDB refuses any others.
         """
         names, placeholders = _words(f"{condition} {update}")
-        return {
+        where: dict[str, object] = {
             "ConditionExpression": condition,
             "ExpressionAttributeNames": {f"#{name}": getattr(self.table, name) for name in names},
-            "ExpressionAttributeValues": {value: values[value] for value in placeholders},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+        if placeholders:
+            where["ExpressionAttributeValues"] = {value: values[value] for value in placeholders}
+        return where
 
     def _write(self, **arguments: object) -> dict[str, object]:
         return {"TableName": self.table.name, **arguments}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from ._instants import from_ns, to_ns
@@ -23,10 +23,10 @@ class Record:
     """One record as it was read or written; a value, never updated in place.
 
     *token* is its key, *data* the payload, *expiry* an aware UTC datetime, *version* an opaque tag that is
-    new with every write of the data (0: the item has none, SCS for Go wrote it). Two more are for stores:
+    new with every write of the data (0: the item has none, SCS for Go wrote it). Three more are for stores:
     *expiry_ns*, the exact expiry in Unix nanoseconds (`expiry` is its view, cut off to the microsecond; where
-    the two disagree `expiry` wins), and *beside*, whatever else the item bears, which
-    `rename <Store.rename>` carries along. Raises `TypeError` or `ValueError` for an expiry that is not an
+    the two disagree `expiry` wins); *beside*, whatever else the item bears, which `rename <Store.rename>`
+    carries along; and *recent*, the versions before this one, 8 bytes each. Raises `TypeError` or `ValueError` for an expiry that is not an
     aware datetime within 64-bit nanoseconds. Its repr shows neither the token nor the data.
 
     >>> Record("token", b"data", datetime(2030, 1, 1, tzinfo=UTC), version=7)
@@ -39,6 +39,7 @@ class Record:
     version: int
     expiry_ns: int = field(default=0, kw_only=True)
     beside: Mapping[str, AttributeValue] = field(default_factory=dict, kw_only=True, compare=False)
+    recent: bytes = field(default=b"", kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         ns = to_ns(self.expiry)
@@ -48,10 +49,17 @@ class Record:
 
     @classmethod
     def at(
-        cls, token: str, data: bytes, expiry_ns: int, version: int, beside: Mapping[str, AttributeValue] | None = None
+        cls,
+        token: str,
+        data: bytes,
+        expiry_ns: int,
+        version: int,
+        *,
+        beside: Mapping[str, AttributeValue] | None = None,
+        recent: bytes = b"",
     ) -> Record:
         """A record whose expiry is given in Unix nanoseconds, within signed 64 bits."""
-        return cls(token, data, from_ns(expiry_ns), version, expiry_ns=expiry_ns, beside=beside or {})
+        return cls(token, data, from_ns(expiry_ns), version, expiry_ns=expiry_ns, beside=beside or {}, recent=recent)
 
     def __repr__(self) -> str:
         return (
@@ -107,11 +115,16 @@ class Store(Protocol):
         read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
         """
 
-    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+    def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
         """Put a new record under *token* and remove *record*, both or neither.
 
+        For the length of *grace* after it, the old token leads to the new record: for `find`, for the
+        ``current`` of a `Conflict`, and for `delete`, which then removes both.
+
         Raises `Conflict` if *record* changed or is gone, or if *token* is taken (``current`` then is the
-        record under *token*); `ValueError` if *token* is the record's own.
+        record under *token*); `ValueError` if *token* is the record's own or *grace* is negative.
         """
 
     def delete(self, token: str) -> None:

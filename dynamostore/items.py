@@ -2,7 +2,8 @@
 
 An item is ``{token: S, data: B, expiry: N, ttl: N, version: N}``, with the names that `Table` gives them.
 ``expiry`` is Unix nanoseconds, ``ttl`` is the second after it (DynamoDB's TTL has whole seconds), and
-``version`` is missing from an item that SCS for Go wrote.
+``version`` is missing from an item that SCS for Go wrote. ``recent`` (B) is there once a record was replaced, and has
+the versions before this one; ``moved`` (S) is in an item that is no record any more, and leads to it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ __all__ = [
     "encode",
     "item_size",
     "key",
+    "moved",
     "new_version",
     "number",
+    "recent",
     "storable",
+    "wrote",
 ]
 
 MAX_TOKEN = 2048
@@ -39,6 +43,9 @@ MAX_TOKEN = 2048
 
 MAX_ITEM = 400 * 1024
 """The largest item, in bytes as `item_size` counts them: DynamoDB's limit."""
+
+RECENT = 8
+"""How many versions a record remembers: so many writes may come between one whose reply was lost and its retry."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,38}")
 
@@ -123,6 +130,8 @@ def encode(table: Table, record: Record) -> dict[str, AttributeValue]:
     }
     if record.version:
         item[table.version] = number(record.version)
+    if record.recent:
+        item[table.recent] = {"B": record.recent}
     return item
 
 
@@ -144,11 +153,43 @@ def decode(table: Table, item: Item) -> Record:
         version = _integer(item, table.version, token)
         if not 0 < version <= INT64_MAX:
             raise _corrupt(token, f"{table.version} is not between 1 and 2^63 - 1")
-    own = (table.token, table.data, table.expiry, table.ttl, table.version)
-    if len(item) > len(own) or not item.keys() <= set(own):
-        beside = {name: value for name, value in item.items() if name not in own}
-        return Record.at(token, data, expiry_ns, version, beside)
-    return Record.at(token, data, expiry_ns, version)
+    own = table.own
+    beside = {name: value for name, value in item.items() if name not in own}
+    return Record.at(token, data, expiry_ns, version, beside=beside, recent=_recent(table, item, token))
+
+
+def _recent(table: Table, item: Item, token: str) -> bytes:
+    if table.recent not in item:
+        return b""
+    value = item.get(table.recent)
+    tags = value.get("B") if isinstance(value, Mapping) else None
+    if not isinstance(tags, bytes) or len(tags) % 8:
+        raise _corrupt(token, f"{table.recent} is {_kind(value)}, not versions of 8 bytes each (B)")
+    return tags
+
+
+def recent(record: Record) -> bytes:
+    """What the next write of *record* is to remember: its version and those before it, the latest first."""
+    if not record.version:
+        return b""
+    return (record.version.to_bytes(8, "big") + record.recent)[: 8 * RECENT]
+
+
+def wrote(record: Record, version: int) -> bool:
+    """Whether *version* was written to *record*, last or not long ago."""
+    tag = version.to_bytes(8, "big")
+    return record.version == version or tag in (record.recent[i : i + 8] for i in range(0, len(record.recent), 8))
+
+
+def moved(table: Table, item: Item) -> str | None:
+    """The token that *item* leads to, if its record was renamed; `CorruptRecordError` if it is none."""
+    if table.moved not in item:
+        return None
+    value = item.get(table.moved)
+    token = value.get("S") if isinstance(value, Mapping) else None
+    if not storable(token) or not isinstance(token, str):
+        raise _corrupt(_token(table, item), f"{table.moved} is {_kind(value)}, not a token (S)")
+    return token
 
 
 def decode_expiry(table: Table, item: Item) -> int:

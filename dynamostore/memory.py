@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 
 from . import items
-from ._instants import Clock, to_ns
+from ._instants import Clock, duration_ns, to_ns
 from .client import AttributeValue
 from .contract import Record
 from .errors import Conflict, digest
@@ -36,6 +36,8 @@ class MemoryStore:
     def __init__(self, *, clock: Clock = time.time_ns) -> None:
         self._clock = clock
         self._records: dict[str, Record] = {}
+        # Where a renamed record went, and until when (in Unix nanoseconds) its old token leads there.
+        self._moved: dict[str, tuple[str, int]] = {}
         self._lock = Lock()
 
     def find(self, token: str) -> Record | None:
@@ -47,6 +49,7 @@ class MemoryStore:
         """Add or overwrite the record under *token*, whatever is there."""
         new = _new(token, data, expiry)
         with self._lock:
+            self._moved.pop(token, None)
             self._records[token] = new
         return new
 
@@ -74,31 +77,40 @@ class MemoryStore:
         expiry_ns = to_ns(expiry)
         with self._lock:
             there = self._live(record.token)
-            if there is None:
-                raise _conflict(None, record.token)
+            if there is None or there.token != record.token:
+                raise _conflict(there, record.token)
             mine = _same(there, record) and there.expiry_ns == record.expiry_ns
             if there.expiry_ns > expiry_ns and not mine:
                 return replace(record, expiry=there.expiry, expiry_ns=there.expiry_ns)
             self._records[record.token] = replace(there, expiry=expiry, expiry_ns=expiry_ns)
             return replace(record, expiry=expiry, expiry_ns=expiry_ns)
 
-    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+    def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
         """Put a new record under *token* and remove *record*, both or neither; `Conflict` as `Store.rename`."""
         if token == record.token:
             raise ValueError("the new token must not be the record's own; replace() writes in place")
+        if grace < timedelta(0):
+            raise ValueError("grace must not be negative")
         new = _new(token, data, expiry, record.beside)
         with self._lock:
             if (taken := self._live(token)) is not None:
                 raise _conflict(taken, token)
             self._unchanged(record)
+            self._moved.pop(token, None)
             self._records[token] = new
             del self._records[record.token]
+            if grace:
+                self._moved[record.token] = (token, self._clock() + duration_ns(grace))
         return new
 
     def delete(self, token: str) -> None:
         """Remove the record under *token*; nothing happens if there is none."""
         with self._lock:
-            self._records.pop(token, None)
+            for there in self._chain(token):
+                self._records.pop(there, None)
+                self._moved.pop(there, None)
 
     def ping(self) -> None:
         """Return: memory is always there."""
@@ -107,11 +119,23 @@ class MemoryStore:
         return f"<MemoryStore of {len(self._records)} records>"
 
     def _live(self, token: str) -> Record | None:
+        *_, token = self._chain(token)
         record = self._records.get(token)
         if record is not None and record.expiry_ns < self._clock():
             del self._records[token]
             return None
         return record
+
+    def _chain(self, token: str) -> list[str]:
+        """*token*, and the tokens that it leads to within a grace."""
+        chain = [token]
+        while chain[-1] in self._moved:
+            there, until_ns = self._moved[chain[-1]]
+            if until_ns < self._clock():
+                del self._moved[chain[-1]]
+                break
+            chain.append(there)
+        return chain
 
     def _unchanged(self, record: Record) -> Record:
         there = self._live(record.token)
@@ -121,14 +145,16 @@ class MemoryStore:
 
 
 def _new(token: str, data: bytes, expiry: datetime, beside: Mapping[str, AttributeValue] | None = None) -> Record:
-    record = Record.at(items.check_token(token), items.check_data(data), to_ns(expiry), items.new_version(), beside)
+    record = Record.at(
+        items.check_token(token), items.check_data(data), to_ns(expiry), items.new_version(), beside=beside
+    )
     items.check_size(_TABLE, record)
     return record
 
 
 def _same(there: Record, record: Record) -> bool:
     # Without a version (SCS for Go wrote it) all the rest has to be the same.
-    return there.version == record.version and (record.version != 0 or there == record)
+    return there.version == record.version and there.token == record.token and (record.version != 0 or there == record)
 
 
 def _conflict(current: Record | None, token: str) -> Conflict:

@@ -94,14 +94,17 @@ class DynamoStore:
         """
         return self._run(self._plans.touch(record, expiry))
 
-    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+    def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
         """Put a new record under *token* and remove *record*, both or neither. One TransactWriteItems.
 
-        What else the item bore when it was read goes along. Raises `Conflict` if *record* changed or is gone,
-        or if *token* is taken; `ValueError` if *token* is the record's own. On a server without transactions
-        the new record is put first, then the old one removed.
+        What else the item bore when it was read goes along. For the length of *grace* the old token leads to the
+        new record, and the old item holds no data. Raises `Conflict` if *record* changed or is gone,
+        or if *token* is taken; `ValueError` if *token* is the record's own or *grace* is negative. On a server
+        without transactions the new record is put first, then the old one removed.
         """
-        return self._run(self._plans.rename(record, token, data, expiry))
+        return self._run(self._plans.rename(record, token, data, expiry, grace))
 
     def delete(self, token: str) -> None:
         """Remove the record under *token*; nothing happens if there is none. One DeleteItem."""

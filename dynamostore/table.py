@@ -19,8 +19,9 @@ class Table:
     """The names of a table and of its attributes; the defaults are those of SCS for Go.
 
     *name* is a table's name or ARN. *token* (S) is its partition key, *data* (B) the payload, *expiry* (N)
-    Unix nanoseconds, *ttl* (N) Unix seconds for DynamoDB's TTL, *version* (N) the tag of the last write, and
-    *owner* (S) is kept for whose record it is. Reserved words are welcome: no name is ever written into an
+    Unix nanoseconds, *ttl* (N) Unix seconds for DynamoDB's TTL, *version* (N) the tag of the last write, *recent*
+    (B) the tags before it, *moved* (S) where a renamed record went, and *owner* (S) is kept for whose record it
+    is. Reserved words are welcome: no name is ever written into an
     expression. Raises `ValueError` for a name DynamoDB would refuse and for two attributes of one name.
 
     >>> Table(name="sessions", token="id").token
@@ -33,6 +34,8 @@ class Table:
     expiry: str = "expiry"
     ttl: str = "ttl"
     version: str = "version"
+    recent: str = "recent"
+    moved: str = "moved"
     owner: str = "owner"
 
     def __post_init__(self) -> None:
@@ -50,6 +53,11 @@ class Table:
             raise ValueError(f"attribute name {twice[0]!r} is used twice in one table")
 
     @property
-    def attributes(self) -> tuple[str, str, str, str, str, str]:
+    def attributes(self) -> tuple[str, ...]:
         """The names of all attributes, the key first."""
-        return (self.token, self.data, self.expiry, self.ttl, self.version, self.owner)
+        return (*self.own, self.owner)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of the attributes that are a record's own, the key first; what else there is, is beside it."""
+        return (self.token, self.data, self.expiry, self.ttl, self.version, self.recent, self.moved)

@@ -280,6 +280,53 @@ class StoreContract:
         assert store.find(token) == old
         assert store.find(token + "2") == taken
 
+    def test_within_its_grace_the_old_token_leads_to_the_new_record(
+        self, store: Store, token: str, later: datetime, clock: FakeClock
+    ) -> None:
+        old = store.create(token, b"old", later)
+        new = store.rename(old, token + "2", b"new", later, grace=HOUR / 4)
+        assert store.find(token) == store.find(token + "2") == new
+        verbs: tuple[Write, ...] = (
+            lambda: store.replace(old, b"late", later),
+            lambda: store.touch(old, later + HOUR),
+            lambda: store.rename(old, token + "3", b"late", later),
+        )
+        for late in verbs:
+            with pytest.raises(Conflict) as caught:
+                late()
+            assert caught.value.current == new
+        newer = store.replace(new, b"newer", later)
+        assert store.find(token) == newer
+        newest = store.rename(newer, token + "4", b"newest", later, grace=HOUR / 4)
+        assert store.find(token) == store.find(token + "2") == store.find(token + "4") == newest
+        clock.advance(HOUR / 4 + MICROSECOND)
+        assert store.find(token) is None
+        assert store.find(token + "2") is None
+        assert store.find(token + "4") == newest
+
+    def test_within_its_grace_deleting_the_old_one_deletes_the_new_one(
+        self, store: Store, token: str, later: datetime
+    ) -> None:
+        old = store.create(token, b"old", later)
+        store.rename(old, token + "2", b"new", later, grace=HOUR)
+        store.delete(token)
+        assert store.find(token) is None
+        assert store.find(token + "2") is None
+
+    def test_a_new_record_under_an_old_token_ends_its_grace(self, store: Store, token: str, later: datetime) -> None:
+        old = store.create(token, b"old", later)
+        new = store.rename(old, token + "2", b"new", later, grace=HOUR)
+        other = store.save(token, b"other", later)
+        assert store.find(token) == other
+        store.delete(token)
+        assert store.find(token + "2") == new
+
+    def test_a_negative_grace_is_refused(self, store: Store, token: str, later: datetime) -> None:
+        record = store.create(token, b"data", later)
+        with pytest.raises(ValueError, match="grace"):
+            store.rename(record, token + "2", b"new", later, grace=-HOUR)
+        assert store.find(token) == record
+
     # delete, ping
 
     def test_delete_removes_and_does_not_mind(self, store: Store, token: str, later: datetime) -> None:
@@ -412,6 +459,7 @@ class StoreAgreement(RuleBasedStateMachine):
     names = st.sampled_from("abc")
     data = st.binary(max_size=20)
     seconds = st.integers(-3, 30).map(lambda n: timedelta(seconds=n))
+    graces = st.sampled_from([timedelta(0), timedelta(0), timedelta(seconds=10)])
     shifts = seconds | st.integers(-2, 2).map(lambda n: n * MICROSECOND)
 
     @initialize(target=records, name=names, data=data)
@@ -444,10 +492,10 @@ class StoreAgreement(RuleBasedStateMachine):
     def touch(self, answers: Answers, shift: timedelta) -> Bundled:
         return self._agree(lambda store, n: store.touch(answers[n], self.clock.now + shift))
 
-    @rule(target=records, answers=records, name=names, data=data, shift=shifts)
-    def rename(self, answers: Answers, name: str, data: bytes, shift: timedelta) -> Bundled:
+    @rule(target=records, answers=records, name=names, data=data, shift=shifts, grace=graces)
+    def rename(self, answers: Answers, name: str, data: bytes, shift: timedelta, grace: timedelta) -> Bundled:
         expiry = self.clock.now + shift
-        return self._agree(lambda store, n: store.rename(answers[n], self._token(name), data, expiry))
+        return self._agree(lambda store, n: store.rename(answers[n], self._token(name), data, expiry, grace=grace))
 
     @rule(name=names)
     def delete(self, name: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import timedelta
 from enum import Enum
 from random import uniform
 from typing import Literal, TypeAlias
@@ -57,6 +57,7 @@ class Policy:
     touch_after_ns: int
     hash_tokens: bool
     on_conflict: OnConflict
+    renewal_grace: timedelta = timedelta(0)
 
     def key(self, token: str) -> str:
         """The key in the table of a client's token: its SHA-256, as SCS v2's HashTokenInStore has it."""
@@ -156,6 +157,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
     """Store what was changed, if anything; where another request was faster, as the policy says."""
     if state.destroying:
         if state.token is not None:
+            # Within a renewal's grace an old token leads to the renewed session; to the store, too.
             yield from issue(_delete(policy.key(state.token)))
         state.token = state.record = None
         state.destroying, state.gone = False, True
@@ -198,10 +200,13 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
             if conflict.current is None:
                 _lost(state)
                 return
-            # A new token that is taken stands in the way of a renewal: the next one will not be.
-            if conflict.current.token == policy.key(state.token or ""):
-                _yield_to(state, conflict.current, policy, conflict, last=attempt == _ATTEMPTS - 1)
-        yield from pause(uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))
+            _yield_to(state, conflict.current, policy, conflict, last=attempt == _ATTEMPTS - 1)
+        yield from back_off(attempt)
+
+
+def back_off(attempt: int) -> Plan[None]:
+    """Wait after the *attempt*-th conflict, counted from 0, for a random time: two that met need not meet again."""
+    yield from pause(uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))
 
 
 def _replace(state: State, policy: Policy) -> Plan[None]:
@@ -213,8 +218,10 @@ def _replace(state: State, policy: Policy) -> Plan[None]:
 
 def _rename(state: State, policy: Policy) -> Plan[None]:
     token = new_token()
-    content = _content(state, policy)
-    state.record = yield from issue(_write("rename", record=state.record, token=policy.key(token), **content))
+    arguments = {"record": state.record, "token": policy.key(token), **_content(state, policy)}
+    if policy.renewal_grace:
+        arguments["grace"] = policy.renewal_grace
+    state.record = yield from issue(_write("rename", **arguments))
     _stored(state, token)
 
 
@@ -227,11 +234,12 @@ def _touch(state: State, policy: Policy) -> Plan[None]:
         state.prolonged = True
 
 
-def _content(state: State, policy: Policy) -> dict[str, bytes | datetime]:
-    return {
-        "data": policy.codec.encode(state.draft.data, state.deadline_ns),
-        "expiry": from_ns(policy.expiry_ns(state.deadline_ns)),
-    }
+def _content(state: State, policy: Policy) -> dict[str, object]:
+    expiry_ns = policy.expiry_ns(state.deadline_ns)
+    if state.record is not None:
+        # Another process's clock may be ahead of this one's: what it promised the session is kept.
+        expiry_ns = max(expiry_ns, min(state.record.expiry_ns, state.deadline_ns))
+    return {"data": policy.codec.encode(state.draft.data, state.deadline_ns), "expiry": from_ns(expiry_ns)}
 
 
 def _stored(state: State, token: str | None) -> None:
@@ -250,9 +258,13 @@ def _lost(state: State) -> None:
 
 def _yield_to(state: State, winner: Record, policy: Policy, conflict: Conflict, *, last: bool) -> None:
     """Take the faster request's record for a new start, and make this one's changes on it."""
+    before, state.record = state.record, winner
+    if before is not None and winner.version == before.version != 0:
+        return  # only its expiry was moved
     theirs, deadline_ns = _decode(winner, policy)
     what = f"session {digest(winner.token)} was changed by another request"
-    if last or policy.on_conflict == "raise":
+    looked_only = not state.renewing and state.draft.changes() is None
+    if last or (policy.on_conflict == "raise" and not looked_only):
         if last:
             what += f", {_ATTEMPTS} times while it was to be stored"
         raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from conflict
@@ -262,7 +274,6 @@ def _yield_to(state: State, winner: Record, policy: Policy, conflict: Conflict, 
         except (SessionTypeError, ValueError) as error:
             what += f", and the two cannot be merged: {error}"
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from error
-    state.record = winner
     if not state.renewing:
         state.deadline_ns = deadline_ns
 

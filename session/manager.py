@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from dynamostore import Store
@@ -15,6 +16,7 @@ from . import _lifecycle
 from ._lifecycle import OnConflict, Policy
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
+from .errors import SessionConflict
 from .session import BaseSession, Session
 
 __all__ = ["SessionManager"]
@@ -29,17 +31,23 @@ def make_policy(
     touch_after: timedelta | None,
     hash_tokens: bool,
     on_conflict: OnConflict,
+    renewal_grace: timedelta | None,
     codec: Codec,
     clock: Clock,
 ) -> Policy:
     """The policy of a manager's arguments; `TypeError` or `ValueError` for those that make no sense."""
-    lengths = {"lifetime": lifetime, "idle_timeout": idle_timeout, "touch_after": touch_after}
+    lengths = {
+        "lifetime": lifetime,
+        "idle_timeout": idle_timeout,
+        "touch_after": touch_after,
+        "renewal_grace": renewal_grace,
+    }
     for name, length in lengths.items():
         if length is None:
             continue
         if not isinstance(length, timedelta):
             raise TypeError(f"{name} must be a timedelta, not {type(length).__name__}: timedelta(minutes=20), say")
-        if length < timedelta(0) or (length == timedelta(0) and name != "touch_after"):
+        if length < timedelta(0) or (length == timedelta(0) and name in ("lifetime", "idle_timeout")):
             raise ValueError(f"{name} must be more than zero")
     if on_conflict not in ("merge", "raise", "overwrite"):
         raise ValueError(f'on_conflict must be "merge", "raise" or "overwrite", not {on_conflict!r}')
@@ -56,6 +64,7 @@ def make_policy(
         touch_after_ns=max(duration_ns(touch_after), 1000),
         hash_tokens=hash_tokens,
         on_conflict=on_conflict,
+        renewal_grace=renewal_grace or timedelta(0),
     )
 
 
@@ -68,7 +77,9 @@ class SessionManager:
     so a session may end by that much early. *hash_tokens*: the table's key is the token's SHA-256, so who
     reads the table cannot take over a session; False for a table shared with SCS for Go v0 and v1.
     *on_conflict*, when another request changed the session meanwhile: "merge" makes this one's changes on the
-    other's data, "raise" raises `SessionConflict`, "overwrite" lets the last writer win. *codec*: how data
+    other's data, "raise" raises `SessionConflict`, "overwrite" lets the last writer win. *renewal_grace*: for so
+    long after a renewal (a few seconds, say) a request that is under way with the old token reads and changes the
+    renewed session, instead of finding none; None: at once only the new token works. *codec*: how data
     becomes bytes. *cookie*: the cookie's settings. *clock* gives Unix nanoseconds; the store has its own.
 
     Raises `TypeError` or `ValueError` for settings that make no sense. May be shared between threads.
@@ -91,6 +102,7 @@ class SessionManager:
         touch_after: timedelta | None = None,
         hash_tokens: bool = True,
         on_conflict: OnConflict = "merge",
+        renewal_grace: timedelta | None = None,
         codec: Codec | None = None,
         cookie: Cookie | None = None,
         clock: Clock = time.time_ns,
@@ -103,6 +115,7 @@ class SessionManager:
             touch_after=touch_after,
             hash_tokens=hash_tokens,
             on_conflict=on_conflict,
+            renewal_grace=renewal_grace,
             codec=JSONCodec() if codec is None else codec,
             clock=clock,
         )
@@ -116,15 +129,72 @@ class SessionManager:
         gets a token of its own if something is stored. Raises, at the point of use or on leaving, what the
         store raises, `CorruptSessionError`, and `SessionConflict` if merging is off or impossible.
         """
-        s = Session(_lifecycle.begin(token, self._policy), self._policy, self._drive)
+        s = self.load(token)
         try:
             yield s
-            s.save()
+            self.commit(s)
         except BaseException:
-            _lifecycle.discard(s._state)
+            self.discard(s)
             raise
-        finally:
-            s._state.closed = True
+
+    def load(self, token: str | None) -> Session:
+        """The session of a client's *token*, for those who have no block to live in: `commit` or `discard` it.
+
+        Read when it is first looked at, as in `session`.
+
+        >>> from dynamostore import MemoryStore
+        >>> manager = SessionManager(MemoryStore())
+        >>> s = manager.load(None)
+        >>> s.put_int("user_id", 7)
+        >>> manager.commit(s)
+        """
+        return Session(_lifecycle.begin(token, self._policy), self._policy, self._drive)
+
+    def commit(self, session: Session) -> None:
+        """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
+        session.save()
+        session._state.closed = True
+
+    def discard(self, session: Session) -> None:
+        """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed."""
+        if not session._state.closed:
+            _lifecycle.discard(session._state)
+            session._state.closed = True
+
+    def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
+        """Run ``change(session)`` and commit; if another request was faster, run it again on what that one stored.
+
+        For changes that merging cannot make: those that depend on what they read. *change* must be safe to run
+        again, up to *attempts* times; then `SessionConflict`. An exception from it discards and is raised.
+        Returns the committed session: its ``token`` is what to hand the client.
+
+        >>> from dynamostore import MemoryStore
+        >>> manager = SessionManager(MemoryStore())
+        >>> def take_turns(s: Session) -> None:
+        ...     s.put_string("player", "O" if s.get_string("player") == "X" else "X")
+        >>> s = manager.update(None, take_turns)
+        >>> manager.update(s.token, take_turns).get_string("player")
+        'O'
+        """
+        if attempts < 1:
+            raise ValueError("attempts must be at least 1")
+        policy = replace(self._policy, on_conflict="raise")
+        for attempt in range(attempts):
+            s = Session(_lifecycle.begin(token, policy), policy, self._drive)
+            try:
+                change(s)
+                self.commit(s)
+            except SessionConflict:
+                self.discard(s)
+                if attempt == attempts - 1:
+                    raise
+                self._drive(_lifecycle.back_off(attempt))
+            except BaseException:
+                self.discard(s)
+                raise
+            else:
+                return s
+        raise AssertionError("unreachable")
 
     def set_cookie(self, session: BaseSession) -> str | None:
         """The ``Set-Cookie`` header for the client after its block, or None if it needs none.
@@ -142,8 +212,11 @@ class SessionManager:
         if state.token is None or state.record is None:
             ended = state.gone or (state.loaded and state.presented is not None)
             return self.cookie.clear() if ended and state.token is None else None
-        if state.token == state.presented and not (self.cookie.persist and state.prolonged):
-            return None
+        if state.token == state.presented:
+            # Within a renewal's grace: the request that renewed the session hands out the new token.
+            outdated = state.record.token != self._policy.key(state.token)
+            if outdated or not (self.cookie.persist and state.prolonged):
+                return None
         return self.cookie.set(state.token, state.record.expiry, self._policy.clock())
 
     def _drive(self, plan: Plan[None]) -> None:

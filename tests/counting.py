@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dynamostore import Record, Store
 
@@ -39,9 +39,11 @@ class CountingStore:
         self.calls.append("touch")
         return self._store.touch(record, expiry)
 
-    def rename(self, record: Record, token: str, data: bytes, expiry: datetime) -> Record:
+    def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
         self.calls.append("rename")
-        return self._store.rename(record, token, data, expiry)
+        return self._store.rename(record, token, data, expiry, grace=grace)
 
     def delete(self, token: str) -> None:
         self.calls.append("delete")

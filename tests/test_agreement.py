@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from dynamostore import Store
 from dynamostore.testing import FakeClock, StoreAgreement
@@ -30,4 +30,6 @@ def _servers(backends: Backends) -> Iterator[None]:
 
 
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=40, stateful_step_count=30)
+# To explain a failure would ask all the servers some hundred times more.
+PHASES = [phase for phase in Phase if phase is not Phase.explain]
+TestAgreement.settings = settings(max_examples=40, stateful_step_count=30, phases=PHASES)

@@ -69,7 +69,7 @@ def test_any_item_whatever_is_a_record_or_corrupt(item: Item) -> None:
 
 def test_what_is_beside_a_record_is_kept_beside_it() -> None:
     owner: AttributeValue = {"S": "ada"}
-    record = Record.at("token", b"data", 10**18, 7, {"owner": owner})
+    record = Record.at("token", b"data", 10**18, 7, beside={"owner": owner})
     item = encode(TABLE, record)
     assert item["owner"] == owner
     assert decode(TABLE, item).beside == {"owner": owner}
@@ -112,7 +112,7 @@ def test_the_largest_item_is_the_same_for_us_and_for_the_server(
         pytest.skip("dynalite counts the letters of a name, not its bytes")
 
     def item(size: int) -> dict[str, AttributeValue]:
-        return encode(Table(), Record.at("largest", b"x" * size, 8102534735004839040, 2**62, beside))
+        return encode(Table(), Record.at("largest", b"x" * size, 8102534735004839040, 2**62, beside=beside))
 
     room = MAX_ITEM - item_size(item(0))
     server.client.put_item(TableName=TABLE.name, Item=item(room))
