@@ -122,8 +122,8 @@ class Plans:
         try:
             yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
-            winner = yield from self._winner(failure, record.token)
-            if winner is None or not items.wrote(winner, new.version):
+            winner = yield from self._winner(failure, record.token, new)
+            if winner is not new:
                 raise _conflict(record.token, winner) from failure
         return new
 
@@ -172,8 +172,8 @@ class Plans:
         except TransactionRefused as refused:
             taken, changed = (*refused.refusals, None, None)[:2]
             if taken is not None:
-                there = yield from self._winner(taken, token)
-                if there is not None and items.wrote(there, new.version):
+                there = yield from self._winner(taken, token, new)
+                if there is new:
                     return new
                 if there is not None:
                     raise _conflict(token, there) from refused
@@ -254,8 +254,8 @@ class Plans:
         try:
             yield from self._patiently(put)
         except ConditionFailed as failure:
-            winner = yield from self._winner(failure, new.token)
-            if winner is None or not items.wrote(winner, new.version):
+            winner = yield from self._winner(failure, new.token, new)
+            if winner is not new:
                 raise _conflict(new.token, winner) from failure
         return new
 
@@ -268,9 +268,15 @@ class Plans:
         key = items.key(self.table, record.token)
         yield from self._patiently(self._call("update_item", Key=key, UpdateExpression=update, **where))
 
-    def _winner(self, failure: ConditionFailed, token: str) -> Plan[Record | None]:
-        """The live record that made a condition fail: sent along with the refusal, or read again."""
+    def _winner(self, failure: ConditionFailed, token: str, new: Record | None = None) -> Plan[Record | None]:
+        """The live record that made a condition fail: sent along with the refusal, or read again.
+
+        It is *new* itself, if that was written before: its reply was lost, and the client sent it once more. So it
+        is even if it has expired meanwhile, or others have written since.
+        """
         item = failure.item or (yield from self._get(token, consistent=True))
+        if new is not None and item is not None and items.bears(self.table, item, new.version):
+            return new
         return (yield from self._record(token, item, evict=False))
 
     def _patiently(self, call: Call[object]) -> Plan[None]:

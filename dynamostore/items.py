@@ -22,6 +22,7 @@ from .table import Table
 __all__ = [
     "MAX_ITEM",
     "MAX_TOKEN",
+    "bears",
     "check_data",
     "check_size",
     "check_token",
@@ -35,7 +36,6 @@ __all__ = [
     "number",
     "recent",
     "storable",
-    "wrote",
 ]
 
 MAX_TOKEN = 2048
@@ -175,10 +175,19 @@ def recent(record: Record) -> bytes:
     return (record.version.to_bytes(8, "big") + record.recent)[: 8 * RECENT]
 
 
-def wrote(record: Record, version: int) -> bool:
-    """Whether *version* was written to *record*, last or not long ago."""
-    tag = version.to_bytes(8, "big")
-    return record.version == version or tag in (record.recent[i : i + 8] for i in range(0, len(record.recent), 8))
+def bears(table: Table, item: Item, version: int) -> bool:
+    """Whether *version* was written to *item*, last or not long ago; total, whatever else the item is.
+
+    >>> bears(Table(), {"version": {"N": "3"}, "recent": {"B": bytes(7) + b"\x02"}}, 2)
+    True
+    """
+    last, before = item.get(table.version), item.get(table.recent)
+    if isinstance(last, Mapping) and last.get("N") == str(version):
+        return True
+    tags = before.get("B") if isinstance(before, Mapping) else None
+    if not isinstance(tags, bytes):
+        return False
+    return version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8))
 
 
 def moved(table: Table, item: Item) -> str | None:

@@ -141,7 +141,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
 def renew(state: State, policy: Policy) -> None:
     """Have the next commit give the session a new token and a whole lifetime. It must be loaded."""
     state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.record is not None
+    state.renewing = state.record is not None and not state.destroying
 
 
 def destroy(state: State, policy: Policy) -> None:

@@ -76,6 +76,16 @@ def test_what_was_cleared_stays_cleared(manager: SessionManager) -> None:
     assert read(manager, token) == {"b": 2}
 
 
+def test_a_session_that_is_destroyed_cannot_be_renewed(manager: SessionManager) -> None:
+    token = begin(manager, user=7)
+    with manager.session(token) as s:
+        s.destroy()
+        s.renew_token()
+    assert s.status is Status.DESTROYED
+    assert s.token is None
+    assert read(manager, token) == {}
+
+
 @pytest.mark.parametrize("late", ["put", "renew", "look"])
 def test_a_logged_out_session_stays_out(store: Store, clock: FakeClock, late: str) -> None:
     manager = SessionManager(store, idle_timeout=HOUR, clock=clock)

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dynamostore import Conflict, DynamoStore, Record, ThrottledError
+from dynamostore.items import RECENT
 from dynamostore.testing import FakeClock
 
 from .backends import TABLE, Backend
@@ -77,6 +78,39 @@ def test_a_lost_reply_to_rename_is_no_conflict(server: Backend, retrying: Dynamo
 def test_a_lost_reply_to_delete_is_no_conflict(retrying: DynamoStore, record: Record) -> None:
     retrying.delete(record.token)
     assert retrying.find(record.token) is None
+
+
+def test_a_lost_reply_is_recognised_though_others_wrote_meanwhile(
+    server: Backend, record: Record, clock: FakeClock
+) -> None:
+    others = server.store(clock)
+
+    def lost(call: Callable[[], object]) -> object:
+        call()
+        for n in range(RECENT):
+            there = others.find(record.token)
+            assert there is not None
+            others.replace(there, f"another's {n}".encode(), there.expiry)
+        return call()
+
+    client = Interfering(server.client, lost)
+    ours = DynamoStore(client, TABLE, clock=clock).replace(record, b"ours", record.expiry)  # type: ignore[arg-type]  # as above
+    assert ours.data == b"ours"
+    there = others.find(record.token)
+    assert there is not None
+    assert there.data == f"another's {RECENT - 1}".encode()
+
+
+def test_a_lost_reply_is_recognised_though_what_was_written_has_expired(server: Backend, clock: FakeClock) -> None:
+    def lost(call: Callable[[], object]) -> object:
+        call()
+        clock.advance(2 * HOUR)
+        return call()
+
+    store = DynamoStore(Interfering(server.client, lost), TABLE, clock=clock)  # type: ignore[arg-type]  # as above
+    token = secrets.token_urlsafe(32)
+    store.create(token, b"data", clock.now + HOUR)
+    assert store.find(token) is None
 
 
 def test_a_conflict_is_one_however_often_it_is_sent(server: Backend, retrying: DynamoStore, record: Record) -> None:
