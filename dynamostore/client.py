@@ -17,7 +17,22 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
     from typing_extensions import ReadOnly
 
-__all__ = ["AttributeValue", "DynamoClient", "Item"]
+__all__ = [
+    "AttributeDefinition",
+    "AttributeValue",
+    "DescribeTableReply",
+    "DescribeTimeToLiveReply",
+    "DescribedAttribute",
+    "DescribedKey",
+    "DescribedTable",
+    "DescribedTimeToLive",
+    "DynamoClient",
+    "GetItemReply",
+    "Item",
+    "KeySchemaElement",
+    "Returned",
+    "TimeToLiveSpecification",
+]
 
 
 class AttributeValue(TypedDict, total=False):
@@ -35,52 +50,73 @@ Item: TypeAlias = Mapping[str, AttributeValue]
 """An item, or its key: attribute name → `AttributeValue`."""
 
 Returned: TypeAlias = Literal["ALL_OLD", "NONE"]
+"""What is to come back with a refusal: the item as it is, or nothing."""
 
 
 class GetItemReply(TypedDict):
+    """What GetItem replies; no ``Item`` where there is none."""
+
     Item: ReadOnly[NotRequired[Item]]
 
 
 class KeySchemaElement(TypedDict):
+    """One attribute of a new table's key."""
+
     AttributeName: str
     KeyType: Literal["HASH", "RANGE"]
 
 
 class AttributeDefinition(TypedDict):
+    """The type of a key attribute of a new table."""
+
     AttributeName: str
     AttributeType: Literal["B", "N", "S"]
 
 
 class DescribedKey(TypedDict):
+    """One attribute of a table's key, as DescribeTable has it."""
+
     AttributeName: ReadOnly[str]
     KeyType: ReadOnly[str]
 
 
 class DescribedAttribute(TypedDict):
+    """The type of a key attribute, as DescribeTable has it."""
+
     AttributeName: ReadOnly[str]
     AttributeType: ReadOnly[str]
 
 
 class DescribedTable(TypedDict):
+    """What is read of a table's description."""
+
     TableStatus: ReadOnly[NotRequired[str]]
     KeySchema: ReadOnly[NotRequired[Sequence[DescribedKey]]]
     AttributeDefinitions: ReadOnly[NotRequired[Sequence[DescribedAttribute]]]
 
 
 class DescribeTableReply(TypedDict):
+    """What DescribeTable replies."""
+
     Table: ReadOnly[DescribedTable]
 
 
 class DescribedTimeToLive(TypedDict):
+    """What is read of a table's TTL description."""
+
     TimeToLiveStatus: ReadOnly[NotRequired[str]]
     AttributeName: ReadOnly[NotRequired[str]]
 
 
 class DescribeTimeToLiveReply(TypedDict):
+    """What DescribeTimeToLive replies."""
+
     TimeToLiveDescription: ReadOnly[DescribedTimeToLive]
 
 
 class TimeToLiveSpecification(TypedDict):
+    """What TTL is to be."""
+
     Enabled: bool
     AttributeName: str
 

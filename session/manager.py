@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from inspect import isawaitable
 
 from dynamostore import Store
 from dynamostore._instants import Clock, duration_ns
@@ -182,7 +183,8 @@ class SessionManager:
         for attempt in range(attempts):
             s = Session(_lifecycle.begin(token, policy), policy, self._drive)
             try:
-                change(s)
+                if isawaitable(change(s)):
+                    raise TypeError("change must be a function, not a coroutine function: nobody would await it")
                 self.commit(s)
             except SessionConflict:
                 self.discard(s)

@@ -210,7 +210,7 @@ class TypedAccess(ABC):
     def get_object(self, key: str, type: type[T], default: object = None) -> object:
         """The object under *key*, a new one each time; None, or *default*, if there is none.
 
-        *type* is a dataclass, TypedDict, attrs class, msgspec.Struct, or what else ``msgspec.convert`` takes.
+        *type* is a dataclass, TypedDict, attrs class, msgspec.Struct, or another class that ``msgspec.convert`` takes.
         Raises `SessionTypeError` if what is there does not fit, and says where.
 
         >>> from dataclasses import dataclass

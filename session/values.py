@@ -20,7 +20,7 @@ from .errors import SessionTypeError
 
 __all__ = ["JSONValue"]
 
-JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
+JSONValue: TypeAlias = bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"] | None
 """What JSON can say, and so what a session can hold."""
 
 T = TypeVar("T")

@@ -89,6 +89,16 @@ def test_an_update_needs_an_attempt(manager: SessionManager) -> None:
         manager.update(None, print, attempts=0)
 
 
+def test_a_coroutine_function_is_no_change(manager: SessionManager, token: str) -> None:
+    async def change(s: Session) -> None:
+        s.clear()
+
+    with pytest.raises(TypeError, match="coroutine"), pytest.warns(RuntimeWarning, match="never awaited"):
+        manager.update(token, change)
+    with manager.session(token) as s:
+        assert s.get_int("stock") == 10
+
+
 def test_a_session_without_a_block_is_committed_by_hand(manager: SessionManager, token: str) -> None:
     s = manager.load(token)
     s.increment("stock")

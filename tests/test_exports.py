@@ -1,0 +1,220 @@
+"""What is public: pinned, importable, documented, light to import, and in its layer."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from types import ModuleType
+
+import pytest
+
+import dynamostore
+import session
+
+from .distribution import ROOT, run
+
+PACKAGES = (dynamostore, session)
+
+# What a module may import beside the standard library. boto3 is for `connect` alone, so that who brings a
+# client of another kind need not have it.
+THIRD_PARTY = {
+    "dynamostore.connecting": {"boto3", "botocore"},
+    "dynamostore.testing": {"hypothesis", "pytest"},
+}
+EVERYWHERE = {"msgspec"}
+# What is not there at run time.
+FOR_TYPES = {"mypy_boto3_dynamodb", "typing_extensions"}
+# What session may use of dynamostore beside the public names.
+PUBLIC = frozenset(dynamostore.__all__)
+SHARED = {"dynamostore._instants", "dynamostore._steps", "dynamostore.errors"}
+
+
+# The names
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_all_is_the_public_names_and_sorted(package: ModuleType) -> None:
+    public = [name for name, value in vars(package).items() if not name.startswith("_") and not inspect.ismodule(value)]
+    assert package.__all__ == sorted(public)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_a_star_import_brings_every_name(package: ModuleType) -> None:
+    namespace: dict[str, object] = {}
+    exec(f"from {package.__name__} import *", namespace)
+    assert sorted(namespace.keys() - {"__builtins__"}) == package.__all__
+
+
+def test_every_public_module_lists_names_that_are_there() -> None:
+    for module in public_modules():
+        assert module.__all__, module.__name__
+        assert [name for name in module.__all__ if not hasattr(module, name)] == [], module.__name__
+
+
+def test_no_name_is_in_both_packages() -> None:
+    assert set(dynamostore.__all__) & set(session.__all__) == set()
+
+
+# What an import costs
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_an_import_brings_neither_boto3_nor_what_only_tests_need(package: ModuleType) -> None:
+    program = f"import json, sys, {package.__name__}; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.partition(".")[0] for name in json.loads(run(sys.executable, "-c", program, cwd=ROOT))}
+    assert package.__name__ in loaded
+    foreign = loaded & {"boto3", "botocore", "moto", "mypy_boto3_dynamodb", "pytest", "hypothesis", "ministack"}
+    assert foreign == set()
+
+
+def test_dynamostore_does_without_session() -> None:
+    program = "import sys, dynamostore; print('session' in sys.modules)"
+    assert run(sys.executable, "-c", program, cwd=ROOT).strip() == "False"
+
+
+# The documentation
+
+
+def public_modules() -> Iterator[ModuleType]:
+    for package in PACKAGES:
+        yield package
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if not found.name.rpartition(".")[2].startswith("_"):
+                yield importlib.import_module(found.name)
+
+
+def undocumented(module: ModuleType) -> Iterator[str]:
+    if not module.__doc__:
+        yield module.__name__
+    for name in module.__all__:
+        value = getattr(module, name)
+        if not inspect.isclass(value) and not inspect.isfunction(value):
+            continue
+        # A dataclass that has none is given its signature for one.
+        if not value.__doc__ or value.__doc__.startswith(f"{name}("):
+            yield f"{module.__name__}.{name}"
+        for attribute, member in vars(value).items() if inspect.isclass(value) else ():
+            function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            if inspect.isfunction(function) and not attribute.startswith("_") and not function.__doc__:
+                yield f"{module.__name__}.{name}.{attribute}"
+
+
+def test_all_that_is_public_is_documented() -> None:
+    # DynamoDB documents its calls itself; a test, and a rule of a state machine, says it by its name.
+    exempt = ("dynamostore.client.DynamoClient.", "dynamostore.testing.Store")
+    missing = [name for module in public_modules() for name in undocumented(module) if not name.startswith(exempt)]
+    assert missing == []
+
+
+# The layers, read from the source
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: *module* it comes from, *name* (None: the module itself), and whether it is for types."""
+
+    module: str
+    name: str | None
+    for_types: bool
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package.__name__).rglob("*.py"))
+}
+
+
+@cache
+def source(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text("utf-8"), str(MODULES[name]))
+
+
+@cache
+def imports(name: str) -> list[Import]:
+    """All that a module imports, wherever in it."""
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    return list(_imports(source(name), package, for_types=False))
+
+
+def _imports(node: ast.AST, package: str, *, for_types: bool) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield Import(alias.name, None, for_types)
+    elif isinstance(node, ast.ImportFrom):
+        origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+        for alias in node.names:
+            submodule = f"{origin}.{alias.name}"
+            yield Import(submodule, None, for_types) if submodule in MODULES else Import(origin, alias.name, for_types)
+    elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        for statement in node.body:
+            yield from _imports(statement, package, for_types=True)
+        for statement in node.orelse:
+            yield from _imports(statement, package, for_types=for_types)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _imports(child, package, for_types=for_types)
+
+
+def test_a_module_imports_no_more_than_it_may() -> None:
+    everywhere = sys.stdlib_module_names | {package.__name__ for package in PACKAGES} | EVERYWHERE
+    for module in MODULES:
+        there = everywhere | THIRD_PARTY.get(module, set())
+        more = [used for used in imports(module) if used.top not in (there | FOR_TYPES if used.for_types else there)]
+        assert more == [], module
+
+
+def test_imports_point_downwards_only() -> None:
+    graph = {
+        module: {used.module for used in imports(module) if used.module in MODULES and not used.for_types}
+        for module in MODULES
+    }
+    # Raises CycleError, which names the modules that import each other in a circle.
+    TopologicalSorter(graph).prepare()
+
+
+def test_dynamostore_never_imports_session() -> None:
+    for module in MODULES:
+        if module.partition(".")[0] == "dynamostore":
+            assert [used for used in imports(module) if used.top == "session"] == [], module
+
+
+def test_session_knows_dynamostore_by_its_public_names() -> None:
+    for module in MODULES:
+        if module.partition(".")[0] == "session":
+            inner = [used for used in imports(module) if used.top == "dynamostore" and used.module not in SHARED]
+            assert [used for used in inner if used.module != "dynamostore" or used.name not in PUBLIC] == [], module
+
+
+def test_no_public_signature_says_any() -> None:
+    saying = [
+        f"{module}.{function.name}: {ast.unparse(annotation)}"
+        for module in MODULES
+        if "._" not in module
+        for function in ast.walk(source(module))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for annotation in signature(function)
+        if re.search(r"\bAny\b", ast.unparse(annotation))
+    ]
+    assert saying == []
+
+
+def signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.expr]:
+    arguments = function.args
+    everyone = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    of_arguments = [argument.annotation for argument in everyone if argument is not None]
+    yield from (annotation for annotation in (*of_arguments, function.returns) if annotation is not None)
