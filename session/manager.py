@@ -183,8 +183,7 @@ class SessionManager:
         for attempt in range(attempts):
             s = Session(_lifecycle.begin(token, policy), policy, self._drive)
             try:
-                if isawaitable(change(s)):
-                    raise TypeError("change must be a function, not a coroutine function: nobody would await it")
+                _make(change, s)
                 self.commit(s)
             except SessionConflict:
                 self.discard(s)
@@ -223,3 +222,8 @@ class SessionManager:
 
     def _drive(self, plan: Plan[None]) -> None:
         run(plan, self.store, sleep=time.sleep)
+
+
+def _make(change: Callable[[Session], object], s: Session) -> None:
+    if isawaitable(change(s)):
+        raise TypeError("change must be a function, not a coroutine function: nobody would await it")
