@@ -185,6 +185,7 @@ CODES: Final[Mapping[str, type[StoreError]]] = {
     "RequestTimeoutException": UnavailableError,
     "ServiceUnavailable": UnavailableError,
     "ServiceUnavailableException": UnavailableError,
+    "TransactionInProgressException": UnavailableError,
 }
 """Wire code → class, for the codes that say it all; a code that is not here is a plain `StoreError`,
 or `UnavailableError` with an HTTP status of 500 and over."""
