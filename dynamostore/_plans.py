@@ -36,7 +36,7 @@ SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :h
 UNMOVED = "attribute_not_exists(#moved)"
 REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version, #recent = :recent"
 REPLACE_SCS = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
-MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version REMOVE #data, #recent"
+MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version, #recent = :recent REMOVE #data"
 TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
 
 _PING = "ping"
@@ -189,7 +189,9 @@ class Plans:
         if not grace:
             return self._write(Key=key, **self._where(condition, values))
         until_ns = self.clock() + duration_ns(grace)
+        # With the versions until then: the retry of a write that was applied before is still known again.
         values |= {":moved": {"S": new.token}, ":version": items.number(new.version)}
+        values |= {":recent": {"B": items.recent(record)}}
         values |= {":until": items.number(until_ns), ":until_ttl": items.number(items.ttl(until_ns))}
         return self._write(Key=key, UpdateExpression=MOVE, **self._where(condition, values, MOVE))
 
