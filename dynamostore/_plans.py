@@ -117,8 +117,7 @@ class Plans:
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
         new = self._new(record.token, data, expiry, record.beside, items.recent(record))
-        shortened = NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
-        condition = f"{LIVE} AND {shortened} AND {_unchanged(record)}"
+        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
         try:
             yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
@@ -183,8 +182,8 @@ class Plans:
 
     def _leave(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
         """The arguments that remove *record*, or for the time of a grace make it lead to *new*."""
-        condition = f"{LIVE} AND {_unchanged(record)}"
-        values = self._now() | _was(record)
+        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
+        values = self._now() | _was(record) | {":expiry": items.number(new.expiry_ns)}
         key = items.key(self.table, record.token)
         if not grace:
             return self._write(Key=key, **self._where(condition, values))
@@ -321,6 +320,11 @@ class Plans:
 def _unchanged(record: Record) -> str:
     """The condition that what is there is what was read."""
     return SAME if record.version else SAME_BY_SCS
+
+
+def _not_shortened(record: Record, new: Record) -> str:
+    """The condition that *new* does not take back an expiry that somebody else has given the record since."""
+    return NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
 
 
 def _was(record: Record) -> dict[str, AttributeValue]:
