@@ -195,6 +195,7 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
                 yield from _replace(state, policy)
             else:
                 yield from _touch(state, policy)
+                state.draft.settle()
             return
         except Conflict as conflict:
             if conflict.current is None:
