@@ -20,7 +20,7 @@ from dynamostore._instants import INT64_MAX, Clock, from_ns
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
 
-from .changes import Draft
+from .changes import Changes, Draft
 from .codec import Codec
 from .errors import CorruptSessionError, SessionConflict, SessionTypeError
 from .values import JSONValue
@@ -187,6 +187,7 @@ def _store_new(state: State, policy: Policy) -> Plan[None]:
 
 
 def _store_changes(state: State, policy: Policy) -> Plan[None]:
+    meant: Changes | None = None
     for attempt in range(_ATTEMPTS):
         try:
             if state.renewing:
@@ -201,7 +202,9 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
             if conflict.current is None:
                 _lost(state)
                 return
-            _yield_to(state, conflict.current, policy, conflict, last=attempt == _ATTEMPTS - 1)
+            # All that was meant: what is no change on this winner's data may be one on the next one's.
+            meant = meant or state.draft.changes()
+            _yield_to(state, conflict.current, meant, policy, conflict, last=attempt == _ATTEMPTS - 1)
         yield from back_off(attempt)
 
 
@@ -257,21 +260,23 @@ def _lost(state: State) -> None:
     state.draft = Draft({})
 
 
-def _yield_to(state: State, winner: Record, policy: Policy, conflict: Conflict, *, last: bool) -> None:
+def _yield_to(
+    state: State, winner: Record, meant: Changes | None, policy: Policy, conflict: Conflict, *, last: bool
+) -> None:
     """Take the faster request's record for a new start, and make this one's changes on it."""
     before, state.record = state.record, winner
     if before is not None and winner.version == before.version != 0:
         return  # only its expiry was moved
     theirs, deadline_ns = _decode(winner, policy)
     what = f"session {digest(winner.token)} was changed by another request"
-    looked_only = not state.renewing and state.draft.changes() is None
+    looked_only = not state.renewing and meant is None
     if last or (policy.on_conflict == "raise" and not looked_only):
         if last:
             what += f", {_ATTEMPTS} times while it was to be stored"
         raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from conflict
     if policy.on_conflict == "merge":
         try:
-            state.draft.rebase(dict(theirs))
+            state.draft.rebase(dict(theirs), meant)
         except (SessionTypeError, ValueError) as error:
             what += f", and the two cannot be merged: {error}"
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from error

@@ -135,9 +135,12 @@ class Draft:
             return Changes(put=dict(self.data), cleared=True)
         return Changes(put=put, removed=frozenset(removed), incremented=incremented)
 
-    def rebase(self, base: dict[str, JSONValue]) -> None:
-        """Make the same changes on *base* instead; raises what `Changes.apply` raises, and then did nothing."""
-        changes = self.changes()
+    def rebase(self, base: dict[str, JSONValue], changes: Changes | None = None) -> None:
+        """Make the same changes on *base* instead; raises what `Changes.apply` raises, and then did nothing.
+
+        *changes*: those to make, if what is a change now is not all that was meant.
+        """
+        changes = changes or self.changes()
         data = changes.apply(base) if changes else base
         touched = self._original.keys() | base.keys() if self._cleared else self._original.keys()
         self._original = {key: _encode(base[key]) if key in base else None for key in touched}
