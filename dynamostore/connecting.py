@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, MutableMapping
 from typing import Final
+from zlib import crc32
+
+import msgspec
 
 from ._instants import Clock
 from .store import DynamoStore
@@ -45,6 +49,9 @@ def connect(
     - TCP keep-alive, so that a connection that a NAT or a load balancer has dropped is noticed.
     - A connection pool of *threads* (boto3: 10): give the number of threads that share the store, or they
       will open, sign in and throw away connections under load.
+    - Every reply is checked: by its checksum (botocore does that in mode "legacy" only), and without one for
+      being JSON at all. One that was damaged on its way, or that a proxy made up, would else be read as "no such
+      session", or as a write that was done. It is retried as if it had not come.
     - No parameter validation: what the store sends is typed already, and the service checks again. It saves
       some 50 µs of CPU a call.
 
@@ -73,6 +80,8 @@ def connect(
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
         client = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
+        client.meta.events.register("before-parse.dynamodb", _spot_damage)
+        client.meta.events.register("after-call.dynamodb", _refuse_damage)
     except (BotoCoreError, ValueError) as error:
         raise ValueError(f"connect: {error} Give region=..., endpoint_url=... or profile=...") from error
     return DynamoStore(
@@ -82,3 +91,35 @@ def connect(
         evict_expired=evict_expired,
         clock=clock,
     )
+
+
+# What SDKs retry without further ado; it is no code of DynamoDB's own.
+_DAMAGED: Final = "RequestTimeout"
+
+
+def _spot_damage(response_dict: MutableMapping[str, object], **_: object) -> None:
+    """Before a reply is parsed: have one that is damaged, or is not DynamoDB's, read as an error that is retried."""
+    body, headers = response_dict["body"], response_dict["headers"]
+    assert isinstance(body, bytes)
+    assert isinstance(headers, Mapping)
+    checksum = headers.get("x-amz-crc32")
+    if _is_json(body) if checksum is None else checksum == str(crc32(body)):
+        return
+    message = f"the reply, of status {response_dict['status_code']}, was damaged on its way or is not DynamoDB's"
+    response_dict["body"] = msgspec.json.encode({"__type": _DAMAGED, "message": message})
+    response_dict["status_code"] = 500
+
+
+def _refuse_damage(http_response: object, parsed: Mapping[str, object], model: object, **_: object) -> None:
+    """When all attempts are over: raise for what botocore takes for a success, by its status."""
+    from botocore.exceptions import ClientError
+
+    if "Error" in parsed and getattr(http_response, "status_code", 0) < 300:
+        raise ClientError(parsed, getattr(model, "name", ""))  # type: ignore[arg-type]  # as botocore parsed it
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except msgspec.DecodeError:
+        return False
