@@ -24,9 +24,13 @@ from .errors import (
 
 
 class ConditionFailed(StoreError):
-    """A condition did not hold; *item* is what is there, if the server said so."""
+    """A condition did not hold; *item* is what is there, if the server said so.
+
+    *retried*: the client sent the call more than once, or does not say.
+    """
 
     item: Item | None = None
+    retried: bool = True
 
 
 class TransactionRefused(StoreError):
@@ -85,7 +89,9 @@ def _from_reply(
     message = f"{name} on table {table!r}{where}: {text} ({code})"
 
     if code == "ConditionalCheckFailedException":
-        return _condition_failed(response, message, name)
+        failed = _condition_failed(response, message, name)
+        failed.retried = _metadata(response, "RetryAttempts") != 0
+        return failed
     if code == "TransactionCanceledException":
         return _transaction_refused(response, message, name)
     if code == "TransactionConflictException":
@@ -102,16 +108,17 @@ def _from_reply(
             return ItemTooLargeError(message, limit=400 * 1024, operation=name, code=code)
     kind = CODES.get(code)
     if kind is None:
-        kind = UnavailableError if _status(response) >= 500 else StoreError
+        status = _metadata(response, "HTTPStatusCode")
+        kind = UnavailableError if status is not None and status >= 500 else StoreError
     if kind is TableNotFoundError:
         message += "; create it with store.create_table(), or look at the region and the table's name"
     return kind(message, operation=name, code=code)
 
 
-def _status(response: Mapping[object, object]) -> int:
+def _metadata(response: Mapping[object, object], name: str) -> int | None:
     metadata = response.get("ResponseMetadata")
-    status = metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None
-    return status if isinstance(status, int) else 0
+    number = metadata.get(name) if isinstance(metadata, Mapping) else None
+    return number if isinstance(number, int) else None
 
 
 def _condition_failed(details: Mapping[object, object], message: str, name: str) -> ConditionFailed:

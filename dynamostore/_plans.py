@@ -20,7 +20,7 @@ from ._instants import Clock, duration_ns, to_ns
 from ._steps import Call, Plan, issue, pause
 from .client import AttributeValue, GetItemReply, Item
 from .contract import Record
-from .errors import Conflict, StoreError, digest
+from .errors import Conflict, StoreError, UnavailableError, digest
 from .table import Table
 
 logger = logging.getLogger("dynamostore")
@@ -121,7 +121,7 @@ class Plans:
         try:
             yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
-            winner = yield from self._winner(failure, record.token, new)
+            winner = yield from self._winner(failure, record.token, new, record.version)
             if winner is not new:
                 raise _conflict(record.token, winner) from failure
         return new
@@ -269,15 +269,26 @@ class Plans:
         key = items.key(self.table, record.token)
         yield from self._patiently(self._call("update_item", Key=key, UpdateExpression=update, **where))
 
-    def _winner(self, failure: ConditionFailed, token: str, new: Record | None = None) -> Plan[Record | None]:
+    def _winner(
+        self, failure: ConditionFailed, token: str, new: Record | None = None, version: int = 0
+    ) -> Plan[Record | None]:
         """The live record that made a condition fail: sent along with the refusal, or read again.
 
         It is *new* itself, if that was written before: its reply was lost, and the client sent it once more. So it
-        is even if it has expired meanwhile, or others have written since.
+        is even if it has expired meanwhile, or others have written since. If so many have that the item no longer
+        remembers *version*, which was read, nobody knows: `UnavailableError`, as for any write without a reply.
         """
         item = failure.item or (yield from self._get(token, consistent=True))
-        if new is not None and item is not None and items.bears(self.table, item, new.version):
-            return new
+        if new is not None and item is not None:
+            if items.bears(self.table, item, new.version):
+                return new
+            if failure.retried and items.forgot(self.table, item, version):
+                raise UnavailableError(
+                    f"record {digest(token)}: more than {items.RECENT} others wrote while this write was sent again; "
+                    "whether it was applied the first time is not known",
+                    operation=failure.operation,
+                    code=failure.code,
+                ) from failure
         return (yield from self._record(token, item, evict=False))
 
     def _patiently(self, call: Call[object]) -> Plan[None]:

@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "decode_expiry",
     "encode",
+    "forgot",
     "item_size",
     "key",
     "moved",
@@ -188,6 +189,13 @@ def bears(table: Table, item: Item, version: int) -> bool:
     if not isinstance(tags, bytes):
         return False
     return version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8))
+
+
+def forgot(table: Table, item: Item, version: int) -> bool:
+    """Whether more was written since *version* than *item* remembers: what was in between cannot be told."""
+    before = item.get(table.recent)
+    tags = before.get("B") if isinstance(before, Mapping) else None
+    return isinstance(tags, bytes) and len(tags) >= 8 * RECENT and not bears(table, item, version)
 
 
 def moved(table: Table, item: Item) -> str | None:

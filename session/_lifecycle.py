@@ -200,7 +200,7 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
             return
         except Conflict as conflict:
             if conflict.current is None:
-                _lost(state)
+                _lost(state, policy)
                 return
             # All that was meant: what is no change on this winner's data may be one on the next one's.
             meant = meant or state.draft.changes()
@@ -252,9 +252,10 @@ def _stored(state: State, token: str | None) -> None:
     state.draft.settle()
 
 
-def _lost(state: State) -> None:
+def _lost(state: State, policy: Policy) -> None:
     """Another request destroyed or renewed the session, or it expired: the changes go with it."""
     state.token = state.record = None
+    state.deadline_ns = policy.new_deadline_ns()
     state.renewing = state.written = False
     state.gone = True
     state.draft = Draft({})

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from dynamostore import Conflict, DynamoStore, Record, ThrottledError
+from dynamostore import Conflict, DynamoStore, Record, ThrottledError, UnavailableError
 from dynamostore.items import RECENT
 from dynamostore.testing import FakeClock
 
@@ -99,6 +99,37 @@ def test_a_lost_reply_is_recognised_though_others_wrote_meanwhile(
     there = others.find(record.token)
     assert there is not None
     assert there.data == f"another's {RECENT - 1}".encode()
+
+
+def test_a_lost_reply_after_which_too_many_wrote_is_neither_success_nor_conflict(
+    server: Backend, record: Record, clock: FakeClock
+) -> None:
+    others = server.store(clock)
+
+    def write(times: int) -> None:
+        for _ in range(times):
+            there = others.find(record.token)
+            assert there is not None
+            others.replace(there, b"another's", there.expiry)
+
+    def lost(call: Callable[[], object]) -> object:
+        call()
+        write(RECENT + 1)
+        try:
+            return call()
+        except ClientError as error:
+            error.response["ResponseMetadata"]["RetryAttempts"] = 1
+            raise
+
+    retrying = DynamoStore(Interfering(server.client, lost), TABLE, clock=clock)  # type: ignore[arg-type]  # as above
+    with pytest.raises(UnavailableError, match="not known"):
+        retrying.replace(record, b"ours", record.expiry)
+    # A call that was sent once was not applied, however many wrote since.
+    stale = others.find(record.token)
+    assert stale is not None
+    write(RECENT + 1)
+    with pytest.raises(Conflict):
+        others.replace(stale, b"late", record.expiry)
 
 
 def test_a_lost_reply_is_recognised_though_what_was_written_has_expired(server: Backend, clock: FakeClock) -> None:
