@@ -157,8 +157,11 @@ def commit(state: State, policy: Policy) -> Plan[None]:
     """Store what was changed, if anything; where another request was faster, as the policy says."""
     if state.destroying:
         if state.token is not None:
-            # Within a renewal's grace an old token leads to the renewed session; to the store, too.
-            yield from issue(_delete(policy.key(state.token)))
+            key = policy.key(state.token)
+            if state.record is not None and state.record.token != key:
+                # Read by an old token within a renewal's grace, which may be over by now.
+                yield from issue(_delete(state.record.token))
+            yield from issue(_delete(key))
         state.token = state.record = None
         state.destroying, state.gone = False, True
     if not state.loaded:
@@ -199,13 +202,19 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
                 state.draft.settle()
             return
         except Conflict as conflict:
-            if conflict.current is None:
-                _lost(state, policy)
-                return
             # All that was meant: what is no change on this winner's data may be one on the next one's.
             meant = meant or state.draft.changes()
-            _yield_to(state, conflict.current, meant, policy, conflict, last=attempt == _ATTEMPTS - 1)
-        yield from back_off(attempt)
+            last = attempt == _ATTEMPTS - 1
+            winner = conflict.current
+            if winner is not None and attempt and not last:
+                # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
+                # again by the time it is written, and a refused write costs more than a read.
+                yield from back_off(attempt)
+                winner = yield from issue(_find(winner.token))
+            if winner is None:
+                _lost(state, policy)
+                return
+            _yield_to(state, winner, meant, policy, conflict, last=last)
 
 
 def back_off(attempt: int) -> Plan[None]:

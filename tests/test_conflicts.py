@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
@@ -221,7 +222,8 @@ def test_one_who_always_loses_gives_up(clock: FakeClock) -> None:
     with pytest.raises(SessionConflict) as caught:
         request()
     assert caught.value.theirs == {"theirs": 1}
-    assert len(counted.taken()) == 21
+    # Each of our ten attempts, and the one that was faster; from the second on a look at what is there.
+    assert Counter(counted.taken()) == {"find": 9, "replace": 20}
 
 
 # The changes themselves: made on somebody else's data they are what they were.
