@@ -217,16 +217,20 @@ class Plans:
     def delete(self, token: str) -> Plan[None]:
         if not items.storable(token):
             return
-        key = items.key(self.table, token)
-        try:
-            yield from self._patiently(self._call("delete_item", Key=key, **self._where(UNMOVED, {})))
-        except ConditionFailed as failure:
-            # It leads elsewhere, for the time of a grace: what it leads to goes first, or it could not be found again.
-            item = failure.item or (yield from self._get(token, consistent=True))
-            there = items.moved(self.table, item) if item else None
-            if there is not None:
-                yield from self.delete(there)
-            yield from self._patiently(self._call("delete_item", Key=key))
+        # Within a grace it leads elsewhere: what it leads to goes first, or it could not be found again.
+        chain: list[str] = []
+        there: str | None = token
+        while there is not None and len(chain) < _HOPS:
+            token, there = there, None
+            call = self._call("delete_item", Key=items.key(self.table, token), **self._where(UNMOVED, {}))
+            try:
+                yield from self._patiently(call)
+            except ConditionFailed as failure:
+                chain.append(token)
+                item = failure.item or (yield from self._get(token, consistent=True))
+                there = items.moved(self.table, item) if item else None
+        for token in reversed(chain):
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token)))
 
     # Parts
 
