@@ -35,6 +35,8 @@ __all__ = ["Result", "Settings", "hammer"]
 TABLE = Table()
 HOT_SECONDS = 4.0
 """How long one session is the hot one: its markers must stay well below an item's 400 KB."""
+RECOVERY = 3.0
+"""How long before the end the server is left alone, so that what was under way can end as it would."""
 GRACE = 4.0
 """How long workers may take to finish when time is up, before they are killed like others before them."""
 
@@ -186,7 +188,7 @@ def _hit(settings: Settings, plan: Plan, server: Server, workers: Workers) -> Co
     }
     while (now := time.monotonic()) < plan.ends:
         for hit, when in due.items():
-            if when <= now:
+            if when <= now and (hit is kill or now < plan.ends - RECOVERY):
                 due[hit] = time.monotonic() + hit()
         time.sleep(0.05)
     return done
