@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
+from .checker import Operation
 from .run import Result
 
 __all__ = ["table"]
 
 MOST = 20
+REASONS = {
+    "no answer": "no answer",
+    "damaged": "damaged replies",
+    "others wrote": "lost reply, and too many writes since",
+    "so says the proxy": "500s",
+}
 
 
 def table(result: Result) -> str:
@@ -57,4 +64,13 @@ def table(result: Result) -> str:
 
 
 def _failures(result: Result) -> Counter[str]:
-    return Counter((o.end.error if o.end else "killed") for o in result.operations.values() if o.outcome == "unknown")
+    return Counter(_why(o) for o in result.operations.values() if o.outcome == "unknown")
+
+
+def _why(operation: Operation) -> str:
+    """Why an operation is unknown; for a store that was unavailable, in what way."""
+    end = operation.end
+    if end is None:
+        return "killed"
+    reason = next((name for words, name in REASONS.items() if words in end.text), "")
+    return f"{end.error} ({reason})" if reason else end.error
