@@ -166,11 +166,12 @@ def main() -> int:
 def _about() -> Iterator[str]:
     packages = ", ".join(f"{package} {version(package)}" for package in ("dynamostore", "boto3", "ministack"))
     yield f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, {platform.system()},"
-    yield f"Python {platform.python_version()}, {packages} on the loopback interface; client threads and server share"
-    yield f"the cores. A session of less than 1 KB; each request reads it, thinks for {THINK * 1000:.0f} ms, sets a key of"
-    yield "its own and adds one to a counter; bursts of that many requests at once. Calls and units are per request that"
-    yield "was committed. Units are the server's, but for refused writes: those are computed from the item's size, as"
-    yield f"DynamoDB charges them. The lock polls every {Locked.POLL * 1000:.0f} ms, nothing is shortened."
+    yield f"Python {platform.python_version()}, {packages};"
+    yield "on the loopback interface, client threads and server on the same cores. The session is less than 1 KB; each"
+    yield f"request reads it, thinks for {THINK * 1000:.0f} ms, sets a key of its own and adds one to a counter; so many"
+    yield "requests at once, again and again. Calls and units are for each request that was committed. Units are the"
+    yield "server's, but for refused writes: those are computed from the item's size, as DynamoDB charges them. The lock"
+    yield f"is asked for every {Locked.POLL * 1000:.0f} ms; nothing is shortened."
 
 
 def _processor() -> str:
