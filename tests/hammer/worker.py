@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import threading
@@ -242,7 +243,7 @@ _MAKE_TOKEN = _lifecycle.new_token
 
 def work(plan: Plan, slot: int, life: int) -> None:
     """Be the worker *slot*, for the *life*-th time, until time is up; what kills it comes from outside."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = Worker(plan, Journal(plan.journals / f"{slot}.journal"))
     with mock.patch.object(_lifecycle, "new_token", worker.new_token):
         threads = [
@@ -255,8 +256,9 @@ def work(plan: Plan, slot: int, life: int) -> None:
             thread.join()
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process when the one that started it is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
