@@ -54,7 +54,8 @@ class TableBusy(StoreError):
 _DENIED = frozenset(
     ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "SSOError")
 )
-_UNREACHABLE = frozenset(("HTTPClientError", "ResponseParserError"))
+# ConnectionError is botocore's own here: the base of what finds no server at all.
+_UNREACHABLE = frozenset(("HTTPClientError", "ConnectionError", "ResponseParserError"))
 _SCHEMA = ("does not match the schema", "Missing the key", "Type mismatch for key")
 _TOO_LARGE = ("Item size",)
 

@@ -16,11 +16,11 @@ from random import uniform
 
 from . import items
 from ._faults import ConditionFailed, Contended, TransactionRefused, Unsupported
-from ._instants import Clock, duration_ns, to_ns
+from ._instants import INT64_MAX, Clock, duration_ns, to_ns
 from ._steps import Call, Plan, issue, pause
 from .client import AttributeValue, GetItemReply, Item
 from .contract import Record
-from .errors import Conflict, StoreError, UnavailableError, digest
+from .errors import Conflict, CorruptRecordError, StoreError, UnavailableError, digest
 from .table import Table
 
 logger = logging.getLogger("dynamostore")
@@ -34,6 +34,7 @@ AS_READ = "#expiry = :read"
 SAME = "#version = :was"
 SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :held"
 UNMOVED = "attribute_not_exists(#moved)"
+LEADS = "#moved = :moved"
 REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version, #recent = :recent"
 REPLACE_SCS = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
 MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version, #recent = :recent REMOVE #data"
@@ -163,21 +164,26 @@ class Plans:
                 "ClientRequestToken": f"{new.version:036x}",
             },
         )
-        try:
-            yield from self._patiently(transaction)
-        except Unsupported:
-            old: Call[object] = Call("update_item" if grace else "delete_item", leave)
-            return (yield from self._rename_in_two(record, new, old))
-        except TransactionRefused as refused:
-            taken, changed = (*refused.refusals, None, None)[:2]
-            if taken is not None:
-                there = yield from self._winner(taken, token, new)
-                if there is new:
-                    return new
-                if there is not None:
-                    raise _conflict(token, there) from refused
-            winner = None if changed is None else (yield from self._winner(changed, record.token))
-            raise _conflict(record.token, winner) from refused
+        for swept in (False, True):
+            try:
+                yield from self._patiently(transaction)
+            except Unsupported:
+                old: Call[object] = Call("update_item" if grace else "delete_item", leave)
+                return (yield from self._rename_in_two(record, new, old))
+            except TransactionRefused as refused:
+                taken, changed = (*refused.refusals, None, None)[:2]
+                if taken is not None:
+                    there = yield from self._winner(taken, token, new)
+                    if there is new:
+                        return new
+                    if there is not None:
+                        raise _conflict(token, there) from refused
+                    if not swept and (yield from self._sweep(taken, token)):
+                        continue
+                winner = None if changed is None else (yield from self._winner(changed, record.token))
+                raise _conflict(record.token, winner) from refused
+            else:
+                break
         return new
 
     def _leave(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
@@ -187,7 +193,7 @@ class Plans:
         key = items.key(self.table, record.token)
         if not grace:
             return self._write(Key=key, **self._where(condition, values))
-        until_ns = self.clock() + duration_ns(grace)
+        until_ns = min(self.clock() + duration_ns(grace), INT64_MAX)
         # With the versions until then: the retry of a write that was applied before is still known again.
         values |= {":moved": {"S": new.token}, ":version": items.number(new.version)}
         values |= {":recent": {"B": items.recent(record)}}
@@ -227,8 +233,7 @@ class Plans:
                 yield from self._patiently(call)
             except ConditionFailed as failure:
                 chain.append(token)
-                item = failure.item or (yield from self._get(token, consistent=True))
-                there = items.moved(self.table, item) if item else None
+                there = self._lead(failure.item or (yield from self._get(token, consistent=True)))
         for token in reversed(chain):
             yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token)))
 
@@ -256,13 +261,40 @@ class Plans:
 
     def _put_new(self, new: Record) -> Plan[Record]:
         put = self._call("put_item", Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
-        try:
-            yield from self._patiently(put)
-        except ConditionFailed as failure:
-            winner = yield from self._winner(failure, new.token, new)
-            if winner is not new:
+        for swept in (False, True):
+            try:
+                yield from self._patiently(put)
+            except ConditionFailed as failure:
+                winner = yield from self._winner(failure, new.token, new)
+                if winner is new:
+                    return new
+                if winner is None and not swept and (yield from self._sweep(failure, new.token)):
+                    continue
                 raise _conflict(new.token, winner) from failure
+            else:
+                break
         return new
+
+    def _sweep(self, failure: ConditionFailed, token: str) -> Plan[bool]:
+        """Remove what is left under *token* of a renamed record that is gone; whether there was anything."""
+        there = self._lead(failure.item or (yield from self._get(token, consistent=True)))
+        if there is None:
+            return False
+        where = self._where(LEADS, {":moved": {"S": there}})
+        try:
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token), **where))
+        except ConditionFailed:
+            logger.debug("record %s was written while what was left of it was to be swept", digest(token))
+        return True
+
+    def _lead(self, item: Item | None) -> str | None:
+        """The token that *item* still leads to; None if it does not, or is corrupt."""
+        try:
+            if item is None or items.decode_expiry(self.table, item) < self.clock():
+                return None
+            return items.moved(self.table, item)
+        except CorruptRecordError:
+            return None
 
     def _update(self, update: str, record: Record, new: Record, condition: str) -> Plan[None]:
         """Update the item of *record*, as read, to *new*."""

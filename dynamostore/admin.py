@@ -7,7 +7,7 @@ import logging
 from ._faults import TableBusy, Unsupported
 from ._steps import Call, Plan, issue, pause
 from .client import DescribedTable, DescribeTableReply, DescribeTimeToLiveReply
-from .errors import TableNotFoundError, TableSchemaError, UnavailableError
+from .errors import StoreError, TableNotFoundError, TableSchemaError, UnavailableError
 from .table import Table
 
 __all__ = ["create_table"]
@@ -79,7 +79,7 @@ def _check_key(table: Table, description: DescribedTable) -> None:
         )
 
 
-def _enable_ttl(table: Table) -> Plan[None]:
+def _enable_ttl(table: Table, *, again: bool = True) -> Plan[None]:
     call: Call[DescribeTimeToLiveReply] = Call("describe_time_to_live", {"TableName": table.name})
     try:
         reply = yield from issue(call)
@@ -93,7 +93,13 @@ def _enable_ttl(table: Table) -> Plan[None]:
             return
         specification = {"Enabled": True, "AttributeName": table.ttl}
         yield from issue(_call(table, "update_time_to_live", TimeToLiveSpecification=specification))
-    except Unsupported:
+    except StoreError as error:
+        # Of two that start at once both see it off, and the second to turn it on is refused.
+        if error.code == "ValidationException" and again:
+            yield from _enable_ttl(table, again=False)
+            return
+        if not isinstance(error, Unsupported):
+            raise
         logger.warning("this server has no TTL: expired records of table %s stay until they are read", table.name)
 
 

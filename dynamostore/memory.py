@@ -42,6 +42,8 @@ class MemoryStore:
 
     def find(self, token: str) -> Record | None:
         """The live record under *token*; None if it is missing, expired, or *token* is malformed."""
+        if not items.storable(token):
+            return None
         with self._lock:
             return self._live(token)
 
@@ -59,6 +61,7 @@ class MemoryStore:
         with self._lock:
             if (there := self._live(token)) is not None:
                 raise _conflict(there, token)
+            self._moved.pop(token, None)
             self._records[token] = new
         return new
 
@@ -107,6 +110,8 @@ class MemoryStore:
 
     def delete(self, token: str) -> None:
         """Remove the record under *token*; nothing happens if there is none."""
+        if not items.storable(token):
+            return
         with self._lock:
             for there in self._chain(token):
                 self._records.pop(there, None)

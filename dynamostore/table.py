@@ -47,7 +47,7 @@ class Table:
                 f"table name {self.name!r}: DynamoDB takes 3 to 255 of a-z A-Z 0-9 _ . - (or a table's ARN)"
             )
         for name in self.attributes:
-            if not name or len(name.encode("utf-8", "surrogatepass")) > _MAX_ATTRIBUTE:
+            if not name or len(name.encode("utf-8", "replace")) > _MAX_ATTRIBUTE or not _is_utf8(name):
                 raise ValueError(f"attribute name {name!r}: DynamoDB takes 1 to {_MAX_ATTRIBUTE} bytes of UTF-8")
         if twice := [name for name, count in Counter(self.attributes).items() if count > 1]:
             raise ValueError(f"attribute name {twice[0]!r} is used twice in one table")
@@ -61,3 +61,11 @@ class Table:
     def own(self) -> tuple[str, ...]:
         """The names of the attributes that are a record's own, the key first; what else there is, is beside it."""
         return (self.token, self.data, self.expiry, self.ttl, self.version, self.recent, self.moved)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

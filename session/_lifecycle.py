@@ -94,7 +94,11 @@ class State:
 
     @property
     def status(self) -> Status:
-        if self.written or self.renewing or self.draft.changes():
+        try:
+            changed = self.written or self.renewing or self.draft.changes() is not None
+        except (TypeError, ValueError):
+            changed = True  # to what cannot be stored, which the commit will say
+        if changed:
             return Status.MODIFIED
         return Status.DESTROYED if self.destroying or self.gone else Status.UNMODIFIED
 
@@ -179,6 +183,8 @@ def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
     state.destroying = state.renewing = False
     state.draft = Draft({})
+    # What is stored does not seem to be missing: who looks now is told that it is too late.
+    state.loaded = state.token is None
 
 
 def _store_new(state: State, policy: Policy) -> Plan[None]:

@@ -9,8 +9,10 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
+from dynamostore._instants import INT64_MAX, INT64_MIN
+
 from .errors import CorruptSessionError
-from .values import INT64, JSONValue
+from .values import JSONValue
 
 __all__ = ["Codec", "JSONCodec"]
 
@@ -60,18 +62,25 @@ class JSONCodec:
 
         Of two equal keys the last counts, as in Go.
         """
+        found: _Payload | None = None
+        cause: Exception | None = None
         try:
             found = self._decoder.decode(payload)
             if b"-0" in payload and _MINUS_ZERO.search(payload):
                 found = _decode_minus_zero(payload)
+            reason = "" if INT64_MIN <= found.deadline <= INT64_MAX else "deadline is outside signed 64 bits"
         except RecursionError:
-            raise CorruptSessionError(reason="nested too deeply") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            # A decoding error names what it expected and where, never a value.
-            reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            raise CorruptSessionError(reason=reason) from error
-        if found.deadline not in INT64:
-            raise CorruptSessionError(reason="deadline is outside signed 64 bits")
+            reason = "nested too deeply"
+        except UnicodeDecodeError:
+            # Never a cause: it holds the payload.
+            reason = "not UTF-8"
+        except msgspec.DecodeError as error:
+            # It names what it expected and where, never a value.
+            reason, cause = str(error), error
+        except ValueError:
+            reason = "a number is too long"
+        if found is None or reason:
+            raise CorruptSessionError(reason=reason) from cause
         data: dict[str, JSONValue] = found.data  # type: ignore[assignment]  # a decoder makes JSON values only
         return data, found.deadline
 

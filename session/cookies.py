@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Literal
 
@@ -43,6 +43,9 @@ class Cookie:
     partitioned: bool = False
 
     def __post_init__(self) -> None:
+        for setting, value in (("name", self.name), ("path", self.path), ("domain", self.domain or "")):
+            if not isinstance(value, str):
+                raise TypeError(f"cookie: {setting} must be a str, not {type(value).__name__}")
         # Browsers match the prefixes whatever their case.
         prefix = self.name.lower()
         refused = {
@@ -87,7 +90,7 @@ class Cookie:
         lasting = ""
         if self.persist:
             seconds = max(0, -((now_ns - to_ns(expiry)) // NS_PER_S))
-            lasting = f"; Expires={format_datetime(expiry, usegmt=True)}; Max-Age={seconds}"
+            lasting = f"; Expires={format_datetime(expiry.astimezone(UTC), usegmt=True)}; Max-Age={seconds}"
         return self._header(token, lasting)
 
     def clear(self) -> str:

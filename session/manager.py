@@ -44,7 +44,7 @@ def make_policy(
         "renewal_grace": renewal_grace,
     }
     for name, length in lengths.items():
-        if length is None:
+        if length is None and name != "lifetime":
             continue
         if not isinstance(length, timedelta):
             raise TypeError(f"{name} must be a timedelta, not {type(length).__name__}: timedelta(minutes=20), say")
@@ -108,6 +108,8 @@ class SessionManager:
         cookie: Cookie | None = None,
         clock: Clock = time.time_ns,
     ) -> None:
+        if cookie is not None and not isinstance(cookie, Cookie):
+            raise TypeError(f"cookie must be a Cookie, not {type(cookie).__name__}: Cookie(name=...)")
         self.store = store
         self.cookie = Cookie() if cookie is None else cookie
         self._policy = make_policy(

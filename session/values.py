@@ -16,6 +16,8 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from dynamostore._instants import INT64_MAX, INT64_MIN
+
 from .errors import SessionTypeError
 
 __all__ = ["JSONValue"]
@@ -26,7 +28,9 @@ JSONValue: TypeAlias = bool | int | float | str | list["JSONValue"] | dict[str, 
 T = TypeVar("T")
 
 MAX_DEPTH = 100
-INT64 = range(-(2**63), 2**63)
+
+# In a message of msgspec's: types stand in backticks, values in single quotes or bare.
+_QUOTED = re.compile(r"(?<=value )('.*'|-?[0-9]+)", re.DOTALL)
 
 # What Go's time.RFC3339 reads and writes; Python's fromisoformat alone would take much more.
 _RFC3339 = re.compile(
@@ -90,7 +94,7 @@ def from_string(key: str, value: object) -> str:
 def from_int(key: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _mismatch(key, "int", value)
-    if value not in INT64:
+    if not INT64_MIN <= value <= INT64_MAX:
         raise ValueError(f"session key {key!r}: the int does not fit into signed 64 bits")
     return int(value)
 
@@ -116,7 +120,7 @@ def from_bool(key: str, value: object) -> bool:
 def from_bytes(key: str, value: object) -> str:
     if not isinstance(value, bytes | bytearray | memoryview):
         raise _mismatch(key, "bytes", value)
-    return base64.b64encode(value).decode("ascii")
+    return base64.b64encode(bytes(value)).decode("ascii")
 
 
 def from_time(key: str, value: object) -> str:
@@ -168,7 +172,7 @@ def to_string(key: str, value: JSONValue) -> str:
 def to_int(key: str, value: JSONValue) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _mismatch(key, "int", value)
-    if value not in INT64:
+    if not INT64_MIN <= value <= INT64_MAX:
         # SCS for Go writes the float 1e20 as 100000000000000000000, and cannot read that as an int either.
         raise SessionTypeError(key=key, wanted="int", found="a number beyond signed 64 bits")
     return value
@@ -211,10 +215,13 @@ def to_time(key: str, value: JSONValue) -> datetime:
 
 
 def to_object(key: str, value: JSONValue, type_: type[T]) -> T:
+    name = getattr(type_, "__name__", str(type_))
     try:
         return msgspec.convert(value, type_, str_keys=True)
+    except RecursionError:
+        what = "it is nested too deeply"
     except (msgspec.ValidationError, ValueError) as error:
-        name = getattr(type_, "__name__", str(type_))
-        raise SessionTypeError(
-            f"session key {key!r}: wanted {name}: {error}", key=key, wanted=name, found=kind(value)
-        ) from error
+        # "Expected `int`, got `str` - at `$.age`" names types; "Invalid enum value 'x' - at …" a value, too.
+        what = _QUOTED.sub("(value)", str(error))
+    # Without its cause, which may show the value.
+    raise SessionTypeError(f"session key {key!r}: wanted {name}: {what}", key=key, wanted=name, found=kind(value))

@@ -7,8 +7,11 @@ from datetime import timedelta
 import pytest
 
 from dynamostore import Store
+from dynamostore.client import Item
 from dynamostore.testing import FakeClock
 from session import JSONValue, SessionManager, Status
+
+from .backends import TABLE, Backend
 
 SECOND = timedelta(seconds=1)
 GRACE = 5 * SECOND
@@ -112,3 +115,14 @@ def test_without_a_grace_only_the_new_token_works(store: Store, clock: FakeClock
         s.renew_token()
     assert read(manager, old) == {}
     assert read(manager, s.token) == {"user": 7}
+
+
+def test_an_item_that_leads_to_itself_leads_nowhere(server: Backend, clock: FakeClock) -> None:
+    expiry: Item = {"expiry": {"N": str(clock.now_ns + 10**9)}}
+    for token, there in (("loop", "loop"), ("here", "there"), ("there", "here")):
+        server.client.put_item(TableName=TABLE.name, Item={"token": {"S": token}, "moved": {"S": there}, **expiry})
+    store = server.store(clock)
+    for token in ("loop", "here"):
+        assert store.find(token) is None
+        store.delete(token)
+        assert "Item" not in server.client.get_item(TableName=TABLE.name, Key={"token": {"S": token}})
