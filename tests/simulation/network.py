@@ -52,13 +52,14 @@ class Sender(Protocol):
     commit: Commit | None
     tries: int
     wake_ns: int
+    issued_ns: int
     held: Attempt | None
     last_read: tuple[int, Any] | None
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One try of a call, on its way."""
+    """One try of a call, on its way. *issued_ns*: when the plan made it, and asked what time it was."""
 
     sender: Sender
     commit: Commit | None
@@ -88,6 +89,8 @@ class Network:
         self.now_ns = 1_800_000_000 * NS
         self.server = Server(lambda: self.now_ns)
         self.under_way: list[Attempt] = []
+        self.late_creates = False
+        """Whether a create may arrive once more after a later try of it has been applied: see `Options`."""
         self.fates: Sequence[Fate] = (Fate.FINE,)
         self._draw = choices.draw
         self._watcher = watcher
@@ -100,7 +103,7 @@ class Network:
             attempt, sender.held = sender.held, None
         else:
             sender.tries += 1
-            attempt = Attempt(sender, sender.commit, call, sender.tries, self.now_ns, self.now_ns)
+            attempt = Attempt(sender, sender.commit, call, sender.tries, self.now_ns, sender.issued_ns)
         fate = self.fates[self._draw(len(self.fates))]
         if fate is not Fate.FINE:
             if fate is Fate.SLOW and (call.operation != "transact_write_items" or attempt.transaction):
@@ -171,6 +174,8 @@ class Network:
         self._counts["delivered late"] += 1
         if attempt.transaction is None and self.now_ns - attempt.sent_ns > SIGNED_NS:
             self._tell(attempt, "too old, refused")
+            return
+        if attempt.call.operation == "put_item" and attempt.commit and attempt.commit.applied and not self.late_creates:
             return
         with suppress(ServerError):
             self.apply(attempt)

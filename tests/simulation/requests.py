@@ -71,7 +71,7 @@ class Request:
     """One request: its session, its plan, and where it stands on the network (see `network.Sender`)."""
 
     __slots__ = (
-        "client", "commit", "commits", "held", "intent", "last_read", "name", "outcome", "plan", "presented",
+        "client", "commit", "commits", "held", "intent", "issued_ns", "last_read", "name", "outcome", "plan", "presented",
         "process", "refused", "session", "state", "step", "tries", "wake_ns", "world",
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ class Request:
         self.commits = 0
         self.refused = False
         self.tries = 0
-        self.wake_ns = 0
+        self.wake_ns = self.issued_ns = 0
         self.held: Attempt | None = None
         self.last_read: tuple[int, Any] | None = None
         self.outcome = ""

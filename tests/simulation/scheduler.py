@@ -45,9 +45,15 @@ class Stuck(Violation):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is simulated beside the ordinary. *scs*: SCS for Go writes the same sessions, and less is promised."""
+    """What is simulated beside the ordinary.
+
+    *scs*: SCS for Go writes the same sessions, and less is promised. *late_creates*: the first try of a create may
+    arrive after the second was applied and the session destroyed or renewed. It then stores the session again:
+    a PutItem of what is not there has nothing to hold on to. That is known, and not promised.
+    """
 
     scs: bool = False
+    late_creates: bool = False
 
 
 class Tags:
@@ -100,6 +106,7 @@ class World:
         self.weight = 0
         self.oracle = Oracle()
         self.network = Network(choices, self.oracle, trace, counts)
+        self.network.late_creates = options.late_creates
         self.oracle.attach(self.network)
         self.active: list[Request] = []
         self._names = 0
@@ -287,6 +294,7 @@ class World:
     def _next(self, request: Request, step: object, *, keep: bool = False) -> None:
         request.step = step
         request.tries = 0
+        request.issued_ns = self.network.now_ns
         if not keep:
             request.refused = False
         if isinstance(step, Pause):
