@@ -103,6 +103,7 @@ class Commit:
     conflicts: int = 0
     keys: list[str] = field(default_factory=list)
     """The keys under which it stored something."""
+    deleted: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
         return f"{self.request} commit {self.number}"

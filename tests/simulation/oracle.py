@@ -26,6 +26,7 @@ SKEW_NS: Final = NS // 2
 """How far a process's clock may be from the server's."""
 
 _TABLE: Final = Table()
+_MOVED: Final = _TABLE.moved
 _decode = msgspec.json.Decoder().decode
 
 
@@ -78,7 +79,8 @@ class Oracle:
             if new is None:
                 assert old is not None
                 self.removed(attempt, key, old)
-            elif old is None:
+            elif old is None or (attempt.call.operation == "put_item" and _expiry(old) < attempt.issued_ns + SKEW_NS):
+                # What has expired and was not swept yet is as good as nothing.
                 self.created(attempt, key, new)
             else:
                 self.overwritten(attempt, key, old, new)
@@ -137,21 +139,26 @@ class Oracle:
         self._changed(promise, commit, key, was, data)
 
     def renamed(self, attempt: Attempt) -> None:
-        """Never two live tokens, and never none: a renewal takes the old key away and puts the new one, at once.
+        """Never two sessions, and never none: a renewal takes the old key away and puts the new one, at once.
 
-        The session under the new key is the one under the old, but for the changes of the commit.
+        The session under the new key is the one under the old, but for the changes of the commit. With a grace,
+        the old key leads to the new one for just that long, and holds no data of its own. Exception: the expiry
+        may move back, by the skew of two clocks, to a whole lifetime after the renewal.
         """
         promise = "renamed"
         commit = attempt.commit
         put = [(key, new) for key, old, new in self.changes if old is None and new is not None]
-        gone = [(key, old) for key, old, new in self.changes if new is None and old is not None]
+        gone = [(key, old) for key, old, new in self.changes if old is not None and (new is None or _MOVED in new)]
         if commit is None or not commit.renews or len(put) != 1 or len(gone) != 1:
             _broken(promise, f"{attempt.sender.name} made a transaction that is no renewal")
         [(key, new)], [(old_key, old)] = put, gone
         self._not_dead(promise, attempt, key)
-        was, _ = self._content(promise, old_key, old)
-        data, _ = self._content(promise, key, new)
-        if _expiry(new) < _expiry(old):
+        was, was_deadline_ns = self._content(promise, old_key, old)
+        data, deadline_ns = self._content(promise, key, new)
+        for _, _, left in self.changes:
+            if left is not None and _MOVED in left:
+                self._left(promise, attempt, left, key)
+        if _expiry(new) < min(_expiry(old), deadline_ns // 1000 * 1000, was_deadline_ns - 2 * SKEW_NS):
             back = (_expiry(old) - _expiry(new)) / NS
             _broken(promise, f"{commit} moved the expiry back by {back}s, from {short(old_key)} to {short(key)}")
         if _expiry(old) < attempt.issued_ns - SKEW_NS:
@@ -167,10 +174,14 @@ class Oracle:
         """
         promise = "removed"
         commit = attempt.commit
+        if _MOVED in old and commit is None and _expiry(old) < self.network.now_ns + SKEW_NS:
+            return
         if commit is not None:
-            if commit.destroys != key:
+            if key not in self._trail(commit.destroys):
                 _broken(promise, f"{commit} deleted {short(key)}")
-            self._end(old, f"destroyed by {commit}")
+            commit.deleted.add(key)
+            if _MOVED not in old:
+                self._end(old, f"destroyed by {commit}")
         else:
             if _expiry(old) >= self.network.now_ns + SKEW_NS:
                 _broken(promise, f"{attempt.sender.name} evicted {short(key)}, which had not expired")
@@ -180,7 +191,8 @@ class Oracle:
         """The service's TTL deletes nothing that is not expired: `ttl` is the second after the expiry."""
         if _expiry(old) >= self.network.now_ns:
             _broken("swept", f"the ttl of {short(key)} let it be swept before it expired")
-        self._end(old, "swept")
+        if _MOVED not in old:
+            self._end(old, "swept")
 
     # A request saw something
 
@@ -194,7 +206,10 @@ class Oracle:
         assert last_read is not None
         read_ns, item = last_read
         if state.record is None:
-            if item is not None:
+            if item is not None and _MOVED in item:
+                if _expiry(item) >= read_ns + SKEW_NS:
+                    _broken(promise, f"{short(key)} was not found, but it leads to {item[_MOVED]}")
+            elif item is not None:
                 data, deadline_ns = self._content(promise, key, item)
                 if min(_expiry(item), deadline_ns) >= read_ns + SKEW_NS:
                     _broken(promise, f"{short(key)} was not found, but it is alive: {data}")
@@ -222,6 +237,10 @@ class Oracle:
             self.destroyed[commit.destroys] = str(commit)
             if commit.destroys in self.items and not self._foreign(self.items[commit.destroys]):
                 _broken(promise, f"{commit} destroyed {short(commit.destroys)}, but it is there")
+            for key in self._trail(commit.destroys):
+                # What led to it then, leads nowhere now; what it led to is gone, if it still led there.
+                if key in self.items and key in commit.deleted:
+                    _broken(promise, f"{commit} deleted {short(key)}, but it is there")
         if commit.applied:
             if state.status is not Status.MODIFIED and not state.gone:
                 _broken(promise, f"{commit} stored its changes, but the status is {state.status.value}")
@@ -246,6 +265,8 @@ class Oracle:
         promise = "finished"
         places: dict[str, str] = {}
         for key, item in self.items.items():
+            if _MOVED in item:
+                continue
             data, _ = self._content(promise, key, item)
             if self.lives[data["id"]].foreign:
                 continue
@@ -315,7 +336,23 @@ class Oracle:
         if key in self.destroyed:
             _broken(promise, f"{attempt.commit} wrote {short(key)}, which {self.destroyed[key]} had destroyed")
         if key in self.retired:
+            # Also for the time of a grace: what leads elsewhere is not written.
             _broken(promise, f"{attempt.commit} wrote {short(key)}, which was renewed to {short(self.retired[key])}")
+
+    def _left(self, promise: str, attempt: Attempt, left: Item, key: str) -> None:
+        """What is left under the old key leads to the new one, for as long as the grace is."""
+        if _TABLE.data in left or left[_MOVED]["S"] != key:
+            _broken(promise, f"what {attempt.commit} left behind is {left}")
+        if _expiry(left) > attempt.issued_ns + self.grace_ns + SKEW_NS:
+            _broken(promise, f"{attempt.commit} left the old key until long after the grace")
+
+    def _trail(self, key: str | None) -> list[str]:
+        """A key, and those that it was renamed to, one after the other."""
+        trail = []
+        while key is not None:
+            trail.append(key)
+            key = self.retired.get(key)
+        return trail
 
     def _end(self, old: Item, how: str) -> None:
         data, _ = self.content(old[_TABLE.data]["B"])
@@ -326,6 +363,8 @@ class Oracle:
         """DESTROYED is said only of a session that was destroyed, renewed away, or has expired."""
         for key in (commit.key, *commit.keys[-1:]):
             item = self.items.get(key or "")
+            while item is not None and _MOVED in item and _expiry(item) >= self.network.now_ns + SKEW_NS:
+                item = self.items.get(item[_MOVED]["S"])
             if item is not None and _expiry(item) >= self.network.now_ns + SKEW_NS:
                 _broken(promise, f"{commit} was told that {short(key or '')} is gone, but it is alive")
 

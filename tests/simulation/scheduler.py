@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from unittest.mock import patch
 
 from dynamostore import StoreError, Table, UnavailableError, _faults
+from dynamostore._instants import duration_ns
 from dynamostore._plans import Plans
 from dynamostore._steps import Call, Pause
 from dynamostore.errors import ThrottledError
@@ -32,6 +34,7 @@ TURN_NS: Final = 1_000_000
 PASSING_NS: Final = (NS // 10, NS, 3 * NS, 10 * NS, 30 * NS, 400 * NS)
 LIFETIMES_NS: Final = (3600 * NS, 20 * NS)
 IDLE_NS: Final = (None, 8 * NS, 600 * NS)
+GRACES: Final = (timedelta(0), timedelta(0), timedelta(seconds=5))
 SKEWS_NS: Final = (0, SKEW_NS, -SKEW_NS, SKEW_NS // 7)
 MOST_TURNS: Final = 400
 
@@ -129,6 +132,8 @@ class World:
             *(happening for happening in (self._pass_time, self._deliver, self._sweep, self._die) if draw(2)),
         )
         lifetime_ns, idle_ns = LIFETIMES_NS[draw(len(LIFETIMES_NS))], IDLE_NS[draw(len(IDLE_NS))]
+        grace = GRACES[draw(len(GRACES))]
+        self.oracle.grace_ns = duration_ns(grace)
         consistent = draw(8) < 7
         self.oracle.stale_reads = self.network.server.remember_versions = not consistent
         self._processes = []
@@ -143,11 +148,15 @@ class World:
                 touch_after_ns=(idle_ns or 0) // 10 or 1000,
                 hash_tokens=False,
                 on_conflict="merge",
+                renewal_grace=grace,
             )
             self._processes.append(Process(name, Plans(_TABLE, clock, consistent_read=consistent), policy))
             self.say(name, f"clock {skew_ns / NS:+.3f}s")
         idle = "none" if idle_ns is None else f"{idle_ns / NS:.0f}s"
-        self.say("-", f"lifetime {lifetime_ns / NS:.0f}s, idle timeout {idle}, consistent reads: {consistent}")
+        self.say(
+            "-",
+            f"lifetime {lifetime_ns / NS:.0f}s, idle timeout {idle}, renewal grace {grace}, consistent reads: {consistent}",
+        )
 
     def _clock(self, skew_ns: int) -> Callable[[], int]:
         network = self.network

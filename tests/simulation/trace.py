@@ -66,6 +66,8 @@ def describe_item(item: Item | None) -> str:
     parts = [short(item[_TABLE.token]["S"])] if _TABLE.token in item else []
     if _TABLE.data in item:
         parts.append(str(msgspec.json.decode(item[_TABLE.data]["B"])["data"]))
+    if _TABLE.moved in item:
+        parts.append(f"moved to {short(item[_TABLE.moved]['S'])}")
     if _TABLE.version in item:
         parts.append(f"version {item[_TABLE.version]['N']}")
     if _TABLE.expiry in item:
