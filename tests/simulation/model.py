@@ -365,11 +365,11 @@ def _plain(values: Mapping[str, Value]) -> Mapping[str, Value]:
 
 def _size(item: Item) -> int:
     """About the size of an item: exact for names, S and B, which is what can get large."""
-    return sum(len(name) + len(next(iter(value.values()))) for name, value in item.items() if not _odd(value))
-
-
-def _odd(value: Value) -> bool:
-    return isinstance(next(iter(value.values())), bool)
+    size = 0
+    for name, value in item.items():
+        for content in value.values():
+            size += len(name) + (len(content) if isinstance(content, str | bytes) else 1)
+    return size
 
 
 def _invalid(message: str) -> ServerError:

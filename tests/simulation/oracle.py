@@ -91,8 +91,8 @@ class Oracle:
         """Nothing resurrected: an item comes to be only where there never was one, by a commit's first success.
 
         So no key that was destroyed or renewed away holds an item again, and no item is without data, whatever
-        was delivered late or twice. Exceptions: SCS for Go puts without asking; and what had expired by the
-        server's clock and was swept may be put once more by a late retry, as expired as it was.
+        was delivered late or twice. Exceptions: SCS for Go puts without asking; and what had expired meanwhile
+        may be put once more by a late retry, as expired as it was.
         """
         promise = "created"
         commit = attempt.commit
@@ -100,7 +100,7 @@ class Oracle:
         if commit is None or attempt.call.operation != "put_item":
             _broken(promise, f"{attempt.sender.name} made an item of {short(key)} by {attempt.call.operation}")
         self._not_dead(promise, attempt, key)
-        if commit.applied and _expiry(new) < self.network.now_ns:
+        if commit.applied and _expiry(new) < self.network.now_ns + SKEW_NS:
             self.lives[data["id"]].key = key
             return
         if commit.applied:

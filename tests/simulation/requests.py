@@ -71,7 +71,7 @@ class Request:
     """One request: its session, its plan, and where it stands on the network (see `network.Sender`)."""
 
     __slots__ = (
-        "client", "commit", "commits", "held", "intent", "issued_ns", "last_read", "name", "outcome", "plan", "presented",
+        "call", "client", "commit", "commits", "held", "intent", "issued_ns", "last_read", "name", "outcome", "plan", "presented",
         "process", "refused", "session", "state", "step", "tries", "wake_ns", "world",
     )  # fmt: skip
 
@@ -93,6 +93,7 @@ class Request:
         self.last_read: tuple[int, Any] | None = None
         self.outcome = ""
         self.step: Any = None
+        self.call: Any = None
         self.plan: Plan[None] = self._serve()
 
     def _serve(self) -> Plan[None]:

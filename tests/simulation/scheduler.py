@@ -303,7 +303,9 @@ class World:
     def _next(self, request: Request, step: object, *, keep: bool = False) -> None:
         request.step = step
         request.tries = 0
-        request.issued_ns = self.network.now_ns
+        if step is not request.call and isinstance(step, Call):
+            # Made anew; a call that met a transaction is made once more as it was.
+            request.call, request.issued_ns = step, self.network.now_ns
         if not keep:
             request.refused = False
         if isinstance(step, Pause):
@@ -318,7 +320,8 @@ class World:
     def acknowledged(self, request: Request, commit: Commit) -> None:
         """A commit ended without an error."""
         state, counts = request.state, self.counts
-        self.say(request.name, f"commit {commit.number} ({commit.intent}): acknowledged, {state.status.value}")
+        if self.trace is not None:
+            self.say(request.name, f"commit {commit.number} ({commit.intent}): acknowledged, {state.status.value}")
         self.oracle.acknowledged(commit, state)
         counts["commits"] += 1
         counts["conflicts"] += commit.conflicts
