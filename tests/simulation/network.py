@@ -49,6 +49,7 @@ class Sender(Protocol):
     """A request, as far as the network knows it."""
 
     name: str
+    foreign: bool
     commit: Commit | None
     tries: int
     wake_ns: int

@@ -7,6 +7,7 @@ one request stores at once. Times are the server's; processes' clocks are off by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -61,6 +62,7 @@ class Oracle:
         self.retired: dict[str, str] = {}
         """Key → the key that took its place."""
         self.stale_reads = False
+        self.scs_wrote = False
         self.grace_ns = 0
         self.network: Network
         self.items: dict[str, Item]
@@ -71,10 +73,16 @@ class Oracle:
         """Watch the server of this network: its clock, its items and its journal."""
         self.network, self.items, self.changes = network, network.server.items, network.server.changes
 
+    def destroyed_before(self, begun: int) -> Sequence[str]:
+        """The keys that were destroyed by then, as a count of them: what was read meanwhile may be either."""
+        return [*self.destroyed][:begun]
+
     # The table changed
 
     def applied(self, attempt: Attempt) -> None:
-        if len(self.changes) == 1:
+        if attempt.sender.foreign:
+            self.overwritten_by_scs()
+        elif len(self.changes) == 1:
             key, old, new = self.changes[0]
             if new is None:
                 assert old is not None
@@ -118,7 +126,8 @@ class Oracle:
 
         Each commit's changes are made once at most, however often they were sent. A touch changes the expiry
         alone. The expiry never moves backwards, the deadline only by a renewal. What had expired (by the
-        clock of whoever sent the write, when it did) is not written over. Exception: SCS for Go overwrites.
+        clock of whoever sent the write, when it did) is not written over. Exceptions: SCS for Go overwrites; its
+        nanoseconds are cut off to the microsecond.
         """
         promise = "overwritten"
         was, was_deadline_ns = self._content(promise, key, old)
@@ -128,7 +137,7 @@ class Oracle:
             _broken(promise, f"{attempt.sender.name} wrote {short(key)} while it only read")
         self._not_dead(promise, attempt, key)
         expiry_ns, was_expiry_ns = _expiry(new), _expiry(old)
-        if expiry_ns < was_expiry_ns:
+        if expiry_ns <= was_expiry_ns - 1000:
             _broken(promise, f"{commit} moved the expiry of {short(key)} back by {(was_expiry_ns - expiry_ns) / NS}s")
         if was_expiry_ns < attempt.issued_ns - SKEW_NS:
             _broken(promise, f"{commit} wrote over {short(key)}, which had expired")
@@ -177,7 +186,7 @@ class Oracle:
         if _MOVED in old and commit is None and _expiry(old) < self.network.now_ns + SKEW_NS:
             return
         if commit is not None:
-            if key not in self._trail(commit.destroys):
+            if key not in self._trail(commit.destroys) and not self.scs_wrote:
                 _broken(promise, f"{commit} deleted {short(key)}")
             commit.deleted.add(key)
             if _MOVED not in old:
@@ -196,8 +205,8 @@ class Oracle:
 
     # A request saw something
 
-    def loaded(self, state: State, key: str, last_read: tuple[int, Item | None] | None) -> None:
-        """A session that is alive is found, as it is; one that is not is not.
+    def loaded(self, state: State, key: str, begun: int, last_read: tuple[int, Item | None] | None) -> None:
+        """A session that is alive is found, as it is; one that is not is not, nor what was destroyed before.
 
         A session whose end is within the clocks' skew may be either. Exception: reads that are not consistent
         may show what was there a moment ago.
@@ -221,7 +230,7 @@ class Oracle:
             _broken(promise, f"{short(key)} was found, but it had expired")
         if state.draft.data != data:
             _broken(promise, f"{short(key)} was read as {state.draft.data}, not {data}")
-        if not self.stale_reads and key in self.destroyed:
+        if not self.stale_reads and key in self.destroyed_before(begun):
             _broken(promise, f"{short(key)} was found, but {self.destroyed[key]} had destroyed it")
 
     def acknowledged(self, commit: Commit, state: State) -> None:
@@ -234,14 +243,10 @@ class Oracle:
         promise = "acknowledged"
         commit.acknowledged = True
         if commit.destroys is not None:
-            self.destroyed[commit.destroys] = str(commit)
-            if commit.destroys in self.items and not self._foreign(self.items[commit.destroys]):
-                _broken(promise, f"{commit} destroyed {short(commit.destroys)}, but it is there")
-            for key in self._trail(commit.destroys):
-                # What led to it then, leads nowhere now; what it led to is gone, if it still led there.
-                if key in self.items and key in commit.deleted:
-                    _broken(promise, f"{commit} deleted {short(key)}, but it is there")
-        if commit.applied:
+            self.told_destroyed(commit, commit.destroys)
+        if commit.result is not None:
+            if self.lives[commit.result["id"]].foreign:
+                return
             if state.status is not Status.MODIFIED and not state.gone:
                 _broken(promise, f"{commit} stored its changes, but the status is {state.status.value}")
             if state.gone and state.token is None:
@@ -255,6 +260,14 @@ class Oracle:
             _broken(promise, f"{commit} was acknowledged, but did not store: {commit.intent}")
         if state.token is None and state.gone and state.status is not Status.DESTROYED:
             _broken(promise, f"the session of {commit} is gone, but the status is {state.status.value}")
+
+    def told_destroyed(self, commit: Commit, destroyed: str) -> None:
+        """What a request destroyed is gone when it is told so, and stays so (see `created` and `overwritten`)."""
+        for key in {destroyed, *commit.deleted}:
+            if key not in self.items:
+                self.destroyed[key] = str(commit)
+            elif not self._foreign(self.items[key]):
+                _broken("told_destroyed", f"{commit} destroyed {short(key)}, but it is there")
 
     def finished(self) -> None:
         """In the end: one item for a living session, none for another; increments add up to the bit.
@@ -284,13 +297,25 @@ class Oracle:
 
     # SCS for Go
 
-    def scs_wrote(self, key: str, new: Item) -> None:
-        """SCS for Go writes what it has, wherever it had it: from then on, only each single write is held to account."""
-        data, _ = self._content("scs_wrote", key, new)
-        life = self.lives.setdefault(data["id"], Life(key, []))
-        life.foreign = True
-        life.key = key
-        life.states.append(data)
+    def overwritten_by_scs(self) -> None:
+        """SCS for Go puts what it has where it had it, and may so lose changes and bring sessions back.
+
+        From then on a commit may be applied twice (what it put has no versions, so a retry is not known again),
+        and one session may be under two keys. What else is promised still is: each write of ours makes just its
+        own changes to what is there, moves no expiry back, and makes no item without data.
+        """
+        self.scs_wrote = True
+        for key, old, new in self.changes:
+            item = new or old
+            if item is None or _MOVED in item:
+                continue
+            data, _ = self.content(item[_TABLE.data]["B"])
+            life = self.lives[data["id"]]
+            life.foreign, life.key = True, key if new else None
+            life.states.append(data)
+            if new is not None:
+                self.destroyed.pop(key, None)
+                self.retired.pop(key, None)
 
     # Parts
 
@@ -374,6 +399,8 @@ class Oracle:
         return life is not None and any(commit.intent.apply(each) == each for each in life.states[commit.since - 1 :])
 
     def _foreign(self, item: Item) -> bool:
+        if _MOVED in item:
+            return False
         data, _ = self.content(item[_TABLE.data]["B"])
         return self.lives[data["id"]].foreign
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dynamostore import StoreError
+from dynamostore import Record, StoreError, items
 from dynamostore._plans import Plans
-from dynamostore._steps import Call, Plan
+from dynamostore._steps import Call, Plan, issue
 from session import _lifecycle
 from session._lifecycle import Policy, State
 from session.errors import SessionError
@@ -71,7 +71,7 @@ class Request:
     """One request: its session, its plan, and where it stands on the network (see `network.Sender`)."""
 
     __slots__ = (
-        "call", "client", "commit", "commits", "held", "intent", "issued_ns", "last_read", "name", "outcome", "plan", "presented",
+        "call", "client", "commit", "commits", "foreign", "held", "intent", "issued_ns", "last_read", "name", "outcome", "plan", "presented",
         "process", "refused", "session", "state", "step", "tries", "wake_ns", "world",
     )  # fmt: skip
 
@@ -86,6 +86,7 @@ class Request:
         self.intent = Intent({})
         self.commit: Commit | None = None
         self.commits = 0
+        self.foreign = False
         self.refused = False
         self.tries = 0
         self.wake_ns = self.issued_ns = 0
@@ -114,6 +115,27 @@ class Request:
         yield from self._do("increment")
         yield from self._commit()
         self.outcome = "done"
+
+    def overwrite(self) -> Plan[None]:
+        """A request to SCS for Go: it reads the item, changes its data, and puts the whole of it; or deletes it."""
+        self.foreign = True
+        draw, plans = self.world.draw, self.process.plans
+        self.outcome = "done"
+        if self.state.token is None:
+            return
+        key = items.key(plans.table, self.process.policy.key(self.state.token))
+        reply = yield from issue(_call("get_item", TableName=plans.table.name, Key=key, ConsistentRead=True))
+        item = reply.get("Item")
+        if item is None or plans.table.data not in item or items.decode_expiry(plans.table, item) < plans.clock():
+            return
+        if draw(4) == 3:
+            yield from issue(_call("delete_item", TableName=plans.table.name, Key=key))
+            return
+        policy = self.process.policy
+        data, deadline_ns = policy.codec.decode(item[plans.table.data]["B"])
+        data[KEYS[draw_key(self.world)]] = self.world.unique("go")
+        record = Record.at(item[plans.table.token]["S"], policy.codec.encode(data, deadline_ns), deadline_ns, 0)
+        yield from issue(_call("put_item", TableName=plans.table.name, Item=items.encode(plans.table, record)))
 
     def _do(self, doing: str) -> Plan[None]:
         world, session, intent = self.world, self.session, self.intent
@@ -186,9 +208,11 @@ class Request:
     def _load(self) -> Plan[None]:
         assert self.state.token is not None
         key = self.process.policy.key(self.state.token)
+        oracle = self.world.oracle
+        begun = len(oracle.destroyed)
         yield from through(_lifecycle.load(self.state, self.process.policy), self.process.plans)
-        self.world.oracle.loaded(self.state, key, self.last_read)
-        self.intent = self.world.oracle.intent_after(self.state.record)
+        oracle.loaded(self.state, key, begun, self.last_read)
+        self.intent = oracle.intent_after(self.state.record)
 
     def _commit(self) -> Plan[None]:
         world, state, policy = self.world, self.state, self.process.policy
@@ -210,12 +234,16 @@ class Request:
         except (StoreError, SessionError):
             if commit.destroys is not None and not state.destroying:
                 # That much was acknowledged before the rest failed.
-                world.oracle.destroyed[commit.destroys] = str(commit)
+                world.oracle.told_destroyed(commit, commit.destroys)
             raise
         finally:
             self.commit = None
         world.acknowledged(self, commit)
         self.intent = world.oracle.intent_after(state.record)
+
+
+def _call(operation: str, **arguments: object) -> Call[Any]:
+    return Call(operation, arguments)
 
 
 def draw_key(world: World) -> int:

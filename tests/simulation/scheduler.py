@@ -163,7 +163,15 @@ class World:
         return lambda: network.now_ns + skew_ns
 
     def run(self) -> None:
-        """Run to the end; `Violation` if a promise was broken."""
+        """Run to the end; `Violation` if a promise was broken, or an exception came out that nobody expects."""
+        try:
+            self._run()
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation("run", f"{type(error).__name__}: {error}") from error
+
+    def _run(self) -> None:
         self._begin()
         self.network.fates = self._fates
         happenings = self._happenings
@@ -237,6 +245,9 @@ class World:
             presented = self._handed_out[draw(len(self._handed_out))]
         self._names += 1
         request = Request(self, f"r{self._names}", process, client, presented)
+        if self.options.scs and draw(3) == 2:
+            request.plan.close()
+            request.plan = request.overwrite()
         self.say(request.name, f"starts on {process.name}, with {short(presented) if presented else 'no token'}")
         self.counts["requests"] += 1
         self._enter(request)
@@ -299,6 +310,12 @@ class World:
             self._next(request, request.plan.throw(error), keep=True)
         except StopIteration:
             self._left_by(request)
+        except StoreError as left:
+            # SCS for Go leaves that to its callers.
+            if not request.foreign:
+                raise
+            request.outcome = type(left).__name__
+            self._left_by(request)
 
     def _next(self, request: Request, step: object, *, keep: bool = False) -> None:
         request.step = step
@@ -314,7 +331,7 @@ class World:
     def _left_by(self, request: Request) -> None:
         self.active.remove(request)
         self.say(request.name, f"ends: {request.outcome}, status {request.session.status.value}")
-        if request.outcome == "done" and self._jars[request.client] == request.presented:
+        if request.outcome == "done" and not request.foreign and self._jars[request.client] == request.presented:
             self._jars[request.client] = request.session.token
 
     def acknowledged(self, request: Request, commit: Commit) -> None:
