@@ -26,7 +26,7 @@ class ServerError(Exception):
     def __init__(self, code: str, message: str, *, status: int = 400, more: Mapping[str, object] = _NOTHING) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
-        self.response: dict[str, object] = {
+        self.response: dict[str, Any] = {
             "Error": {"Code": code, "Message": message},
             "ResponseMetadata": {"HTTPStatusCode": status},
             **more,

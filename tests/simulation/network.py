@@ -93,6 +93,8 @@ class Network:
         self.late_creates = False
         """Whether a create may arrive once more after a later try of it has been applied: see `Options`."""
         self.fates: Sequence[Fate] = (Fate.FINE,)
+        self.slow = False
+        """Whether transactions may take their time."""
         self._draw = choices.draw
         self._watcher = watcher
         self._trace = trace
@@ -106,14 +108,14 @@ class Network:
             sender.tries += 1
             attempt = Attempt(sender, sender.commit, call, sender.tries, self.now_ns, sender.issued_ns)
         fate = self.fates[self._draw(len(self.fates))]
+        if self.slow and call.operation == "transact_write_items" and attempt.transaction is None and self._draw(2):
+            fate = Fate.SLOW
         if fate is not Fate.FINE:
-            if fate is Fate.SLOW and (call.operation != "transact_write_items" or attempt.transaction):
-                fate = Fate.FINE
-            else:
-                self._counts[fate.value] += 1
+            self._counts[fate.value] += 1
         try:
             return self._meet(attempt, fate)
         except ServerError as error:
+            error.response["ResponseMetadata"]["RetryAttempts"] = attempt.number - 1
             failure: Exception = error
             again = error.code in _TRIED_AGAIN
         except OSError as error:

@@ -179,7 +179,8 @@ class Oracle:
     def removed(self, attempt: Attempt, key: str, old: Item) -> None:
         """Nothing is removed but what a request destroyed, and what had expired.
 
-        A destroy is unconditional: it may be delivered late, and then deletes nothing, or what it was to.
+        A destroy is unconditional: it may be delivered late, and then deletes nothing, or what it was to. Within
+        a renewal's grace it takes along what the old key leads to; after it, that is another key's session.
         """
         promise = "removed"
         commit = attempt.commit
@@ -189,7 +190,11 @@ class Oracle:
             if key not in self._trail(commit.destroys) and not self.scs_wrote:
                 _broken(promise, f"{commit} deleted {short(key)}")
             commit.deleted.add(key)
-            if _MOVED not in old:
+            if _MOVED in old:
+                leads_to = self.items.get(old[_MOVED]["S"])
+                if leads_to is not None and not self.scs_wrote and _expiry(old) >= self.network.now_ns + SKEW_NS:
+                    _broken(promise, f"{commit} destroyed {short(key)}, but not {describe_item(leads_to)}")
+            else:
                 self._end(old, f"destroyed by {commit}")
         else:
             if _expiry(old) >= self.network.now_ns + SKEW_NS:
@@ -266,7 +271,7 @@ class Oracle:
         for key in {destroyed, *commit.deleted}:
             if key not in self.items:
                 self.destroyed[key] = str(commit)
-            elif not self._foreign(self.items[key]):
+            elif not self.scs_wrote:
                 _broken("told_destroyed", f"{commit} destroyed {short(key)}, but it is there")
 
     def finished(self) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 from unittest.mock import patch
 
-from dynamostore import StoreError, Table, UnavailableError, _faults
+from dynamostore import StoreError, Table, UnavailableError, _faults, items
 from dynamostore._instants import duration_ns
 from dynamostore._plans import Plans
 from dynamostore._steps import Call, Pause
@@ -35,6 +35,7 @@ PASSING_NS: Final = (NS // 10, NS, 3 * NS, 10 * NS, 30 * NS, 400 * NS)
 LIFETIMES_NS: Final = (3600 * NS, 20 * NS)
 IDLE_NS: Final = (None, 8 * NS, 600 * NS)
 GRACES: Final = (timedelta(0), timedelta(0), timedelta(seconds=5))
+REMEMBERED: Final = (items.RECENT, items.RECENT, 2, 1)
 SKEWS_NS: Final = (0, SKEW_NS, -SKEW_NS, SKEW_NS // 7)
 MOST_TURNS: Final = 400
 
@@ -90,6 +91,8 @@ def determinism() -> Iterator[None]:
             ("session._lifecycle.new_token", Tags.token),
             ("dynamostore._plans.uniform", Tags.longest),
             ("session._lifecycle.uniform", Tags.longest),
+            # How many versions an item remembers: a run's setting, so that some runs forget.
+            ("dynamostore.items.RECENT", items.RECENT),
         ):
             stack.enter_context(patch(target, replacement))
         stack.enter_context(patch("dynamostore._plans.logger.disabled", True))
@@ -123,14 +126,17 @@ class World:
         draw = self.draw
         self._left = 2 + draw(7)
         faults = [fault for fault in FAULTS if draw(2)]
+        self._slow = Fate.SLOW in faults
+        faults = [fault for fault in faults if fault is not Fate.SLOW]
         rate = (0, 12, 4, 1)[draw(4)]
-        self._fates: Sequence[Fate] = (*(Fate.FINE,) * rate * max(len(faults), 1), *faults) if rate else (Fate.FINE,)
+        self._fates: Sequence[Fate] = (*(Fate.FINE,) * max(rate * len(faults), 1), *(faults if rate else ()))
         quiet = (12, 4)[draw(2)]
         self._happenings: Sequence[Callable[[], None]] = (
             *(self._advance,) * quiet,
             *(self._start,) * 2,
             *(happening for happening in (self._pass_time, self._deliver, self._sweep, self._die) if draw(2)),
         )
+        items.RECENT = REMEMBERED[draw(len(REMEMBERED))]
         lifetime_ns, idle_ns = LIFETIMES_NS[draw(len(LIFETIMES_NS))], IDLE_NS[draw(len(IDLE_NS))]
         grace = GRACES[draw(len(GRACES))]
         self.oracle.grace_ns = duration_ns(grace)
@@ -155,7 +161,7 @@ class World:
         idle = "none" if idle_ns is None else f"{idle_ns / NS:.0f}s"
         self.say(
             "-",
-            f"lifetime {lifetime_ns / NS:.0f}s, idle timeout {idle}, renewal grace {grace}, consistent reads: {consistent}",
+            f"lifetime {lifetime_ns / NS:.0f}s, idle timeout {idle}, renewal grace {grace}, {items.RECENT} versions remembered, consistent reads: {consistent}",
         )
 
     def _clock(self, skew_ns: int) -> Callable[[], int]:
@@ -173,7 +179,7 @@ class World:
 
     def _run(self) -> None:
         self._begin()
-        self.network.fates = self._fates
+        self.network.fates, self.network.slow = self._fates, self._slow
         happenings = self._happenings
         while self.active or self._left:
             self.turns += 1
@@ -357,7 +363,7 @@ class World:
         self.counts["requests that failed"] += 1
         if not isinstance(error, Boom | UnavailableError | ThrottledError | SessionConflict):
             raise Violation("failed", f"{request.name} ended by {type(error).__name__}: {error}") from error
-        if isinstance(error, StoreError) and self.network.fates == (Fate.FINE,):
+        if isinstance(error, StoreError) and self.network.fates == (Fate.FINE,) and not self.network.slow:
             raise Violation("failed", f"{request.name} ended by {type(error).__name__} without a fault: {error}")
         if isinstance(error, SessionConflict):
             raise Violation("failed", f"{request.name}: {error}") from error
