@@ -184,22 +184,19 @@ class Oracle:
         """
         promise = "removed"
         commit = attempt.commit
-        if _MOVED in old and commit is None and _expiry(old) < self.network.now_ns + SKEW_NS:
-            return
-        if commit is not None:
-            if key not in self._trail(commit.destroys) and not self.scs_wrote:
-                _broken(promise, f"{commit} deleted {short(key)}")
-            commit.deleted.add(key)
-            if _MOVED in old:
-                leads_to = self.items.get(old[_MOVED]["S"])
-                if leads_to is not None and not self.scs_wrote and _expiry(old) >= self.network.now_ns + SKEW_NS:
-                    _broken(promise, f"{commit} destroyed {short(key)}, but not {describe_item(leads_to)}")
-            else:
-                self._end(old, f"destroyed by {commit}")
-        else:
+        if commit is None or commit.destroys is None or not (key in self._trail(commit.destroys) or self.scs_wrote):
             if _expiry(old) >= self.network.now_ns + SKEW_NS:
                 _broken(promise, f"{attempt.sender.name} evicted {short(key)}, which had not expired")
-            self._end(old, "evicted")
+            if _MOVED not in old:
+                self._end(old, "evicted")
+            return
+        commit.deleted.add(key)
+        if _MOVED not in old:
+            self._end(old, f"destroyed by {commit}")
+            return
+        leads_to = self.items.get(old[_MOVED]["S"])
+        if leads_to is not None and not self.scs_wrote and _expiry(old) >= self.network.now_ns + SKEW_NS:
+            _broken(promise, f"{commit} destroyed {short(key)}, but not {describe_item(leads_to)}")
 
     def swept(self, key: str, old: Item) -> None:
         """The service's TTL deletes nothing that is not expired: `ttl` is the second after the expiry."""
