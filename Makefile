@@ -8,15 +8,17 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check hammer bench-contention dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants bench-contention dist clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    sets up, then shows the example app on a local DynamoDB, over the wire'
 	@echo 'make serve   the example app on port 4000, for curl; Ctrl-C ends it'
 	@echo 'make test    sets up, then runs all that has to pass: lint, types, tests'
-	@echo 'make hammer  a minute of kills, cuts and corruption on many processes; then it proves that nothing was lost'
-	@echo 'make bench-contention  what requests at once on one session cost, by three ways to store it; a minute'
+	@echo 'make simulate  a million steps of concurrent requests, lost replies and deaths, on a model of DynamoDB'
+	@echo 'make hammer  a minute of kills, cuts and corruption on many processes; then it counts what was lost'
+	@echo 'make mutants  each guard turned off in turn: what notices; about half an hour'
+	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
 	@echo 'make dist    wheel and sdist, checked'
 	@echo 'make clean   removes what the above made'
 
@@ -53,8 +55,18 @@ types: $(VENV)/.installed
 check: $(VENV)/.installed $(NODE_MODULES)/.installed
 	$(BIN)/pytest
 
+# `make simulate STEPS=20000000 SEED=1` looks longer, and elsewhere.
+STEPS ?= 1000000
+SEED ?= 0
+
+simulate: $(VENV)/.installed
+	@$(BIN)/python -m tests.simulation --steps $(STEPS) --seed $(SEED)
+
 hammer: $(VENV)/.installed
 	@$(BIN)/python -m tests.hammer
+
+mutants: $(VENV)/.installed
+	@$(BIN)/python -m tests.mutants
 
 bench-contention: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.contention

@@ -216,7 +216,8 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
                 # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
                 # again by the time it is written, and a refused write costs more than a read.
                 yield from back_off(attempt)
-                winner = yield from issue(_find(winner.token))
+                # A read that is not consistent may not see it yet; if it is really gone, the next write says so.
+                winner = (yield from issue(_find(winner.token))) or winner
             if winner is None:
                 _lost(state, policy)
                 return

@@ -1,0 +1,125 @@
+"""The deterministic simulation, for some seconds of it; and that it would find what it is to find.
+
+``make simulate`` explores much more. A failure prints the shortest run that shows it, and how to replay it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from dynamostore import Table
+from dynamostore.client import Item
+from session.changes import Changes, Draft
+from session.values import JSONValue
+
+from .simulation.__main__ import explain, summary
+from .simulation.choices import Replay
+from .simulation.explore import Failure, Report, explore, replay
+from .simulation.scheduler import Options
+
+SECONDS = 7.0
+
+
+def check(report: Report, options: Options = Options()) -> None:  # noqa: B008 (frozen, so one for all is right)
+    print(summary(report))
+    assert report.failure is None, explain(report.failure, options)
+
+
+def test_nothing_is_lost_and_nothing_resurrected() -> None:
+    report = explore(steps=1_000_000, seconds=SECONDS)
+    check(report)
+    assert {"conflicts", "merges", "renewals", "destroys", "deaths", "sweeps"} <= report.counts.keys()
+    assert report.counts["retries recognised as success"] > 0
+
+
+def test_beside_scs_for_go_less_is_promised_but_that_is_kept() -> None:
+    options = Options(scs=True)
+    check(explore(steps=1_000_000, seconds=SECONDS / 3, options=options), options)
+
+
+def test_a_run_has_a_number_and_is_the_same_again() -> None:
+    traces = [replay(7, run) for run in range(30)]
+    assert all(violation is None for _, violation in traces)
+    assert [str(trace) for trace, _ in traces] == [str(replay(7, run)[0]) for run in range(30)]
+    assert len({str(trace) for trace, _ in traces}) == 30
+
+
+def found(steps: int = 400_000, options: Options = Options()) -> Failure:  # noqa: B008 (frozen, so one for all is right)
+    """What the simulation finds; it must find something."""
+    failure = explore(steps=steps, options=options).failure
+    assert failure is not None, "nothing was found"
+    return failure
+
+
+# Guards turned off, one by one: (what is patched, what with, the promises that break without it).
+GUARDS = {
+    "a replace does not ask what version is there": (
+        "dynamostore._plans.SAME",
+        "attribute_exists(#version)",
+        {"overwritten", "renamed"},
+    ),
+    "an expiry may move backwards": ("dynamostore._plans.NOT_SHORTENED", "attribute_exists(#token)", {"overwritten"}),
+    "only the last version is remembered": ("dynamostore.items.bears", None, {"overwritten", "renamed"}),
+    "a destroy does not follow a renewal": ("dynamostore._plans.UNMOVED", "attribute_not_exists(#owner)", {"removed"}),
+    "a change that a winner had made is forgotten": ("session.changes.Draft.rebase", None, {"overwritten", "renamed"}),
+    "what was no change is not settled": ("session.changes.Draft.settle", None, {"overwritten", "renamed"}),
+}
+
+
+def last_only(table: Table, item: Item, version: int) -> bool:
+    """`items.bears`, as it was before items remembered more than their last version."""
+    last = item.get(table.version)
+    return last is not None and last.get("N") == str(version)
+
+
+_rebase = Draft.rebase
+_settle = Draft.settle
+
+
+def rebase_what_is_left(draft: Draft, base: dict[str, JSONValue], changes: Changes | None = None) -> None:
+    _rebase(draft, base)
+
+
+def settle_what_is_changed(draft: Draft) -> None:
+    if draft.changes() is not None:
+        _settle(draft)
+
+
+INSTEAD = {
+    "dynamostore.items.bears": last_only,
+    "session.changes.Draft.rebase": rebase_what_is_left,
+    "session.changes.Draft.settle": settle_what_is_changed,
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_sabotage_is_found(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, replacement, promises = GUARDS[guard]
+    monkeypatch.setattr(target, replacement or INSTEAD[target])
+    failure = found()
+    assert failure.promise in promises
+    # And its number finds it again.
+    _, violation = replay(failure.seed, failure.run)
+    assert violation is not None
+    assert violation.promise == failure.promise
+
+
+def test_a_create_that_arrives_late_and_twice_is_a_known_limit() -> None:
+    failure = found(options=Options(late_creates=True))
+    assert failure.promise == "created"
+
+
+def test_a_failure_is_shrunk_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamostore._plans.SAME", "attribute_exists(#version)")
+    failure = found()
+    whole, _ = replay(failure.seed, failure.run)
+    assert len(failure.trace.splitlines()) <= len(whole.lines)
+    # Two requests that read, and then write, one after the other; and no more.
+    assert failure.trace.count("starts on") <= 3
+    assert failure.trace.count(" update ") + failure.trace.count(" transaction ") <= 3
+    assert f"--replay {failure.replay}" in explain(failure, Options())
+
+
+def test_a_list_of_choices_that_is_at_its_end_goes_on_with_the_plainest() -> None:
+    choices = Replay([3, 9])
+    assert [choices.draw(5), choices.draw(5), choices.draw(5)] == [3, 4, 0]
