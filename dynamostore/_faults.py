@@ -82,6 +82,20 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
     return explained
 
 
+def check(reply: object, operation: str, table: str, where: str = "") -> None:
+    """Nothing if *reply* is DynamoDB's; `UnavailableError` if something on the way made it up.
+
+    boto3 takes any 200 for a success: the log-in page of a proxy would be an item that is not there.
+    """
+    metadata = reply.get("ResponseMetadata") if isinstance(reply, Mapping) else None
+    headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
+    kind = headers.get("content-type") if isinstance(headers, Mapping) else None
+    if isinstance(kind, str) and "json" not in kind:
+        name = operation.title().replace("_", "")
+        message = f"{name} on table {table!r}{where}: the reply is of type {kind[:40]!r}, not DynamoDB's JSON"
+        raise UnavailableError(message, operation=name)
+
+
 def _from_reply(
     response: Mapping[object, object], details: Mapping[object, object], name: str, table: str, where: str
 ) -> StoreError:
@@ -95,7 +109,7 @@ def _from_reply(
         return failed
     if code == "TransactionCanceledException":
         return _transaction_refused(response, message, name)
-    if code == "TransactionConflictException":
+    if code in ("TransactionConflictException", "ReplicatedWriteConflictException"):
         return Contended(message, operation=name, code=code)
     if code == "UnknownOperationException":
         return Unsupported(f"{message}: the server does not know {name}", operation=name, code=code)
@@ -146,6 +160,9 @@ def _transaction_refused(response: Mapping[object, object], message: str, name: 
         return Contended(message, operation=name, code="TransactionConflict")
     kinds = {"ThrottlingError": ThrottledError, "ProvisionedThroughputExceeded": ThrottledError}
     for code in codes:
-        if code == "ValidationError" or code in kinds:
-            return kinds.get(code, StoreError)(message, operation=name, code=code)
+        if code in kinds:
+            return kinds[code](message, operation=name, code=code)
+    if "ValidationError" in codes:
+        kind = TableSchemaError if any(part in str(reasons) for part in _SCHEMA) else StoreError
+        return kind(message, operation=name, code="ValidationError")
     return StoreError(message, operation=name, code="TransactionCanceledException")

@@ -54,10 +54,12 @@ def run(
     *,
     sleep: Callable[[float], None],
     explain: Callable[[Exception, str], Exception] | None = None,
+    check: Callable[[object, str], None] | None = None,
 ) -> R:
     """Drive a plan to its end by calling the methods of *target*, and return its result.
 
-    *explain* turns what a call of *operation* raised into what the plan is to see.
+    *explain* turns what a call of an operation raised into what the plan is to see; *check* may raise for a
+    reply.
     """
     try:
         step = next(plan)
@@ -66,6 +68,8 @@ def run(
                 reply: object = None
                 if isinstance(step, Call):
                     reply = getattr(target, step.operation)(**step.arguments)
+                    if check:
+                        check(reply, step.operation)
                 else:
                     sleep(step.seconds)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)

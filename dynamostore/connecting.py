@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, MutableMapping
 from typing import Final
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
 
 from ._instants import Clock
+from .errors import AccessDeniedError
 from .store import DynamoStore
 from .table import Table
 
@@ -55,8 +57,8 @@ def connect(
     - No parameter validation: what the store sends is typed already, and the service checks again. It saves
       some 50 µs of CPU a call.
 
-    Raises `ValueError` if no region is configured or an argument makes no sense. Credentials are looked for
-    at the first call, which raises `AccessDeniedError` if there are none.
+    Raises `ValueError` if no region is configured or an argument makes no sense, and `AccessDeniedError` for half
+    a pair of credentials; that there are none is found out by the first call, which raises it then.
 
     >>> connect("sessions", region="eu-central-1")
     <DynamoStore table 'sessions'>
@@ -64,7 +66,7 @@ def connect(
     # Imported here: a program that brings its own client need not have boto3 at all.
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, PartialCredentialsError
 
     if threads < 1 or attempts < 1 or connect_timeout <= 0 or read_timeout <= 0:
         raise ValueError("threads and attempts must be at least 1, and the time-outs more than 0 seconds")
@@ -78,10 +80,14 @@ def connect(
         user_agent_extra="dynamostore",
     )
     try:
+        # A port out of range botocore would only notice at the first call.
+        _ = urlsplit(endpoint_url or "").port
         session = boto3.Session(profile_name=profile, region_name=region)
         client = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
         client.meta.events.register("before-parse.dynamodb", _spot_damage)
         client.meta.events.register("after-call.dynamodb", _refuse_damage)
+    except PartialCredentialsError as error:
+        raise AccessDeniedError(f"connect: no usable AWS credentials: {error}") from error
     except (BotoCoreError, ValueError) as error:
         raise ValueError(f"connect: {error} Give region=..., endpoint_url=... or profile=...") from error
     return DynamoStore(

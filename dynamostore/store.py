@@ -60,6 +60,7 @@ class DynamoStore:
         self.client = client
         self.table = table
         self._sleep = sleep
+        self._where = _whereabouts(client)
         self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
 
     def find(self, token: str) -> Record | None:
@@ -126,10 +127,13 @@ class DynamoStore:
         return f"<DynamoStore table {self.table.name!r}>"
 
     def _run(self, plan: Plan[R]) -> R:
-        return run(plan, self.client, sleep=self._sleep, explain=self._explain)
+        return run(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)
+
+    def _check(self, reply: object, operation: str) -> None:
+        _faults.check(reply, operation, self.table.name, self._where)
 
     def _explain(self, error: Exception, operation: str) -> Exception:
-        return _faults.explain(error, operation, self.table.name, _whereabouts(self.client))
+        return _faults.explain(error, operation, self.table.name, self._where)
 
 
 def _whereabouts(client: object) -> str:

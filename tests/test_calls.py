@@ -238,7 +238,7 @@ def test_a_bad_token_is_refused_in_memory_just_so(clock: FakeClock, bad: Any) ->
     assert store.find("token") == record
 
 
-@pytest.mark.parametrize("bad", [None, "data", bytearray(b"data"), memoryview(b"data"), 7, [1]], ids=repr)
+@pytest.mark.parametrize("bad", [None, "data", bytearray(b"data"), memoryview(b"data"), 7, [1]], ids=type)
 def test_data_that_is_not_bytes_costs_no_call(watched: Watched, store: DynamoStore, record: Record, bad: Any) -> None:
     for each in (store, MemoryStore()):
         writes: tuple[Callable[[], Record], ...] = (

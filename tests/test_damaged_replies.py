@@ -13,6 +13,8 @@ import pytest
 import dynamostore
 from dynamostore import DynamoStore, Record, UnavailableError
 
+from .backends import make_client
+
 GOOD = (
     b'{"Item":{"token":{"S":"abc"},"data":{"B":"aGVsbG8="},"expiry":{"N":"9000000000000000000"},"version":{"N":"7"}}}'
 )
@@ -45,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked += 1
         body, checksum = self.server.replies[min(self.server.asked, len(self.server.replies)) - 1]
         self.send_response(200)
+        self.send_header("Content-Type", "text/html" if body is PAGE else "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(body)))
         if checksum is not None:
             self.send_header("x-amz-crc32", str(checksum))
@@ -88,3 +91,12 @@ def test_a_damaged_reply_is_asked_for_again(stub: Stub, store: DynamoStore, chec
     record = store.find("abc")
     assert record is not None
     assert (record.data, stub.asked) == (b"hello", 2)
+
+
+def test_a_page_of_a_proxy_is_no_reply_to_a_client_of_ones_own_either(stub: Stub) -> None:
+    stub.replies = [(PAGE, None)]
+    store = DynamoStore(make_client(f"http://127.0.0.1:{stub.server_port}"))
+    with pytest.raises(UnavailableError, match="text/html"):
+        store.find("abc")
+    with pytest.raises(UnavailableError, match="text/html"):
+        store.save("abc", b"new", datetime(2200, 1, 1, tzinfo=UTC))
