@@ -139,6 +139,36 @@ def test_a_session_that_expires_during_a_request_is_gone(manager: SessionManager
     assert read(manager, token) == {}
 
 
+def test_what_came_to_nothing_is_not_done_again_later(manager: SessionManager) -> None:
+    token = begin(manager, a=1)
+    with manager.session(token) as s:
+        s.clear()
+    with manager.session(token) as slow:
+        slow.clear()
+        slow.save()
+        with manager.session(token) as fast:
+            fast.put_int("fast", 1)
+        slow.put_int("slow", 1)
+    assert read(manager, token) == {"fast": 1, "slow": 1}
+
+
+def test_a_change_that_one_winner_had_made_is_made_on_the_next_winners_data(clock: FakeClock) -> None:
+    others = [b'{"data":{"a":1},"deadline":%d}', b'{"data":{"a":1,"gone":"new"},"deadline":%d}']
+
+    class TwoWinners(CountingStore):
+        def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+            if others:
+                super().replace(record, others.pop(0) % 2**62, expiry)
+            return super().replace(record, data, expiry)
+
+    manager = SessionManager(TwoWinners(MemoryStore(clock=clock)), clock=clock)
+    token = begin(manager, a=1, gone="old")
+    with manager.session(token) as s:
+        s.remove("gone")
+        s.put_int("ours", 2)
+    assert read(manager, token) == {"a": 1, "ours": 2}
+
+
 def test_raise_raises_with_both_sides(store: Store, clock: FakeClock) -> None:
     manager = SessionManager(store, on_conflict="raise", clock=clock)
     token = begin(manager, a=1)
