@@ -53,22 +53,25 @@ def found(options: Options = Options()) -> Failure:  # noqa: B008 (frozen, so on
 
 FORGETFUL_MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version REMOVE #data, #recent"
 
+# The promises about what is stored; which of them breaks first is chance.
+STORED = {"overwritten", "renamed", "acknowledged"}
+
 # Guards turned off, one by one: (what is patched, what with, the promises that break without it).
 GUARDS = {
     "a replace does not ask what version is there": (
         "dynamostore._plans.SAME",
         "attribute_exists(#version)",
-        {"overwritten", "renamed"},
+        STORED,
     ),
     "an expiry may move backwards": ("dynamostore._plans.NOT_SHORTENED", "attribute_exists(#token)", {"overwritten"}),
-    "only the last version is remembered": ("dynamostore.items.bears", None, {"overwritten", "renamed"}),
+    "only the last version is remembered": ("dynamostore.items.bears", None, STORED),
     "a destroy does not follow a renewal": ("dynamostore._plans.UNMOVED", "attribute_not_exists(#owner)", {"removed"}),
-    "a change that a winner had made is forgotten": ("session.changes.Draft.rebase", None, {"overwritten", "renamed"}),
-    "a renewal takes back a touch": ("dynamostore._plans._not_shortened", None, {"renamed", "overwritten"}),
+    "a change that a winner had made is forgotten": ("session.changes.Draft.rebase", None, STORED),
+    "a renewal takes back a touch": ("dynamostore._plans._not_shortened", None, STORED),
     "a renewal forgets the versions": (
         "dynamostore._plans.MOVE",
         FORGETFUL_MOVE,
-        {"overwritten", "renamed", "acknowledged"},
+        STORED,
     ),
 }
 
