@@ -16,9 +16,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--seed", type=int, default=0, help="where the choices come from (default: 0)")
     parser.add_argument("--scs", action="store_true", help="SCS for Go writes the same sessions: less is promised")
+    parser.add_argument(
+        "--late-creates", action="store_true", help="with a delivery that breaks a promise, as is known"
+    )
     parser.add_argument("--replay", metavar="SEED:RUN", help="one run once more, with its trace")
     arguments = parser.parse_args()
-    options = Options(scs=arguments.scs)
+    options = Options(scs=arguments.scs, late_creates=arguments.late_creates)
     if arguments.replay:
         seed, run = map(int, arguments.replay.split(":"))
         trace, violation = replay(seed, run, options)
@@ -77,11 +80,11 @@ def summary(report: Report) -> str:
 
 def explain(failure: Failure, options: Options) -> str:
     """A failure for people: the shortest run that fails so, and how to see the one that was found."""
-    scs = " --scs" if options.scs else ""
+    flags = f"{' --scs' if options.scs else ''}{' --late-creates' if options.late_creates else ''}"
     return (
         f"{failure.trace}\n\nBroken: {failure.what}\n\n"
-        f"This is the shortest run that breaks the promise; as it was found:\n"
-        f"    python -m tests.simulation{scs} --replay {failure.replay}"
+        f"Shrunk from a longer run; that one, as it was found:\n"
+        f"    python -m tests.simulation{flags} --replay {failure.replay}"
     )
 
 

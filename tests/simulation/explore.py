@@ -102,10 +102,13 @@ def shrink(seed: int, run: int, drawn: Sequence[int], options: Options) -> Failu
                 if not fails(best[:at] + best[at + size :]):
                     at += size
             size //= 2
-        for at in range(len(best)):
-            for lower in (0, 1, best[at] // 2 if at < len(best) else 0):
-                if at < len(best) and lower < best[at] and fails([*best[:at], lower, *best[at + 1 :]]):
-                    break
+        at = 0
+        while at < len(best):
+            # A lower choice may draw less than the one that it stands for: so what follows may go with it.
+            lower = (choice for choice in dict.fromkeys((0, 1, best[at] // 2, best[at] - 1)) if 0 <= choice < best[at])
+            head, tail = best[:at], best[at + 1 :]
+            any(fails([*head, choice, *tail[less:]]) for choice in lower for less in range(5))
+            at += 1
     trace, violation = _play(Replay(best), options)
     return Failure(seed, run, best, promise, str(violation), str(trace))
 

@@ -114,6 +114,7 @@ class _Parser:
         self.names: set[str] = set()
         self.values: set[str] = set()
         self.ordered: dict[str, str] = {}
+        self._group = (0, 0)
 
     @property
     def next(self) -> str | None:
@@ -152,9 +153,13 @@ class _Parser:
 
     def primary(self) -> Predicate:
         if self.next == "(":
+            opened = self.at
             self.take()
             inner = self.disjunction()
+            if self._group == (opened + 1, self.at):
+                raise Malformed("The expression has redundant parentheses;")
             self.expect(")")
+            self._group = (opened, self.at)
             return inner
         if self.next in ("attribute_exists", "attribute_not_exists"):
             there = self.take() == "attribute_exists"

@@ -150,6 +150,9 @@ class Server:
         items = arguments.get("TransactItems", ())
         if not 1 <= len(items) <= 100:
             raise _invalid("Member must have length between 1 and 100")
+        writes = [self._part(item) for item in items]
+        if len({write.key for write in writes}) < len(writes):
+            raise _invalid("Transaction request cannot include multiple operations on one item")
         if token is not None:
             if not 1 <= len(token) <= 36:
                 raise _invalid("clientRequestToken: Member must have length less than or equal to 36")
@@ -161,9 +164,6 @@ class Server:
                 return None
             if any(held.token == token for held in self._held.values()):
                 raise ServerError("TransactionInProgressException", "the transaction of this token is under way")
-        writes = [self._part(item) for item in items]
-        if len({write.key for write in writes}) < len(writes):
-            raise _invalid("Transaction request cannot include multiple operations on one item")
         if self._held and any(write.key in self._held for write in writes):
             raise _cancelled(
                 {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}

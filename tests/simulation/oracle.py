@@ -392,7 +392,7 @@ class Oracle:
             item = self.items.get(key or "")
             while item is not None and _MOVED in item and _expiry(item) >= self.network.now_ns + SKEW_NS:
                 item = self.items.get(item[_MOVED]["S"])
-            if item is not None and _expiry(item) >= self.network.now_ns + SKEW_NS:
+            if item is not None and not self.scs_wrote and _expiry(item) >= self.network.now_ns + SKEW_NS:
                 _broken(promise, f"{commit} was told that {short(key or '')} is gone, but it is alive")
 
     def _same_effect(self, commit: Commit, state: State) -> bool:

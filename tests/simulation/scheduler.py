@@ -303,6 +303,7 @@ class World:
         self._send(request, None)
 
     def _send(self, request: Request, reply: object) -> None:
+        request.refused = False
         try:
             self._next(request, request.plan.send(reply))
         except StopIteration:
@@ -313,7 +314,7 @@ class World:
         if request.refused and request.commit is not None:
             request.commit.conflicts += 1
         try:
-            self._next(request, request.plan.throw(error), keep=True)
+            self._next(request, request.plan.throw(error))
         except StopIteration:
             self._left_by(request)
         except StoreError as left:
@@ -323,14 +324,12 @@ class World:
             request.outcome = type(left).__name__
             self._left_by(request)
 
-    def _next(self, request: Request, step: object, *, keep: bool = False) -> None:
+    def _next(self, request: Request, step: object) -> None:
         request.step = step
         request.tries = 0
         if step is not request.call and isinstance(step, Call):
             # Made anew; a call that met a transaction is made once more as it was.
             request.call, request.issued_ns = step, self.network.now_ns
-        if not keep:
-            request.refused = False
         if isinstance(step, Pause):
             request.wake_ns = self.network.now_ns + int(step.seconds * NS)
 
