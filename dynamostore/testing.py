@@ -289,6 +289,7 @@ class StoreContract:
         verbs: tuple[Write, ...] = (
             lambda: store.replace(old, b"late", later),
             lambda: store.touch(old, later + HOUR),
+            lambda: store.touch(old, later - MICROSECOND),
             lambda: store.rename(old, token + "3", b"late", later),
         )
         for late in verbs:
@@ -302,6 +303,7 @@ class StoreContract:
         clock.advance(HOUR / 4 + MICROSECOND)
         assert store.find(token) is None
         assert store.find(token + "2") is None
+        store.delete(token)
         assert store.find(token + "4") == newest
 
     def test_within_its_grace_deleting_the_old_one_deletes_the_new_one(

@@ -22,7 +22,13 @@ PLANS, ITEMS, LIFECYCLE, CHANGES = (
     "session/_lifecycle.py",
     "session/changes.py",
 )
-TESTS = ["tests/test_contract.py", "tests/test_retries.py", "tests/test_conflicts.py", "tests/test_renewal_grace.py"]
+TESTS = [
+    "tests/test_contract.py",
+    "tests/test_scs_items.py",
+    "tests/test_retries.py",
+    "tests/test_conflicts.py",
+    "tests/test_renewal_grace.py",
+]
 SIMULATION = ["-m", "tests.simulation", "--steps", "400000", "--seed"]
 
 
@@ -96,8 +102,14 @@ MUTANTS = [
     Mutant(
         "delete: what an old token leads to, too",
         PLANS,
-        "                yield from self.delete(there)\n",
-        "                pass\n",
+        "                chain.append(token)\n                there = self._lead(",
+        "                chain.append(token)\n                there = None and self._lead(",
+    ),
+    Mutant(
+        "delete: not what it led to, once the grace is over",
+        PLANS,
+        "if item is None or items.decode_expiry(self.table, item) < self.clock():\n                return None\n            return items.moved",
+        "if item is None:\n                return None\n            return items.moved",
     ),
     Mutant(
         "rename: removes only the record that was read",
