@@ -6,11 +6,13 @@ reply is an ``OSError`` or one of botocore's exceptions, which are told by the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from .client import Item
 from .errors import (
     CODES,
+    MAX_ITEM,
     AccessDeniedError,
     ItemTooLargeError,
     StoreError,
@@ -26,11 +28,11 @@ from .errors import (
 class ConditionFailed(StoreError):
     """A condition did not hold; *item* is what is there, if the server said so.
 
-    *retried*: the client sent the call more than once, or does not say.
+    *retried*: whether the client sent the call more than once; None if it does not say.
     """
 
     item: Item | None = None
-    retried: bool = True
+    retried: bool | None = None
 
 
 class TransactionRefused(StoreError):
@@ -51,11 +53,20 @@ class TableBusy(StoreError):
     """The table exists already or is being changed."""
 
 
-_DENIED = frozenset(
-    ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "SSOError")
-)
+# Botocore has many classes for credentials that it cannot find, fetch or renew, and one bare RuntimeError.
+_DENIED = re.compile(r"Credential|Token|SSO|Login|MFA|MetadataRetrieval")
+_STALE = "Credentials were refreshed"
 # ConnectionError is botocore's own here: the base of what finds no server at all.
-_UNREACHABLE = frozenset(("HTTPClientError", "ConnectionError", "ResponseParserError"))
+_UNREACHABLE = frozenset(
+    (
+        "HTTPClientError",
+        "ConnectionError",
+        "ResponseParserError",
+        "ChecksumError",
+        "IncompleteReadError",
+        "EndpointProviderError",
+    )
+)
 _SCHEMA = ("does not match the schema", "Missing the key", "Type mismatch for key")
 _TOO_LARGE = ("Item size",)
 
@@ -72,7 +83,8 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
         explained = _from_reply(response, details, name, table, where)
     else:
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        if kinds & _DENIED:
+        denied = "BotoCoreError" in kinds and _DENIED.search(type(error).__name__)
+        if denied or str(error).startswith(_STALE):
             explained = AccessDeniedError(f"{name}: no usable AWS credentials: {error}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
             explained = UnavailableError(f"{name}: no answer{where}: {error}", operation=name)
@@ -104,9 +116,7 @@ def _from_reply(
     message = f"{name} on table {table!r}{where}: {text} ({code})"
 
     if code == "ConditionalCheckFailedException":
-        failed = _condition_failed(response, message, name)
-        failed.retried = _metadata(response, "RetryAttempts") != 0
-        return failed
+        return _condition_failed(response, message, name, _metadata(response, "RetryAttempts"))
     if code == "TransactionCanceledException":
         return _transaction_refused(response, message, name)
     if code in ("TransactionConflictException", "ReplicatedWriteConflictException"):
@@ -116,11 +126,7 @@ def _from_reply(
     if code == "ResourceInUseException":
         return TableBusy(message, operation=name, code=code)
     if code == "ValidationException":
-        if any(part in text for part in _SCHEMA):
-            hint = "the table has another key than Table says"
-            return TableSchemaError(f"{message}; {hint}", operation=name, code=code)
-        if any(part in text for part in _TOO_LARGE):
-            return ItemTooLargeError(message, limit=400 * 1024, operation=name, code=code)
+        return _invalid(text, message, name, code)
     kind = CODES.get(code)
     if kind is None:
         status = _metadata(response, "HTTPStatusCode")
@@ -136,8 +142,19 @@ def _metadata(response: Mapping[object, object], name: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _condition_failed(details: Mapping[object, object], message: str, name: str) -> ConditionFailed:
+def _invalid(text: str, message: str, name: str, code: str) -> StoreError:
+    if any(part in text for part in _SCHEMA):
+        return TableSchemaError(f"{message}; the table has another key than Table says", operation=name, code=code)
+    if any(part in text for part in _TOO_LARGE):
+        return ItemTooLargeError(message, limit=MAX_ITEM, operation=name, code=code)
+    return StoreError(message, operation=name, code=code)
+
+
+def _condition_failed(
+    details: Mapping[object, object], message: str, name: str, retries: int | None
+) -> ConditionFailed:
     failed = ConditionFailed(message, operation=name, code="ConditionalCheckFailedException")
+    failed.retried = None if retries is None else retries > 0
     item = details.get("Item")
     if isinstance(item, Mapping) and item:
         failed.item = item
@@ -146,12 +163,14 @@ def _condition_failed(details: Mapping[object, object], message: str, name: str)
 
 def _transaction_refused(response: Mapping[object, object], message: str, name: str) -> StoreError:
     reasons = response.get("CancellationReasons")
+    retries = _metadata(response, "RetryAttempts")
     refusals: list[ConditionFailed | None] = []
     codes: list[str] = []
     for reason in reasons if isinstance(reasons, Sequence) else ():
         code = str(reason.get("Code")) if isinstance(reason, Mapping) else ""
         codes.append(code)
-        refusals.append(_condition_failed(reason, message, name) if code == "ConditionalCheckFailed" else None)
+        failed = code == "ConditionalCheckFailed"
+        refusals.append(_condition_failed(reason, message, name, retries) if failed else None)
     if any(refusals):
         refused = TransactionRefused(message, operation=name, code="TransactionCanceledException")
         refused.refusals = refusals
@@ -163,6 +182,5 @@ def _transaction_refused(response: Mapping[object, object], message: str, name: 
         if code in kinds:
             return kinds[code](message, operation=name, code=code)
     if "ValidationError" in codes:
-        kind = TableSchemaError if any(part in str(reasons) for part in _SCHEMA) else StoreError
-        return kind(message, operation=name, code="ValidationError")
+        return _invalid(str(reasons), message, name, "ValidationError")
     return StoreError(message, operation=name, code="TransactionCanceledException")

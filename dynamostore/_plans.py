@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from random import uniform
 
 from . import items
+from ._checks import check_rename, conflict, new_record
 from ._faults import ConditionFailed, Contended, TransactionRefused, Unsupported
 from ._instants import INT64_MAX, Clock, duration_ns, to_ns
 from ._steps import Call, Plan, issue, pause
 from .client import AttributeValue, GetItemReply, Item
 from .contract import Record
-from .errors import Conflict, CorruptRecordError, StoreError, UnavailableError, digest
+from .errors import CorruptRecordError, StoreError, UnavailableError, digest
 from .table import Table
 
 logger = logging.getLogger("dynamostore")
@@ -43,8 +43,6 @@ TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
 _PING = "ping"
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.02
-# A record that is renamed again and again within its grace leaves a chain.
-_HOPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,9 @@ class Plans:
 
     def _record(self, token: str, item: Item | None, *, evict: bool) -> Plan[Record | None]:
         """The live record that *item* is or, if it was renamed, leads to."""
-        for _ in range(_HOPS):
-            if item is None:
-                return None
+        seen: set[str] = set()
+        while item is not None and token not in seen:
+            seen.add(token)
             expiry_ns = items.decode_expiry(self.table, item)
             if expiry_ns < self.clock():
                 if evict:
@@ -76,7 +74,7 @@ class Plans:
                 return None
             there = items.moved(self.table, item)
             if there is None:
-                return items.decode(self.table, item)
+                return items.decode(self.table, item, expiry_ns)
             token = there
             item = yield from self._get(token, consistent=True)
         return None
@@ -109,22 +107,22 @@ class Plans:
     # Writing
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
-        record = self._new(token, data, expiry)
+        record = new_record(self.table, token, data, expiry)
         yield from self._patiently(self._call("put_item", Item=items.encode(self.table, record)))
         return record
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
-        return (yield from self._put_new(self._new(token, data, expiry)))
+        return (yield from self._put_new(new_record(self.table, token, data, expiry)))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
-        new = self._new(record.token, data, expiry, record.beside, items.recent(record))
+        new = new_record(self.table, record.token, data, expiry, beside=record.beside, recent=items.recent(record))
         condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
         try:
             yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
             winner = yield from self._winner(failure, record.token, new, record.version)
             if winner is not new:
-                raise _conflict(record.token, winner) from failure
+                raise conflict(record.token, winner) from failure
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
@@ -144,16 +142,13 @@ class Plans:
                     return replace(record, expiry=winner.expiry, expiry_ns=winner.expiry_ns)
             else:
                 return new
-        raise _conflict(record.token, winner)
+        raise conflict(record.token, winner)
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, grace: timedelta = timedelta(0)
     ) -> Plan[Record]:
-        if token == record.token:
-            raise ValueError("the new token must not be the record's own; replace() writes in place")
-        if grace < timedelta(0):
-            raise ValueError("grace must not be negative")
-        new = self._new(token, data, expiry, record.beside)
+        check_rename(record, token, grace)
+        new = new_record(self.table, token, data, expiry, beside=record.beside)
         put = self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
         leave = self._leave(record, new, grace)
         transaction: Call[object] = Call(
@@ -168,8 +163,7 @@ class Plans:
             try:
                 yield from self._patiently(transaction)
             except Unsupported:
-                old: Call[object] = Call("update_item" if grace else "delete_item", leave)
-                return (yield from self._rename_in_two(record, new, old))
+                return (yield from self._rename_in_two(record, new, grace))
             except TransactionRefused as refused:
                 taken, changed = (*refused.refusals, None, None)[:2]
                 if taken is not None:
@@ -177,48 +171,61 @@ class Plans:
                     if there is new:
                         return new
                     if there is not None:
-                        raise _conflict(token, there) from refused
+                        raise conflict(token, there) from refused
                     if not swept and (yield from self._sweep(taken, token)):
                         continue
                 winner = None if changed is None else (yield from self._winner(changed, record.token))
-                raise _conflict(record.token, winner) from refused
+                raise conflict(record.token, winner) from refused
             else:
                 break
         return new
 
     def _leave(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
         """The arguments that remove *record*, or for the time of a grace make it lead to *new*."""
-        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
-        values = self._now() | _was(record) | {":expiry": items.number(new.expiry_ns)}
-        key = items.key(self.table, record.token)
-        if not grace:
-            return self._write(Key=key, **self._where(condition, values))
+        if grace:
+            return self._move(record, new, grace)
+        condition, values = self._as_read(record, new)
+        return self._write(Key=items.key(self.table, record.token), **self._where(condition, values))
+
+    def _move(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
+        condition, values = self._as_read(record, new)
         until_ns = min(self.clock() + duration_ns(grace), INT64_MAX)
         # With the versions until then: the retry of a write that was applied before is still known again.
         values |= {":moved": {"S": new.token}, ":version": items.number(new.version)}
         values |= {":recent": {"B": items.recent(record)}}
         values |= {":until": items.number(until_ns), ":until_ttl": items.number(items.ttl(until_ns))}
+        key = items.key(self.table, record.token)
         return self._write(Key=key, UpdateExpression=MOVE, **self._where(condition, values, MOVE))
 
-    def _rename_in_two(self, record: Record, new: Record, old: Call[object]) -> Plan[Record]:
-        """New first, then old, for servers without transactions: for a moment both are there."""
+    def _as_read(self, record: Record, new: Record) -> tuple[str, dict[str, AttributeValue]]:
+        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
+        return condition, self._now() | _was(record) | {":expiry": items.number(new.expiry_ns)}
+
+    def _rename_in_two(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
+        """New first, then old, for servers without transactions: for a moment both are there.
+
+        The old one is made to lead to the new one, and removed then: a lost reply to that is recognised, to a
+        deletion it would not be.
+        """
         yield from self._put_new(new)
         try:
-            yield from self._patiently(old)
+            yield from self._patiently(Call("update_item", self._move(record, new, grace)))
         except ConditionFailed as failure:
-            try:
-                yield from self._patiently(
-                    self._call(
-                        "delete_item",
-                        Key=items.key(self.table, new.token),
-                        **self._where(SAME, {":was": items.number(new.version)}),
-                    )
-                )
-            except ConditionFailed:
-                logger.debug("record %s was changed before its renaming was undone", digest(new.token))
-            winner = yield from self._winner(failure, record.token)
-            raise _conflict(record.token, winner) from failure
+            item = failure.item or (yield from self._get(record.token, consistent=True))
+            if item is None or not items.bears(self.table, item, new.version):
+                yield from self._remove(new.token, SAME, {":was": items.number(new.version)})
+                raise conflict(record.token, (yield from self._winner(failure, record.token))) from failure
+        if not grace:
+            yield from self._remove(record.token, LEADS, {":moved": {"S": new.token}})
         return new
+
+    def _remove(self, token: str, condition: str, values: Item) -> Plan[None]:
+        """Remove the item of *token*, unless it has been written since."""
+        where = self._where(condition, values)
+        try:
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token), **where))
+        except ConditionFailed:
+            logger.debug("record %s was written before it could be removed", digest(token))
 
     def delete(self, token: str) -> Plan[None]:
         if not items.storable(token):
@@ -226,7 +233,7 @@ class Plans:
         # Within a grace it leads elsewhere: what it leads to goes first, or it could not be found again.
         chain: list[str] = []
         there: str | None = token
-        while there is not None and len(chain) < _HOPS:
+        while there is not None and there not in chain:
             token, there = there, None
             call = self._call("delete_item", Key=items.key(self.table, token), **self._where(UNMOVED, {}))
             try:
@@ -239,26 +246,6 @@ class Plans:
 
     # Parts
 
-    def _new(
-        self,
-        token: str,
-        data: bytes,
-        expiry: datetime,
-        beside: Mapping[str, AttributeValue] | None = None,
-        recent: bytes = b"",
-    ) -> Record:
-        """The record to be written, with a new version, once all of it is known to be good."""
-        record = Record.at(
-            items.check_token(token),
-            items.check_data(data),
-            to_ns(expiry),
-            items.new_version(),
-            beside=beside,
-            recent=recent,
-        )
-        items.check_size(self.table, record)
-        return record
-
     def _put_new(self, new: Record) -> Plan[Record]:
         put = self._call("put_item", Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
         for swept in (False, True):
@@ -270,7 +257,7 @@ class Plans:
                     return new
                 if winner is None and not swept and (yield from self._sweep(failure, new.token)):
                     continue
-                raise _conflict(new.token, winner) from failure
+                raise conflict(new.token, winner) from failure
             else:
                 break
         return new
@@ -280,11 +267,7 @@ class Plans:
         there = self._lead(failure.item or (yield from self._get(token, consistent=True)))
         if there is None:
             return False
-        where = self._where(LEADS, {":moved": {"S": there}})
-        try:
-            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token), **where))
-        except ConditionFailed:
-            logger.debug("record %s was written while what was left of it was to be swept", digest(token))
+        yield from self._remove(token, LEADS, {":moved": {"S": there}})
         return True
 
     def _lead(self, item: Item | None) -> str | None:
@@ -318,7 +301,7 @@ class Plans:
         if new is not None and item is not None:
             if items.bears(self.table, item, new.version):
                 return new
-            if failure.retried and items.forgot(self.table, item, version):
+            if (failure.retried or (failure.retried is None and version)) and items.forgot(self.table, item, version):
                 raise UnavailableError(
                     f"record {digest(token)}: more than {items.RECENT} others wrote while this write was sent again; "
                     "whether it was applied the first time is not known",
@@ -381,11 +364,6 @@ def _was(record: Record) -> dict[str, AttributeValue]:
         ":read": items.number(record.expiry_ns),
         ":held": {"B": record.data},
     }
-
-
-def _conflict(token: str, current: Record | None) -> Conflict:
-    what = "was changed meanwhile" if current else "is gone"
-    return Conflict(f"record {digest(token)} {what}", current=current)
 
 
 @cache

@@ -45,7 +45,8 @@ class Record:
         ns = to_ns(self.expiry)
         if self.expiry_ns // 1000 != ns // 1000:
             object.__setattr__(self, "expiry_ns", ns)
-        object.__setattr__(self, "expiry", self.expiry.astimezone(UTC))
+        if self.expiry.tzinfo is not UTC:
+            object.__setattr__(self, "expiry", self.expiry.astimezone(UTC))
 
     @classmethod
     def at(
@@ -123,8 +124,8 @@ class Store(Protocol):
         For the length of *grace* after it, the old token leads to the new record: for `find`, for the
         ``current`` of a `Conflict`, and for `delete`, which then removes both.
 
-        Raises `Conflict` if *record* changed or is gone, or if *token* is taken (``current`` then is the
-        record under *token*); `ValueError` if *token* is the record's own or *grace* is negative.
+        Raises `Conflict` as `replace` does, or if *token* is taken (``current`` then is the record under *token*);
+        `ValueError` if *token* is the record's own or *grace* is negative.
         """
 
     def delete(self, token: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODES",
+    "MAX_ITEM",
     "AccessDeniedError",
     "Conflict",
     "CorruptRecordError",
@@ -40,6 +41,10 @@ __all__ = [
     "UnavailableError",
     "digest",
 ]
+
+
+MAX_ITEM: Final = 400 * 1024
+"""The largest item in bytes, as DynamoDB counts them."""
 
 
 def digest(token: str) -> str:

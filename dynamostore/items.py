@@ -16,7 +16,7 @@ from secrets import randbits
 from ._instants import INT64_MAX, INT64_MIN, NS_PER_S
 from .client import AttributeValue, Item
 from .contract import Record
-from .errors import CorruptRecordError, ItemTooLargeError, digest
+from .errors import MAX_ITEM, CorruptRecordError, ItemTooLargeError, digest
 from .table import Table
 
 __all__ = [
@@ -41,9 +41,6 @@ __all__ = [
 
 MAX_TOKEN = 2048
 """The longest token, in bytes of UTF-8: DynamoDB's limit for a partition key."""
-
-MAX_ITEM = 400 * 1024
-"""The largest item, in bytes as `item_size` counts them: DynamoDB's limit."""
 
 RECENT = 8
 """How many versions a record remembers: so many writes may come between one whose reply was lost and its retry."""
@@ -136,15 +133,16 @@ def encode(table: Table, record: Record) -> dict[str, AttributeValue]:
     return item
 
 
-def decode(table: Table, item: Item) -> Record:
-    """The record that *item* is; `CorruptRecordError` if it is none.
+def decode(table: Table, item: Item, expiry_ns: int | None = None) -> Record:
+    """The record that *item* is; `CorruptRecordError` if it is none. *expiry_ns*, if its expiry is known already.
 
     >>> decode(Table(), {"token": {"S": "abc"}, "expiry": {"N": "soon"}, "data": {"B": b""}})
     Traceback (most recent call last):
     dynamostore.errors.CorruptRecordError: record ba7816bf8f01: expiry is not an integer
     """
     token = _token(table, item)
-    expiry_ns = decode_expiry(table, item)
+    if expiry_ns is None:
+        expiry_ns = decode_expiry(table, item)
     value = item.get(table.data)
     data = value.get("B") if isinstance(value, Mapping) else None
     if not isinstance(data, bytes):

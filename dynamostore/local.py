@@ -73,8 +73,12 @@ class LocalDynamoDB:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
-                if self._answers():
-                    return self
+                try:
+                    if self._answers():
+                        return self
+                except BaseException:
+                    self.__exit__(None, None, None)
+                    raise
                 self.__exit__(None, None, None)
                 log.seek(0)
                 said = log.read().decode(errors="replace").strip()

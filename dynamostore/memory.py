@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Lock
 
 from . import items
+from ._checks import check_rename, conflict, new_record
 from ._instants import Clock, duration_ns, to_ns
-from .client import AttributeValue
 from .contract import Record
-from .errors import Conflict, digest
 from .table import Table
 
 __all__ = ["MemoryStore"]
@@ -49,7 +47,7 @@ class MemoryStore:
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add or overwrite the record under *token*, whatever is there."""
-        new = _new(token, data, expiry)
+        new = new_record(_TABLE, token, data, expiry)
         with self._lock:
             self._moved.pop(token, None)
             self._records[token] = new
@@ -57,21 +55,19 @@ class MemoryStore:
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add a record; raises `Conflict` if a live one has that token."""
-        new = _new(token, data, expiry)
+        new = new_record(_TABLE, token, data, expiry)
         with self._lock:
             if (there := self._live(token)) is not None:
-                raise _conflict(there, token)
+                raise conflict(token, there)
             self._moved.pop(token, None)
             self._records[token] = new
         return new
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
-        new = _new(record.token, data, expiry, record.beside)
+        new = new_record(_TABLE, record.token, data, expiry, beside=record.beside)
         with self._lock:
-            there = self._unchanged(record)
-            if there.expiry_ns > new.expiry_ns and there.expiry_ns != record.expiry_ns:
-                raise _conflict(there, record.token)
+            self._unchanged(record, new)
             self._records[record.token] = new
         return new
 
@@ -81,7 +77,7 @@ class MemoryStore:
         with self._lock:
             there = self._live(record.token)
             if there is None or there.token != record.token:
-                raise _conflict(there, record.token)
+                raise conflict(record.token, there)
             mine = _same(there, record) and there.expiry_ns == record.expiry_ns
             if there.expiry_ns > expiry_ns and not mine:
                 return replace(record, expiry=there.expiry, expiry_ns=there.expiry_ns)
@@ -92,15 +88,12 @@ class MemoryStore:
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
         """Put a new record under *token* and remove *record*, both or neither; `Conflict` as `Store.rename`."""
-        if token == record.token:
-            raise ValueError("the new token must not be the record's own; replace() writes in place")
-        if grace < timedelta(0):
-            raise ValueError("grace must not be negative")
-        new = _new(token, data, expiry, record.beside)
+        check_rename(record, token, grace)
+        new = new_record(_TABLE, token, data, expiry, beside=record.beside)
         with self._lock:
             if (taken := self._live(token)) is not None:
-                raise _conflict(taken, token)
-            self._unchanged(record)
+                raise conflict(token, taken)
+            self._unchanged(record, new)
             self._moved.pop(token, None)
             self._records[token] = new
             del self._records[record.token]
@@ -142,29 +135,16 @@ class MemoryStore:
             chain.append(there)
         return chain
 
-    def _unchanged(self, record: Record) -> Record:
+    def _unchanged(self, record: Record, new: Record) -> None:
+        """`Conflict` if what is there is not what was read, or if *new* would take back an expiry given since."""
         there = self._live(record.token)
-        if there is None or not _same(there, record):
-            raise _conflict(there, record.token)
-        return there
-
-
-def _new(token: str, data: bytes, expiry: datetime, beside: Mapping[str, AttributeValue] | None = None) -> Record:
-    record = Record.at(
-        items.check_token(token), items.check_data(data), to_ns(expiry), items.new_version(), beside=beside
-    )
-    items.check_size(_TABLE, record)
-    return record
+        if there is None or not _same(there, record) or new.expiry_ns < there.expiry_ns != record.expiry_ns:
+            raise conflict(record.token, there)
 
 
 def _same(there: Record, record: Record) -> bool:
     # Without a version (SCS for Go wrote it) all the rest has to be the same.
     return there.version == record.version and there.token == record.token and (record.version != 0 or there == record)
-
-
-def _conflict(current: Record | None, token: str) -> Conflict:
-    what = "was changed meanwhile" if current else "is gone"
-    return Conflict(f"record {digest(token)} {what}", current=current)
 
 
 _TABLE = Table()

@@ -101,7 +101,7 @@ class DynamoStore:
         """Put a new record under *token* and remove *record*, both or neither. One TransactWriteItems.
 
         What else the item bore when it was read goes along. For the length of *grace* the old token leads to the
-        new record, and the old item holds no data. Raises `Conflict` if *record* changed or is gone,
+        new record, and the old item holds no data. Raises `Conflict` as `replace` does,
         or if *token* is taken; `ValueError` if *token* is the record's own or *grace* is negative. On a server
         without transactions the new record is put first, then the old one removed.
         """

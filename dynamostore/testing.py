@@ -263,6 +263,15 @@ class StoreContract:
         assert store.find(token) == winner
         assert store.find(token + "2") is None
 
+    def test_rename_cannot_take_back_a_touch(self, store: Store, token: str, later: datetime) -> None:
+        read = store.create(token, b"first", later)
+        touched = store.touch(read, later + HOUR)
+        with pytest.raises(Conflict) as caught:
+            store.rename(read, token + "2", b"new", later)
+        assert caught.value.current == touched
+        assert store.find(token) == touched
+        assert store.find(token + "2") is None
+
     def test_rename_does_not_resurrect(self, store: Store, token: str, later: datetime) -> None:
         read = store.create(token, b"first", later)
         store.delete(token)
@@ -300,11 +309,14 @@ class StoreContract:
         assert store.find(token) == newer
         newest = store.rename(newer, token + "4", b"newest", later, grace=HOUR / 4)
         assert store.find(token) == store.find(token + "2") == store.find(token + "4") == newest
+        for n in range(5, 12):
+            newest = store.rename(newest, token + str(n), b"newest", later, grace=HOUR / 4)
+        assert store.find(token) == newest
         clock.advance(HOUR / 4 + MICROSECOND)
         assert store.find(token) is None
         assert store.find(token + "2") is None
         store.delete(token)
-        assert store.find(token + "4") == newest
+        assert store.find(token + "11") == newest
 
     def test_within_its_grace_deleting_the_old_one_deletes_the_new_one(
         self, store: Store, token: str, later: datetime

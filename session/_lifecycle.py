@@ -237,6 +237,8 @@ def _replace(state: State, policy: Policy) -> Plan[None]:
 
 
 def _rename(state: State, policy: Policy) -> Plan[None]:
+    # Refuses what JSON cannot say in a list or dict that was handed out.
+    state.draft.changes()
     token = new_token()
     arguments = {"record": state.record, "token": policy.key(token), **_content(state, policy)}
     if policy.renewal_grace:
@@ -280,10 +282,14 @@ def _lost(state: State, policy: Policy) -> None:
 def _yield_to(
     state: State, winner: Record, meant: Changes | None, policy: Policy, conflict: Conflict, *, last: bool
 ) -> None:
-    """Take the faster request's record for a new start, and make this one's changes on it."""
-    before, state.record = state.record, winner
-    if before is not None and winner.version == before.version != 0:
-        return  # only its expiry was moved
+    """Take the faster request's record for a new start, and make this one's changes on it.
+
+    The record is taken with its data only: if that raises, the next commit meets the same conflict again.
+    """
+    before = state.record
+    if before is not None and winner.version == before.version != 0 and not last:
+        state.record = winner  # only its expiry was moved
+        return
     theirs, deadline_ns = _decode(winner, policy)
     what = f"session {digest(winner.token)} was changed by another request"
     looked_only = not state.renewing and meant is None
@@ -291,12 +297,13 @@ def _yield_to(
         if last:
             what += f", {_ATTEMPTS} times while it was to be stored"
         raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from conflict
-    if policy.on_conflict == "merge":
+    if policy.on_conflict == "merge" or looked_only:
         try:
             state.draft.rebase(dict(theirs), meant)
         except (SessionTypeError, ValueError) as error:
             what += f", and the two cannot be merged: {error}"
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from error
+    state.record = winner
     if not state.renewing:
         state.deadline_ns = deadline_ns
 

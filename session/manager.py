@@ -49,7 +49,8 @@ def make_policy(
         if not isinstance(length, timedelta):
             raise TypeError(f"{name} must be a timedelta, not {type(length).__name__}: timedelta(minutes=20), say")
         if length < timedelta(0) or (length == timedelta(0) and name in ("lifetime", "idle_timeout")):
-            raise ValueError(f"{name} must be more than zero")
+            at_least = "more than zero" if name in ("lifetime", "idle_timeout") else "zero or more"
+            raise ValueError(f"{name} must be {at_least}")
     if on_conflict not in ("merge", "raise", "overwrite"):
         raise ValueError(f'on_conflict must be "merge", "raise" or "overwrite", not {on_conflict!r}')
     if touch_after is None:
@@ -169,7 +170,8 @@ class SessionManager:
 
         For changes that merging cannot make: those that depend on what they read. *change* must be safe to run
         again, up to *attempts* times; then `SessionConflict`. An exception from it discards and is raised.
-        Returns the committed session: its ``token`` is what to hand the client.
+        Returns the committed session: its ``token`` is what to hand the client; ``status`` is DESTROYED if nothing was
+        stored because the session ended meanwhile.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -202,7 +204,8 @@ class SessionManager:
     def set_cookie(self, session: BaseSession) -> str | None:
         """The ``Set-Cookie`` header for the client after its block, or None if it needs none.
 
-        It needs one if its session was created, renewed, destroyed or, with a persistent cookie, prolonged.
+        It needs one if its session was created, renewed or, with a persistent cookie, prolonged; and to forget its
+        token if the session was destroyed, by this request or by another while this one was under way.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore(), cookie=Cookie(persist=False))
@@ -213,8 +216,7 @@ class SessionManager:
         """
         state = session._state
         if state.token is None or state.record is None:
-            ended = state.gone or (state.loaded and state.presented is not None)
-            return self.cookie.clear() if ended and state.token is None else None
+            return self.cookie.clear() if state.gone and state.token is None and state.presented is not None else None
         if state.token == state.presented:
             # Within a renewal's grace: the request that renewed the session hands out the new token.
             outdated = state.record.token != self._policy.key(state.token)

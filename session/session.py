@@ -98,6 +98,13 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
         self._look()
         return key in self._state.draft.data
 
+    # typeshed gives None only to mappings whose values may be None, which here they may.
+    def setdefault(self, key: str, default: JSONValue = None) -> JSONValue:  # type: ignore[override]
+        """The value of *key*, set to a copy of *default* first if there is none; the session's own, to change."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
     def clear(self) -> None:
         """Remove all data; token and deadline stay."""
         self._change()
@@ -201,7 +208,10 @@ class Session(BaseSession):
     def save(self) -> None:
         """Commit now, and go on: what was changed is stored, `token` is what to hand the client.
 
-        Not needed at the end of the block, which commits by itself. Raises what leaving the block would.
+        Not needed at the end of the block, which commits by itself. Raises what leaving the block would; the
+        changes are then still to be made, and leaving the block tries again. After an `UnavailableError` that may
+        count an increment twice: leave the block by raising. A list or dict that was taken out of the session before
+        is the session's own no longer if others changed it meanwhile: take it anew.
         """
         self._open()
         self._drive(_lifecycle.commit(self._state, self._policy))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 MAX_DEPTH = 100
 
 # In a message of msgspec's: types stand in backticks, values in single quotes or bare.
-_QUOTED = re.compile(r"(?<=value )('.*'|-?[0-9]+)", re.DOTALL)
+_QUOTED = re.compile(r"(?<=value )('.*'|-?[0-9]+)|(?<=unknown field )`.*`(?= -|$)", re.DOTALL)
 
 # What Go's time.RFC3339 reads and writes; Python's fromisoformat alone would take much more.
 _RFC3339 = re.compile(

@@ -108,13 +108,11 @@ def test_a_token_that_cannot_be_ours_is_never_adopted(
 
 
 @malformed
-def test_a_cookie_with_a_token_that_cannot_be_ours_is_cleared(manager: SessionManager, token: Any) -> None:
+def test_a_cookie_with_a_token_that_cannot_be_ours_is_left_alone(manager: SessionManager, token: Any) -> None:
+    # It may be another application's; and to be told so costs nothing.
     with manager.session(token) as s:
         assert s.get_int("n") == 0
-    header = manager.set_cookie(s)
-    assert header is not None
-    assert header.startswith("session=;")
-    assert "Max-Age=0" in header
+    assert manager.set_cookie(s) is None
 
 
 @malformed

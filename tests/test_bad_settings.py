@@ -189,7 +189,7 @@ SENSELESS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a negative touch_after": (
         {"idle_timeout": HOUR, "touch_after": -HOUR},
         ValueError,
-        "touch_after must be more than zero",
+        "touch_after must be zero or more",
     ),
     "touch_after as long as the idle timeout": (
         {"idle_timeout": HOUR, "touch_after": HOUR},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from dynamostore import Conflict, MemoryStore, Record, Store
 from dynamostore.testing import FakeClock
-from session import JSONValue, SessionConflict, SessionManager, Status
+from session import JSONValue, SessionConflict, SessionManager, SessionTypeError, Status
 from session.changes import Draft
 
 from .counting import CountingStore
@@ -254,6 +257,100 @@ def test_one_who_always_loses_gives_up(clock: FakeClock) -> None:
     assert caught.value.theirs == {"theirs": 1}
     # Each of our ten attempts, and the one that was faster; from the second on a look at what is there.
     assert Counter(counted.taken()) == {"find": 9, "replace": 20}
+
+
+@pytest.mark.parametrize("on_conflict", ["raise", "merge"])
+def test_a_conflict_that_was_caught_is_met_again(clock: FakeClock, on_conflict: Literal["raise", "merge"]) -> None:
+    manager = SessionManager(MemoryStore(clock=clock), on_conflict=on_conflict, clock=clock)
+    token = begin(manager, n=1)
+
+    def request() -> None:
+        with manager.session(token) as slow:
+            slow.increment("n")
+            with manager.session(token) as fast:
+                fast.update({"n": "many", "fast": 1})
+            with suppress(SessionConflict):
+                slow.save()
+
+    with pytest.raises(SessionConflict):
+        request()
+    assert read(manager, token) == {"n": "many", "fast": 1}
+
+
+class Toucher(CountingStore):
+    """A store in which somebody else always moves the expiry on just before a write."""
+
+    def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        there = self._store.find(record.token)
+        assert there is not None
+        self._store.touch(there, there.expiry + HOUR)
+        return super().replace(record, data, expiry)
+
+
+def test_one_who_is_always_touched_first_is_told(clock: FakeClock) -> None:
+    manager = SessionManager(Toucher(MemoryStore(clock=clock)), clock=clock)
+    token = begin(manager, a=1)
+
+    def request() -> None:
+        with manager.session(token) as s:
+            s.put_int("a", 2)
+
+    with pytest.raises(SessionConflict, match="10 times"):
+        request()
+    assert read(manager, token) == {"a": 1}
+
+
+@pytest.mark.parametrize("on_conflict", ["raise", "overwrite"])
+def test_who_only_looked_reads_on_from_the_renewed_session(
+    clock: FakeClock, on_conflict: Literal["raise", "overwrite"]
+) -> None:
+    store = MemoryStore(clock=clock)
+    manager = SessionManager(store, on_conflict=on_conflict, idle_timeout=HOUR, renewal_grace=HOUR / 10, clock=clock)
+    token = begin(manager, a=1)
+    clock.advance(HOUR / 2)
+    with manager.session(token) as slow:
+        assert slow["a"] == 1
+        with manager.session(token) as fast:
+            fast.update({"a": 2, "c": 3})
+            fast.renew_token()
+        slow.save()
+        slow["b"] = 1
+    assert read(manager, fast.token) == {"a": 2, "b": 1, "c": 3}
+
+
+def test_a_late_request_does_not_take_the_cookie_of_a_login(manager: SessionManager) -> None:
+    token = begin(manager, user=7)
+    with manager.session(token) as login:
+        login.renew_token()
+    with manager.session(token) as late:
+        assert dict(late) == {}
+    assert manager.set_cookie(late) is None
+    assert manager.set_cookie(login) is not None
+
+
+@pytest.mark.parametrize("bad", [math.nan, 2**70, "\ud800", object(), {1: 2}, {1, 2}], ids=repr)
+def test_a_renewal_does_not_store_what_json_cannot_say(manager: SessionManager, bad: object) -> None:
+    token = begin(manager, cart=["apple"])
+
+    def request() -> None:
+        with manager.session(token) as s:
+            cart = s["cart"]
+            assert isinstance(cart, list)
+            cart.append(bad)  # type: ignore[arg-type]  # that is the point
+            s.renew_token()
+
+    with pytest.raises((SessionTypeError, ValueError), match="cart"):
+        request()
+    assert read(manager, token) == {"cart": ["apple"]}
+
+
+def test_what_setdefault_returns_is_the_sessions_own(manager: SessionManager) -> None:
+    token = begin(manager, n=1)
+    with manager.session(token) as s:
+        cart = s.setdefault("cart", [])
+        assert isinstance(cart, list)
+        cart.append("pear")
+    assert read(manager, token) == {"cart": ["pear"], "n": 1}
 
 
 # The changes themselves: made on somebody else's data they are what they were.

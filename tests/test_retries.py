@@ -182,3 +182,42 @@ def test_a_transaction_that_does_not_end_is_throttling(server: Backend, record: 
     with pytest.raises(ThrottledError):
         store.replace(record, b"new", record.expiry)
     assert server.store(clock).find(record.token) == record
+
+
+def test_a_lost_reply_to_a_rename_in_two_calls_is_no_conflict(
+    server: Backend, record: Record, clock: FakeClock
+) -> None:
+    class WithoutTransactions(Interfering):
+        def __getattr__(self, name: str) -> object:
+            if name == "transact_write_items":
+                return self._unknown
+            return super().__getattr__(name)
+
+        def _unknown(self, **arguments: object) -> object:
+            error = {"Error": {"Code": "UnknownOperationException", "Message": ""}}
+            raise ClientError(error, "TransactWriteItems")  # type: ignore[arg-type]  # just what is read of it
+
+    client = WithoutTransactions(server.client, twice)
+    store = DynamoStore(client, TABLE, clock=clock)  # type: ignore[arg-type]  # as above
+    for grace in (timedelta(0), HOUR / 10):
+        renamed = store.rename(record, secrets.token_urlsafe(32), b"new", record.expiry, grace=grace)
+        assert store.find(renamed.token) == renamed
+        assert store.find(record.token) == (renamed if grace else None)
+        record = renamed
+
+
+def test_a_token_that_is_taken_by_a_busy_record_is_a_conflict(
+    server: Backend, record: Record, clock: FakeClock
+) -> None:
+    store = server.store(clock)
+    busy = store.create(secrets.token_urlsafe(32), b"0", record.expiry)
+    for n in range(RECENT + 1):
+        busy = store.replace(busy, str(n).encode(), record.expiry)
+    writes: tuple[Callable[[], Record], ...] = (
+        lambda: store.rename(record, busy.token, b"new", record.expiry),
+        lambda: store.create(busy.token, b"new", record.expiry),
+    )
+    for write in writes:
+        with pytest.raises(Conflict) as caught:
+            write()
+        assert caught.value.current == busy

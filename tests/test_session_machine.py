@@ -168,13 +168,18 @@ class Sessions(RuleBasedStateMachine):
                 s[key] = value
                 data[key] = copy.deepcopy(value)
             case "setdefault":
-                assert s.setdefault(key, value) == data.setdefault(key, copy.deepcopy(value))
+                mine, there = s.setdefault(key, value), data.setdefault(key, copy.deepcopy(value))
+                assert mine == there
+                if isinstance(mine, list) and isinstance(there, list):
+                    mine.append(8)
+                    there.append(8)
             case "append":
-                if isinstance(there := data.get(key), list):
-                    there.append(7)
-                    mine = s[key]
-                    assert isinstance(mine, list)
-                    mine.append(7)
+                listed = data.get(key)
+                if isinstance(listed, list):
+                    listed.append(7)
+                    own = s[key]
+                    assert isinstance(own, list)
+                    own.append(7)
             case "get":
                 assert s.get(key, "none") == data.get(key, "none")
             case "remove":

@@ -1,0 +1,53 @@
+"""What every store checks alike, and what it says: a new record, a renaming, a conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from . import items
+from ._instants import to_ns
+from .client import AttributeValue
+from .contract import Record
+from .errors import Conflict, digest
+from .table import Table
+
+__all__ = ["check_rename", "conflict", "new_record"]
+
+
+def new_record(
+    table: Table,
+    token: str,
+    data: bytes,
+    expiry: datetime,
+    *,
+    beside: Mapping[str, AttributeValue] | None = None,
+    recent: bytes = b"",
+) -> Record:
+    """A record to be written, with a new version, once all of it is known to be good."""
+    record = Record.at(
+        items.check_token(token),
+        items.check_data(data),
+        to_ns(expiry),
+        items.new_version(),
+        beside=beside,
+        recent=recent,
+    )
+    items.check_size(table, record)
+    return record
+
+
+def check_rename(record: Record, token: str, grace: timedelta) -> None:
+    """`TypeError` or `ValueError` for a renaming that makes no sense."""
+    if token == record.token:
+        raise ValueError("the new token must not be the record's own; replace() writes in place")
+    if not isinstance(grace, timedelta):
+        raise TypeError(f"grace must be a timedelta, not {type(grace).__name__}")
+    if grace < timedelta(0):
+        raise ValueError("grace must not be negative")
+
+
+def conflict(token: str, current: Record | None) -> Conflict:
+    """The conflict over the record of *token*, where *current* is there now."""
+    what = "was changed meanwhile" if current else "is gone"
+    return Conflict(f"record {digest(token)} {what}", current=current)
