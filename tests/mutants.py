@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PLANS, ITEMS, LIFECYCLE, CHANGES = (
+PLANS, CHECKS, ITEMS, LIFECYCLE, CHANGES = (
     "dynamostore/_plans.py",
+    "dynamostore/_checks.py",
     "dynamostore/items.py",
     "session/_lifecycle.py",
     "session/changes.py",
@@ -114,8 +115,8 @@ MUTANTS = [
     Mutant(
         "rename: removes only the record that was read",
         PLANS,
-        'condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"\n        values = self._now()',
-        'condition = f"attribute_not_exists(#token) OR {LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"\n        values = self._now()',
+        '        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"\n        return condition,',
+        '        condition = f"attribute_not_exists(#token) OR {LIVE} AND {_not_shortened(record, new)}"\n        return condition,',
     ),
     Mutant(
         "rename: one transaction",
@@ -136,7 +137,7 @@ MUTANTS = [
         "return items.decode(self.table, item) if item else None",
     ),
     Mutant(
-        "a version is random, not a counter", PLANS, "items.new_version(),", "int.from_bytes(recent[:8], 'big') + 1,"
+        "a version is random, not a counter", CHECKS, "items.new_version(),", "int.from_bytes(recent[:8], 'big') + 1,"
     ),
     Mutant(
         "a retry is known by its version",
@@ -148,7 +149,7 @@ MUTANTS = [
     Mutant(
         "a retry that cannot be known is no conflict",
         PLANS,
-        "if failure.retried and items.forgot(",
+        "if (failure.retried or (failure.retried is None and version)) and items.forgot(",
         "if False and items.forgot(",
     ),
     Mutant("expiry is checked on read", PLANS, "if expiry_ns < self.clock():", "if expiry_ns < 0:"),

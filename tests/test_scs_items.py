@@ -171,6 +171,13 @@ def test_a_touch_cannot_take_back_the_later_expiry_of_gos_save(go: Go, clock: Fa
     assert go.raw(read.token) == before
 
 
+def test_a_save_by_go_of_the_same_data_until_another_time_is_a_conflict(go: Go, clock: FakeClock, read: Record) -> None:
+    go.put(read.token, read.data, read.expiry_ns - 10**9)
+    with pytest.raises(Conflict) as caught:
+        go.server.store(clock).replace(read, b"late", read.expiry + HOUR)
+    assert caught.value.current == Record.at(read.token, read.data, read.expiry_ns - 10**9, 0)
+
+
 def test_a_record_that_go_deleted_is_not_brought_back(go: Go, clock: FakeClock, read: Record) -> None:
     go.server.client.delete_item(TableName=TABLE.name, Key={"token": {"S": read.token}})
     store = go.server.store(clock)
