@@ -26,8 +26,10 @@ class Record:
     new with every write of the data (0: the item has none, SCS for Go wrote it). Three more are for stores:
     *expiry_ns*, the exact expiry in Unix nanoseconds (`expiry` is its view, cut off to the microsecond; where
     the two disagree `expiry` wins); *beside*, whatever else the item bears, which `rename <Store.rename>`
-    carries along; and *recent*, the versions before this one, 8 bytes each. Raises `TypeError` or `ValueError` for an expiry that is not an
-    aware datetime within 64-bit nanoseconds. Its repr shows neither the token nor the data.
+    carries along; and *recent*, the versions before this one, 8 bytes each.
+
+    Raises `TypeError` or `ValueError` for an expiry that is not an aware datetime within 64-bit nanoseconds. Its
+    repr shows neither the token nor the data.
 
     >>> Record("token", b"data", datetime(2030, 1, 1, tzinfo=UTC), version=7)
     <Record 3c469e9d6c58 4 bytes, expires 2030-01-01T00:00:00+00:00, version 7>

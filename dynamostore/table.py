@@ -20,9 +20,9 @@ class Table:
 
     *name* is a table's name or ARN. *token* (S) is its partition key, *data* (B) the payload, *expiry* (N)
     Unix nanoseconds, *ttl* (N) Unix seconds for DynamoDB's TTL, *version* (N) the tag of the last write, *recent*
-    (B) the tags before it, *moved* (S) where a renamed record went, and *owner* (S) is kept for whose record it
-    is. Reserved words are welcome: no name is ever written into an
-    expression. Raises `ValueError` for a name DynamoDB would refuse and for two attributes of one name.
+    (B) the tags before it, *moved* (S) where a renamed record went. *owner* (S) is kept for whose record it is,
+    and nothing uses it yet. Reserved words are welcome: no name is ever written into an expression. Raises
+    `ValueError` for a name DynamoDB would refuse and for two attributes of one name.
 
     >>> Table(name="sessions", token="id").token
     'id'
