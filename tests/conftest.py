@@ -8,10 +8,13 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import settings
 
-from dynamostore import Store
+from dynamostore import MemoryStore, Store
 from dynamostore.testing import FakeClock
+from session import SessionManager
 
 from .backends import SERVERS, STORES, Backend, Backends
+from .counting import CountingStore
+from .fakes import StoredSession
 
 # The same examples in every run: a failure is there again the next time. `--hypothesis-profile=search` tries others.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
@@ -40,3 +43,28 @@ def server(request: pytest.FixtureRequest, backends: Backends) -> Backend:
 def store(request: pytest.FixtureRequest, backends: Backends, clock: FakeClock) -> Store:
     """Each store, on ``clock``."""
     return backends.store(request.param, clock)
+
+
+# A session on a store in memory, which is watched. Who wants another has fixtures of its own by these names.
+
+
+@pytest.fixture
+def memory(clock: FakeClock) -> MemoryStore:
+    return MemoryStore(clock=clock)
+
+
+@pytest.fixture
+def counted(memory: MemoryStore) -> CountingStore:
+    return CountingStore(memory)
+
+
+@pytest.fixture
+def manager(counted: CountingStore, clock: FakeClock) -> SessionManager:
+    return SessionManager(counted, clock=clock)
+
+
+@pytest.fixture
+def stored(manager: SessionManager, memory: MemoryStore, counted: CountingStore) -> StoredSession:
+    stored = StoredSession(manager, memory)
+    counted.taken()
+    return stored

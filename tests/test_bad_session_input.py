@@ -25,21 +25,6 @@ from .fakes import StoredSession, assert_discreet, assert_names
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def memory(clock: FakeClock) -> MemoryStore:
-    return MemoryStore(clock=clock)
-
-
-@pytest.fixture
-def counted(memory: MemoryStore) -> CountingStore:
-    return CountingStore(memory)
-
-
-@pytest.fixture
-def manager(counted: CountingStore, clock: FakeClock) -> SessionManager:
-    return SessionManager(counted, clock=clock)
-
-
 # Tokens
 
 MALFORMED: dict[str, Any] = {

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from dynamostore import MemoryStore
-from dynamostore.testing import FakeClock
 from session import Session, SessionManager, SessionTypeError, Status
 
 from .counting import CountingStore
@@ -22,28 +20,6 @@ from .fakes import StoredSession
 
 SURROGATE = "\ud800"
 NAIVE = datetime(2030, 1, 1)  # noqa: DTZ001 (that is the point)
-
-
-@pytest.fixture
-def memory(clock: FakeClock) -> MemoryStore:
-    return MemoryStore(clock=clock)
-
-
-@pytest.fixture
-def counted(memory: MemoryStore) -> CountingStore:
-    return CountingStore(memory)
-
-
-@pytest.fixture
-def manager(counted: CountingStore, clock: FakeClock) -> SessionManager:
-    return SessionManager(counted, clock=clock)
-
-
-@pytest.fixture
-def stored(manager: SessionManager, memory: MemoryStore, counted: CountingStore) -> StoredSession:
-    stored = StoredSession(manager, memory)
-    counted.taken()
-    return stored
 
 
 class Anything:

@@ -29,6 +29,7 @@ PACKAGES = (dynamostore, session)
 # client of another kind need not have it.
 THIRD_PARTY = {
     "dynamostore.connecting": {"boto3", "botocore"},
+    "dynamostore._agreement": {"hypothesis"},
     "dynamostore.testing": {"hypothesis", "pytest"},
 }
 EVERYWHERE = {"msgspec"}

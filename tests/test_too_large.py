@@ -6,34 +6,11 @@ from typing import Literal
 
 import pytest
 
-from dynamostore import ItemTooLargeError, MemoryStore
-from dynamostore.testing import FakeClock
+from dynamostore import ItemTooLargeError
 from session import SessionManager
 
 from .counting import CountingStore
 from .fakes import StoredSession, assert_discreet
-
-
-@pytest.fixture
-def memory(clock: FakeClock) -> MemoryStore:
-    return MemoryStore(clock=clock)
-
-
-@pytest.fixture
-def counted(memory: MemoryStore) -> CountingStore:
-    return CountingStore(memory)
-
-
-@pytest.fixture
-def manager(counted: CountingStore, clock: FakeClock) -> SessionManager:
-    return SessionManager(counted, clock=clock)
-
-
-@pytest.fixture
-def stored(manager: SessionManager, memory: MemoryStore, counted: CountingStore) -> StoredSession:
-    stored = StoredSession(manager, memory)
-    counted.taken()
-    return stored
 
 
 def test_a_session_that_is_too_large_names_its_largest_keys_and_is_not_stored(

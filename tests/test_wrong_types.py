@@ -12,35 +12,11 @@ import msgspec
 import pytest
 
 from dynamostore import MemoryStore
-from dynamostore.testing import FakeClock
 from session import CorruptSessionError, SessionManager, SessionTypeError, Status
 
-from .counting import CountingStore
 from .fakes import StoredSession, assert_discreet
 
 SECRET = "what nobody is to know"
-
-
-@pytest.fixture
-def memory(clock: FakeClock) -> MemoryStore:
-    return MemoryStore(clock=clock)
-
-
-@pytest.fixture
-def counted(memory: MemoryStore) -> CountingStore:
-    return CountingStore(memory)
-
-
-@pytest.fixture
-def manager(counted: CountingStore, clock: FakeClock) -> SessionManager:
-    return SessionManager(counted, clock=clock)
-
-
-@pytest.fixture
-def stored(manager: SessionManager, memory: MemoryStore, counted: CountingStore) -> StoredSession:
-    stored = StoredSession(manager, memory)
-    counted.taken()
-    return stored
 
 
 GETTERS = ["string", "int", "float", "bool", "bytes", "time"]
