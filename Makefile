@@ -12,20 +12,21 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo    sets up, then shows the example app on a local DynamoDB, over the wire'
-	@echo 'make serve   the example app on port 4000, for curl; Ctrl-C ends it'
-	@echo 'make test    sets up, then runs all that has to pass: lint, types, tests'
-	@echo 'make simulate  a million steps of concurrent requests, lost replies and deaths, on a model of DynamoDB'
-	@echo 'make hammer  a minute of kills, cuts and corruption on many processes; then it counts what was lost'
-	@echo 'make mutants  each guard turned off in turn: what notices; about half an hour'
+	@echo 'make demo              sets up, then shows the example app on a local DynamoDB, over the wire'
+	@echo 'make serve             the example app on port 4000 (PORT=…), for curl; Ctrl-C ends it'
+	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; three minutes'
+	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
+	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
+	@echo 'make mutants           each guard turned off in turn, and what notices it; ten minutes'
 	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
-	@echo 'make dist    wheel and sdist, checked'
-	@echo 'make clean   removes what the above made'
+	@echo 'make dist              wheel and sdist, checked'
+	@echo 'make clean             removes what the above made'
 
 $(VENV)/.installed: pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "dynamostore needs Python 3.11 or newer, and there is none; name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	@echo 'setting up .venv (once; it takes a minute)'
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dynamostore needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)"; exit 1; }
+	@echo 'setting up .venv with $(PYTHON) (once; it takes a minute or two)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
@@ -40,8 +41,10 @@ $(NODE_MODULES)/.installed: tests/servers/package.json
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py
 
+PORT ?= 4000
+
 serve: $(VENV)/.installed
-	@$(BIN)/python examples/demo.py --serve --port 4000
+	@$(BIN)/python examples/demo.py --serve --port $(PORT)
 
 test: lint types check
 

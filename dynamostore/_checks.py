@@ -12,7 +12,7 @@ from .contract import Record
 from .errors import Conflict, digest
 from .table import Table
 
-__all__ = ["check_rename", "conflict", "new_record"]
+__all__ = ["check_record", "check_rename", "conflict", "new_record"]
 
 
 def new_record(
@@ -37,8 +37,16 @@ def new_record(
     return record
 
 
+def check_record(record: Record) -> Record:
+    """*record*, if it is one; else `TypeError`: `find` may have returned None."""
+    if not isinstance(record, Record):
+        raise TypeError(f"record must be a Record, not {type(record).__name__}: did find() find one?")
+    return record
+
+
 def check_rename(record: Record, token: str, grace: timedelta) -> None:
     """`TypeError` or `ValueError` for a renaming that makes no sense."""
+    check_record(record)
     if token == record.token:
         raise ValueError("the new token must not be the record's own; replace() writes in place")
     if not isinstance(grace, timedelta):
@@ -47,7 +55,7 @@ def check_rename(record: Record, token: str, grace: timedelta) -> None:
         raise ValueError("grace must not be negative")
 
 
-def conflict(token: str, current: Record | None) -> Conflict:
+def conflict(token: str, current: Record | None, *, taken: bool = False) -> Conflict:
     """The conflict over the record of *token*, where *current* is there now."""
-    what = "was changed meanwhile" if current else "is gone"
+    what = "is there already" if taken and current else "was changed meanwhile" if current else "is gone"
     return Conflict(f"record {digest(token)} {what}", current=current)

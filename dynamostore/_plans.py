@@ -14,7 +14,7 @@ from functools import cache
 from random import uniform
 
 from . import items
-from ._checks import check_rename, conflict, new_record
+from ._checks import check_record, check_rename, conflict, new_record
 from ._faults import ConditionFailed, Contended, TransactionRefused, Unsupported
 from ._instants import INT64_MAX, Clock, duration_ns, to_ns
 from ._steps import Call, Plan, issue, pause
@@ -115,6 +115,7 @@ class Plans:
         return (yield from self._put_new(new_record(self.table, token, data, expiry)))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
+        check_record(record)
         new = new_record(self.table, record.token, data, expiry, beside=record.beside, recent=items.recent(record))
         condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
         try:
@@ -126,7 +127,7 @@ class Plans:
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
-        new = replace(record, expiry=expiry, expiry_ns=to_ns(expiry))
+        new = replace(check_record(record), expiry=expiry, expiry_ns=to_ns(expiry))
         shortened = NOT_SHORTENED
         if new.expiry_ns < record.expiry_ns:
             shortened = f"({NOT_SHORTENED} OR ({AS_READ} AND {_unchanged(record)}))"
@@ -171,7 +172,7 @@ class Plans:
                     if there is new:
                         return new
                     if there is not None:
-                        raise conflict(token, there) from refused
+                        raise conflict(token, there, taken=True) from refused
                     if not swept and (yield from self._sweep(taken, token)):
                         continue
                 winner = None if changed is None else (yield from self._winner(changed, record.token))
@@ -257,7 +258,7 @@ class Plans:
                     return new
                 if winner is None and not swept and (yield from self._sweep(failure, new.token)):
                     continue
-                raise conflict(new.token, winner) from failure
+                raise conflict(new.token, winner, taken=True) from failure
             else:
                 break
         return new

@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 
 from ._instants import Clock
+from .client import DynamoClient
 from .errors import AccessDeniedError
 from .store import DynamoStore
 from .table import Table
@@ -46,12 +47,12 @@ def connect(
 
     - *connect_timeout* 1 s and *read_timeout* 2 s (boto3: 60 s each). DynamoDB answers in milliseconds; a
       request that waits a minute for its session has lost its user, and its thread, long before.
-    - *attempts* 3 in all, retry mode "standard" (boto3: "legacy", 10 attempts for DynamoDB). Throttling and
+    - *attempts* 3 in all, retry mode "standard" (boto3: "legacy", 10 attempts; since 1.44 "standard", 4). Throttling and
       5xx are retried with jitter and a quota; in the worst case a call ends after some 10 s, not minutes.
     - TCP keep-alive, so that a connection that a NAT or a load balancer has dropped is noticed.
     - A connection pool of *threads* (boto3: 10): give the number of threads that share the store, or they
       will open, sign in and throw away connections under load.
-    - Every reply is checked: by its checksum (botocore does that in mode "legacy" only), and without one for
+    - Every reply is checked: by its checksum (botocore before 1.44 does that in mode "legacy" only), and without one for
       being JSON at all. One that was damaged on its way, or that a proxy made up, would else be read as "no such
       session", or as a write that was done. It is retried as if it had not come.
     - No parameter validation: what the store sends is typed already, and the service checks again. It saves
@@ -63,13 +64,43 @@ def connect(
     >>> connect("sessions", region="eu-central-1")
     <DynamoStore table 'sessions'>
     """
+    if threads < 1 or attempts < 1 or connect_timeout <= 0 or read_timeout <= 0:
+        raise ValueError("threads and attempts must be at least 1, and the time-outs more than 0 seconds")
+    client = make_client(
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+        threads=threads,
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        attempts=attempts,
+    )
+    return DynamoStore(
+        client,
+        Table(name=table) if isinstance(table, str) else table,
+        consistent_read=consistent_read,
+        evict_expired=evict_expired,
+        clock=clock,
+    )
+
+
+def make_client(
+    *,
+    region: str | None,
+    endpoint_url: str | None,
+    profile: str | None = None,
+    threads: int = 10,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    read_timeout: float = READ_TIMEOUT,
+    attempts: int = ATTEMPTS,
+    keys: tuple[str, str] | None = None,
+) -> DynamoClient:
+    """The boto3 client of `connect`; *keys*, an access key and its secret, instead of what is configured."""
     # Imported here: a program that brings its own client need not have boto3 at all.
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, PartialCredentialsError
+    from botocore.exceptions import BotoCoreError, NoRegionError, PartialCredentialsError, ProfileNotFound
 
-    if threads < 1 or attempts < 1 or connect_timeout <= 0 or read_timeout <= 0:
-        raise ValueError("threads and attempts must be at least 1, and the time-outs more than 0 seconds")
     config = Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
@@ -79,24 +110,28 @@ def connect(
         parameter_validation=False,
         user_agent_extra="dynamostore",
     )
+    access_key, secret_key = keys or (None, None)
     try:
         # A port out of range botocore would only notice at the first call.
         _ = urlsplit(endpoint_url or "").port
-        session = boto3.Session(profile_name=profile, region_name=region)
+        session = boto3.Session(
+            profile_name=profile,
+            region_name=region,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+        )
         client = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
         client.meta.events.register("before-parse.dynamodb", _spot_damage)
         client.meta.events.register("after-call.dynamodb", _refuse_damage)
     except PartialCredentialsError as error:
         raise AccessDeniedError(f"connect: no usable AWS credentials: {error}") from error
+    except NoRegionError as error:
+        raise ValueError("connect: no region is configured: give region=..., or set AWS_REGION") from error
+    except ProfileNotFound as error:
+        raise ValueError(f"connect: {error} (profile=... or AWS_PROFILE)") from error
     except (BotoCoreError, ValueError) as error:
-        raise ValueError(f"connect: {error} Give region=..., endpoint_url=... or profile=...") from error
-    return DynamoStore(
-        client,
-        Table(name=table) if isinstance(table, str) else table,
-        consistent_read=consistent_read,
-        evict_expired=evict_expired,
-        clock=clock,
-    )
+        raise ValueError(f"connect: {error} (look at region=... and endpoint_url=...)") from error
+    return client
 
 
 # What SDKs retry without further ado; it is no code of DynamoDB's own.

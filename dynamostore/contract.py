@@ -78,6 +78,8 @@ class Store(Protocol):
     too long, with a lone surrogate) is simply not found by `find` and `delete`, which take tokens from
     outside; the verbs that write refuse it with `ValueError` before anything is sent.
 
+    *Data* is bytes, and must fit into an item of DynamoDB's 400 KB with its token: `ItemTooLargeError`.
+
     *Expiry* is an aware datetime from 1677 to 2262 (64-bit nanoseconds). A record whose expiry is before
     now is gone, for every verb, whether or not something has swept it up. An expiry in the past may be
     written: the record is gone at once.
@@ -114,8 +116,8 @@ class Store(Protocol):
     def touch(self, record: Record, expiry: datetime) -> Record:
         """Move the expiry and nothing else; the data is neither sent nor changed, nor is the version.
 
-        Returns *record* with the expiry that now holds. Where somebody else wrote the record since it was
-        read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
+        Returns *record* with the expiry that now holds. Where somebody else wrote or touched the record since it
+        was read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
         """
 
     def rename(

@@ -16,6 +16,10 @@ from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import Final, Self
 
+from .connecting import make_client
+from .store import DynamoStore
+from .table import Table
+
 __all__ = ["CREDENTIALS", "LocalDynamoDB"]
 
 CREDENTIALS: Final = {
@@ -25,6 +29,16 @@ CREDENTIALS: Final = {
 }
 """Environment variables that a client needs to talk to it: made up, but it needs some."""
 
+# Ends when its standard input does, and so when the process that started it does, however that ends.
+_PROGRAM = """
+import os, runpy, sys, threading
+def watch():
+    sys.stdin.buffer.read()
+    os._exit(0)
+threading.Thread(target=watch, daemon=True).start()
+sys.argv = ["ministack"]
+runpy.run_module("ministack", run_name="__main__")
+"""
 _START_TIMEOUT = 30.0
 _ATTEMPTS = 3
 _QUIET = {
@@ -43,9 +57,8 @@ class LocalDynamoDB:
     *port* 0 takes a free one. Raises `RuntimeError`, which says what to do, if it is not installed or does
     not start. Its tables are gone when the block is left.
 
-    >>> import dynamostore
     >>> with LocalDynamoDB() as dynamodb:
-    ...     store = dynamostore.connect("sessions", endpoint_url=dynamodb.url, region="us-east-1")
+    ...     store = dynamodb.connect("sessions")
     ...     store.create_table()
     ...     store.ping()
     """
@@ -60,16 +73,21 @@ class LocalDynamoDB:
         """The endpoint, for ``endpoint_url=``."""
         return f"http://127.0.0.1:{self.port}"
 
+    def connect(self, table: str | Table = Table()) -> DynamoStore:  # noqa: B008 (frozen, so one for all is right)
+        """A store on it, with credentials that do: as `dynamostore.connect`, and no AWS configuration is read."""
+        client = make_client(region="us-east-1", endpoint_url=self.url, keys=("local", "local"))
+        return DynamoStore(client, Table(name=table) if isinstance(table, str) else table)
+
     def __enter__(self) -> Self:
         # Between finding a free port and taking it somebody else may: then once more.
         said = ""
         for _ in range(1 if self._wanted else _ATTEMPTS):
             self.port = _free_port(self._wanted)
             with tempfile.TemporaryFile() as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "ministack"],
+                self._process = subprocess.Popen(  # noqa: S603 (this Python, with a program of ours)
+                    [sys.executable, "-c", _PROGRAM],
                     env={**os.environ, **CREDENTIALS, **_QUIET, "GATEWAY_PORT": str(self.port)},
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
@@ -93,6 +111,8 @@ class LocalDynamoDB:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
+            if process.stdin is not None:
+                process.stdin.close()
             try:
                 process.wait(timeout=5)
             except subprocess.TimeoutExpired:

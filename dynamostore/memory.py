@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from . import items
-from ._checks import check_rename, conflict, new_record
+from ._checks import check_record, check_rename, conflict, new_record
 from ._instants import Clock, duration_ns, to_ns
 from .contract import Record
 from .table import Table
@@ -58,13 +58,14 @@ class MemoryStore:
         new = new_record(_TABLE, token, data, expiry)
         with self._lock:
             if (there := self._live(token)) is not None:
-                raise conflict(token, there)
+                raise conflict(token, there, taken=True)
             self._moved.pop(token, None)
             self._records[token] = new
         return new
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
+        check_record(record)
         new = new_record(_TABLE, record.token, data, expiry, beside=record.beside)
         with self._lock:
             self._unchanged(record, new)
@@ -73,6 +74,7 @@ class MemoryStore:
 
     def touch(self, record: Record, expiry: datetime) -> Record:
         """Move the expiry and nothing else; `Conflict` if the record is gone."""
+        check_record(record)
         expiry_ns = to_ns(expiry)
         with self._lock:
             there = self._live(record.token)
@@ -92,7 +94,7 @@ class MemoryStore:
         new = new_record(_TABLE, token, data, expiry, beside=record.beside)
         with self._lock:
             if (taken := self._live(token)) is not None:
-                raise conflict(token, taken)
+                raise conflict(token, taken, taken=True)
             self._unchanged(record, new)
             self._moved.pop(token, None)
             self._records[token] = new

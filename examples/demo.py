@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,8 +31,18 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="leave it running, for curl")
     parser.add_argument("--port", type=int, default=0, help="the app's port (default: a free one)")
     options = parser.parse_args()
+    if not 0 <= options.port <= 65535:
+        parser.error(f"argument --port: {options.port} is no port")
     os.environ.update(CREDENTIALS)
     os.environ.pop("AWS_PROFILE", None)
+    # All of it is on this machine: no proxy in between.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    # So that the processes it started end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.port and answers(options.port):
+        taken = f"port {options.port} is taken: free it, or choose another (make serve PORT=4001)"
+        print(f"demo: {taken}", file=sys.stderr)
+        return 1
     try:
         with LocalDynamoDB() as dynamodb:
             os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = dynamodb.url
@@ -74,7 +85,7 @@ def serve(port: int) -> None:
     with running_app(port) as url:
         say(f"The app on {url}; Ctrl-C ends it. Try, in another terminal:")
         for path in ("put", "get", "logout", "get"):
-            print(f"    curl -i -b jar -c jar {url}/{path}")
+            print(f"    curl -i -b /tmp/jar -c /tmp/jar {url}/{path}")
         sys.stdout.flush()
         while True:
             time.sleep(3600)
@@ -88,8 +99,6 @@ def running_app(port: int) -> Iterator[str]:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
-        elif answers(port):
-            raise RuntimeError(f"port {port} is taken; free it or choose another with --port")
         environment = {**os.environ, "LISTEN": f"127.0.0.1:{port}", "SESSION_TABLE": TABLE}
         process = stack.enter_context(subprocess.Popen([sys.executable, str(HELLO)], env=environment))
         stack.callback(process.terminate)
@@ -118,7 +127,7 @@ def exchange(browser: httpx.Client, url: str) -> str:
     for name in ("Content-Type", "Set-Cookie"):
         if name in response.headers:
             print(f"  < {name}: {response.headers[name]}")
-    print(f"  < {response.text!r}\n")
+    print(f"  < {response.text or '(an empty body)'}\n")
     return response.text
 
 
@@ -132,7 +141,7 @@ def print_item(store: dynamostore.DynamoStore) -> None:
     import boto3
 
     items = boto3.client("dynamodb").scan(TableName=store.table.name)["Items"]
-    print(f"  The table has {len(items)} item{'' if len(items) == 1 else 's'}:")
+    print(f"  The table has {len(items)} item{'' if len(items) == 1 else 's'}:" if items else "  The table is empty")
     for item in items:
         for name, value in item.items():
             ((kind, content),) = value.items()

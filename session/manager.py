@@ -17,7 +17,7 @@ from . import _lifecycle
 from ._lifecycle import OnConflict, Policy
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
-from .errors import SessionConflict
+from .errors import SessionConflict, SessionError
 from .session import BaseSession, Session
 
 __all__ = ["SessionManager"]
@@ -202,10 +202,11 @@ class SessionManager:
         raise AssertionError("unreachable")
 
     def set_cookie(self, session: BaseSession) -> str | None:
-        """The ``Set-Cookie`` header for the client after its block, or None if it needs none.
+        """The ``Set-Cookie`` header for the client once its session is stored, or None if it needs none.
 
         It needs one if its session was created, renewed or, with a persistent cookie, prolonged; and to forget its
-        token if the session was destroyed, by this request or by another while this one was under way.
+        token if the session was destroyed, by this request or by another while this one was under way. Raises
+        `SessionError` within the block if something is still to be stored.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore(), cookie=Cookie(persist=False))
@@ -215,6 +216,9 @@ class SessionManager:
         'session=<token>; Path=/; Secure; HttpOnly; SameSite=Lax'
         """
         state = session._state
+        pending = state.destroying or state.renewing or (state.loaded and state.draft.changes() is not None)
+        if pending and not state.closed:
+            raise SessionError("set_cookie: the session is not stored yet: call it after the block, or save() first")
         if state.token is None or state.record is None:
             return self.cookie.clear() if state.gone and state.token is None and state.presented is not None else None
         if state.token == state.presented:

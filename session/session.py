@@ -123,7 +123,7 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
         """
         by = values.from_int(key, by)
         self._change()
-        return self._state.draft.increment(values.from_string(key, key), by)
+        return self._state.draft.increment(values.checked_key(key), by)
 
     # Its life
 
@@ -157,7 +157,7 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
 
     def _put(self, key: str, value: JSONValue) -> None:
         self._change()
-        self._state.draft.put(values.from_string("", key), value)
+        self._state.draft.put(values.checked_key(key), value)
 
     def _drop(self, key: str) -> None:
         self._change()
@@ -174,7 +174,8 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
     def _look(self) -> None:
         """Have the data read, if it has not been."""
         if not self._state.loaded:
-            self._open()
+            if self._state.closed:
+                raise SessionClosedError("the session's block is over: it was not read in it, and cannot be any more")
             self._load()
 
     def _load(self) -> None:

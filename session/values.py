@@ -79,6 +79,15 @@ def _name(key: str, name: object) -> str:
     return from_string(key, name)
 
 
+def checked_key(key: object) -> str:
+    """*key*, if a session can have it; else `SessionTypeError` or `ValueError`."""
+    if not isinstance(key, str):
+        raise SessionTypeError(
+            f"a session key must be a str, not {type(key).__name__}", wanted="str", found=type(key).__name__
+        )
+    return from_string(key, key)
+
+
 def from_string(key: str, value: object) -> str:
     if not isinstance(value, str):
         raise _mismatch(key, "str", value)
@@ -152,7 +161,8 @@ def from_object(key: str, value: object) -> JSONValue:
         builtins: object = msgspec.to_builtins(value, str_keys=True)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SessionTypeError(
-            f"session key {key!r}: {kind(value)} cannot be made JSON: {error}",
+            f"session key {key!r}: {kind(value)} cannot be made JSON: {error} (a dataclass, TypedDict, attrs class or "
+            "msgspec.Struct can)",
             key=key,
             wanted="an object of JSON values",
             found=kind(value),

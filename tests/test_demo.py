@@ -30,7 +30,7 @@ def test_the_demo_shows_the_wire_and_the_item_and_survives_a_restart() -> None:
     said = done.stdout
     (token,) = set(re.findall(r"< Set-Cookie: session=([\w-]{43});", said))
     assert said.count(f"> Cookie: session={token}") == 3
-    assert said.count("< 'Hello world!'") == 2
+    assert said.count("< Hello world!\n") == 2
     for attribute in (
         r"token +S  '[\w-]{43}'",
         r"data +B  b'\{\"data\":\{\"message\":\"Hello world!\"\},\"deadline\":\d{19}\}'",
@@ -63,7 +63,7 @@ def test_serve_leaves_it_running_until_it_is_interrupted() -> None:
             process.send_signal(signal.SIGINT)
             said, _ = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert f"curl -i -b jar -c jar http://127.0.0.1:{port}/put" in said
+    assert f"curl -i -b /tmp/jar -c /tmp/jar http://127.0.0.1:{port}/put" in said
 
 
 def test_a_port_that_is_taken_is_said_in_one_line() -> None:
@@ -72,12 +72,28 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
         command = [*DEMO, "--serve", "--port", str(port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"demo: port {port} is taken; free it or choose another with --port\n"
+    assert done.stderr == f"demo: port {port} is taken: free it, or choose another (make serve PORT=4001)\n"
 
 
-@pytest.mark.parametrize("answer", ["--port nothing", "--unknown"])
+@pytest.mark.parametrize("answer", ["--port nothing", "--port 99999", "--unknown"])
 def test_a_wrong_argument_is_explained(answer: str) -> None:
     done = subprocess.run([*DEMO, *answer.split()], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: demo.py")
     assert "Traceback" not in done.stderr
+
+
+def test_a_local_dynamodb_ends_with_the_process_that_started_it_however_that_ends() -> None:
+    program = "from dynamostore.local import *; d = LocalDynamoDB().__enter__(); print(d.port, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)):
+            process.kill()
+    deadline = time.monotonic() + 10
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

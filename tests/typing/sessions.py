@@ -342,7 +342,7 @@ def mapping_refused(s: Session) -> None:
     s["k"] = {1: "a"}  # type: ignore[dict-item]
     s[1] = "text"  # type: ignore[index]
     s.update({"k": b"data"})  # type: ignore[dict-item]
-    s.setdefault("k", b"data")  # type: ignore[call-overload]
+    s.setdefault("k", b"data")  # type: ignore[arg-type]
     # What is there may be anything that JSON is.
     text: str = s["k"]  # type: ignore[assignment]
     number: int = s["k"]  # type: ignore[assignment]
