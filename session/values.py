@@ -159,6 +159,7 @@ def from_object(key: str, value: object) -> JSONValue:
     """Any dataclass, TypedDict, attrs class or msgspec.Struct (and what they hold) as JSON values."""
     try:
         builtins: object = msgspec.to_builtins(value, str_keys=True)
+        lost = _entries(msgspec.to_builtins(value)) - _entries(builtins)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SessionTypeError(
             f"session key {key!r}: {kind(value)} cannot be made JSON: {error} (a dataclass, TypedDict, attrs class or "
@@ -167,7 +168,16 @@ def from_object(key: str, value: object) -> JSONValue:
             wanted="an object of JSON values",
             found=kind(value),
         ) from error
+    if lost:
+        raise ValueError(f"session key {key!r}: two keys of a dict, such as 1 and '1', would be one in JSON")
     return native(key, builtins)
+
+
+def _entries(value: object) -> int:
+    """How many entries the dicts in *value* have."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_entries, value.values()))
+    return sum(map(_entries, value)) if isinstance(value, list | tuple) else 0
 
 
 # Out of the session

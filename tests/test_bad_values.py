@@ -239,3 +239,12 @@ def test_a_session_can_be_shown_whatever_was_put_into_its_lists(manager: Session
         cart.append(Anything())
         shown += [repr(s), s.status]
     assert shown == ["<Session modified>", Status.MODIFIED]
+
+
+def test_keys_that_would_be_one_in_json_are_refused(manager: SessionManager, stored: StoredSession) -> None:
+    with manager.session(stored.token) as s:
+        s.put_object("scores", {1: "one", 2: "two"})
+        assert s.get_object("scores", dict[int, str]) == {1: "one", 2: "two"}
+        with pytest.raises(ValueError, match="'scores'"):
+            s.put_object("scores", [{1: "one", "1": "another"}])
+        assert s.get_object("scores", dict[int, str]) == {1: "one", 2: "two"}
