@@ -85,7 +85,7 @@ def serve(port: int) -> None:
     with running_app(port) as url:
         say(f"The app on {url}; Ctrl-C ends it. Try, in another terminal:")
         for path in ("put", "get", "logout", "get"):
-            print(f"    curl -i -b /tmp/jar -c /tmp/jar {url}/{path}")
+            print(f"    curl -i -b jar -c jar {url}/{path}")
         sys.stdout.flush()
         while True:
             time.sleep(3600)

@@ -45,7 +45,7 @@ def test_the_demo_shows_the_wire_and_the_item_and_survives_a_restart() -> None:
 
 def test_serve_leaves_it_running_until_it_is_interrupted() -> None:
     port = free_port()
-    curl = f"    curl -i -b /tmp/jar -c /tmp/jar http://127.0.0.1:{port}/"
+    curl = f"    curl -i -b jar -c jar http://127.0.0.1:{port}/"
     with subprocess.Popen([*DEMO, "--serve", "--port", str(port)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
