@@ -77,7 +77,7 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
     *operation* is the method that was called and *where* says which region or endpoint it went to. An
     exception that is not the service's or the network's (a bug, a `TypeError`) is returned as it is.
     """
-    name = operation.title().replace("_", "")
+    name = _spoken(operation)
     response: object = getattr(error, "response", None)
     if isinstance(response, Mapping) and isinstance(details := response.get("Error"), Mapping):
         explained = _from_reply(response, details, name, table, where)
@@ -103,9 +103,14 @@ def check(reply: object, operation: str, table: str, where: str = "") -> None:
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
     kind = headers.get("content-type") if isinstance(headers, Mapping) else None
     if isinstance(kind, str) and "json" not in kind:
-        name = operation.title().replace("_", "")
+        name = _spoken(operation)
         message = f"{name} on table {table!r}{where}: the reply is of type {kind[:40]!r}, not DynamoDB's JSON"
         raise UnavailableError(message, operation=name)
+
+
+def _spoken(operation: str) -> str:
+    """The service's name for a method: ``get_item`` is GetItem."""
+    return operation.title().replace("_", "")
 
 
 def _from_reply(

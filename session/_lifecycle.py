@@ -93,12 +93,16 @@ class State:
     gone: bool = False
 
     @property
-    def status(self) -> Status:
+    def changed(self) -> bool:
+        """Whether there is something still to be stored."""
         try:
-            changed = self.written or self.renewing or self.draft.changes() is not None
+            return self.renewing or self.draft.changes() is not None
         except (TypeError, ValueError):
-            changed = True  # to what cannot be stored, which the commit will say
-        if changed:
+            return True  # to what cannot be stored, which the commit will say
+
+    @property
+    def status(self) -> Status:
+        if self.written or self.changed:
             return Status.MODIFIED
         return Status.DESTROYED if self.destroying or self.gone else Status.UNMODIFIED
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from inspect import isawaitable
@@ -124,8 +124,7 @@ class SessionManager:
             clock=clock,
         )
 
-    @contextmanager
-    def session(self, token: str | None) -> Iterator[Session]:
+    def session(self, token: str | None) -> AbstractContextManager[Session]:
         """The session of a client's *token*, straight from the client (None: it sent none), for one block.
 
         Read when it is first looked at; stored when the block is left, if it was changed; discarded when the
@@ -133,7 +132,11 @@ class SessionManager:
         gets a token of its own if something is stored. Raises, at the point of use or on leaving, what the
         store raises, `CorruptSessionError`, and `SessionConflict` if merging is off or impossible.
         """
-        s = self.load(token)
+        return self._block(token, self._policy)
+
+    @contextmanager
+    def _block(self, token: str | None, policy: Policy) -> Iterator[Session]:
+        s = self._begin(token, policy)
         try:
             yield s
             self.commit(s)
@@ -152,7 +155,10 @@ class SessionManager:
         >>> s.put_int("user_id", 7)
         >>> manager.commit(s)
         """
-        return Session(_lifecycle.begin(token, self._policy), self._policy, self._drive)
+        return self._begin(token, self._policy)
+
+    def _begin(self, token: str | None, policy: Policy) -> Session:
+        return Session(_lifecycle.begin(token, policy), policy, self._drive)
 
     def commit(self, session: Session) -> None:
         """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
@@ -184,22 +190,17 @@ class SessionManager:
         if attempts < 1:
             raise ValueError("attempts must be at least 1")
         policy = replace(self._policy, on_conflict="raise")
-        for attempt in range(attempts):
-            s = Session(_lifecycle.begin(token, policy), policy, self._drive)
+        attempt = 0
+        while True:
             try:
-                _make(change, s)
-                self.commit(s)
-            except SessionConflict:
-                self.discard(s)
-                if attempt == attempts - 1:
-                    raise
-                self._drive(_lifecycle.back_off(attempt))
-            except BaseException:
-                self.discard(s)
-                raise
-            else:
+                with self._block(token, policy) as s:
+                    _make(change, s)
                 return s
-        raise AssertionError("unreachable")
+            except SessionConflict:
+                attempt += 1
+                if attempt == attempts:
+                    raise
+            self._drive(_lifecycle.back_off(attempt - 1))
 
     def set_cookie(self, session: BaseSession) -> str | None:
         """The ``Set-Cookie`` header for the client once its session is stored, or None if it needs none.
@@ -216,8 +217,7 @@ class SessionManager:
         'session=<token>; Path=/; Secure; HttpOnly; SameSite=Lax'
         """
         state = session._state
-        pending = state.destroying or state.renewing or (state.loaded and state.draft.changes() is not None)
-        if pending and not state.closed:
+        if not state.closed and (state.destroying or state.changed):
             raise SessionError("set_cookie: the session is not stored yet: call it after the block, or save() first")
         if state.token is None or state.record is None:
             return self.cookie.clear() if state.gone and state.token is None and state.presented is not None else None

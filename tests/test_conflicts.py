@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dynamostore import Conflict, MemoryStore, Record, Store
 from dynamostore.testing import FakeClock
-from session import JSONValue, SessionConflict, SessionManager, SessionTypeError, Status
+from session import JSONValue, SessionConflict, SessionError, SessionManager, SessionTypeError, Status
 from session.changes import Draft
 
 from .counting import CountingStore
@@ -342,6 +342,17 @@ def test_a_renewal_does_not_store_what_json_cannot_say(manager: SessionManager, 
     with pytest.raises((SessionTypeError, ValueError), match="cart"):
         request()
     assert read(manager, token) == {"cart": ["apple"]}
+
+
+def test_what_is_done_to_a_list_after_the_block_does_not_disturb_the_cookie(manager: SessionManager) -> None:
+    with manager.session(None) as s:
+        s["cart"] = ["apple"]
+        cart = s["cart"]
+        with pytest.raises(SessionError, match="not stored yet"):
+            manager.set_cookie(s)
+    assert isinstance(cart, list)
+    cart.append(object())  # type: ignore[arg-type]  # that is the point
+    assert (manager.set_cookie(s) or "").startswith(f"session={s.token}; ")
 
 
 def test_what_setdefault_returns_is_the_sessions_own(manager: SessionManager) -> None:
