@@ -8,8 +8,10 @@
 b'data'
 """
 
-from .connecting import connect
-from .contract import Record, Store
+from ._version import __version__ as __version__
+from .aio import AsyncDynamoStore
+from .connecting import connect, connect_async
+from .contract import AsyncStore, Record, Store
 from .errors import (
     AccessDeniedError,
     Conflict,
@@ -27,6 +29,8 @@ from .table import Table
 
 __all__ = [
     "AccessDeniedError",
+    "AsyncDynamoStore",
+    "AsyncStore",
     "Conflict",
     "CorruptRecordError",
     "DynamoStore",
@@ -41,6 +45,5 @@ __all__ = [
     "ThrottledError",
     "UnavailableError",
     "connect",
+    "connect_async",
 ]
-
-__version__ = "0.1.0"

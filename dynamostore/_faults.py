@@ -83,7 +83,7 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
         explained = _from_reply(response, details, name, table, where)
     else:
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        denied = "BotoCoreError" in kinds and _DENIED.search(type(error).__name__)
+        denied = kinds & {"BotoCoreError", "WireError"} and _DENIED.search(type(error).__name__)
         if denied or str(error).startswith(_STALE):
             explained = AccessDeniedError(f"{name}: no usable AWS credentials: {error}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
@@ -99,9 +99,10 @@ def check(reply: object, operation: str, table: str, where: str = "") -> None:
 
     boto3 takes any 200 for a success: the log-in page of a proxy would be an item that is not there.
     """
-    metadata = reply.get("ResponseMetadata") if isinstance(reply, Mapping) else None
-    headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
-    kind = headers.get("content-type") if isinstance(headers, Mapping) else None
+    # Dicts, almost always: to ask whether they are Mappings takes longer than all the rest.
+    metadata = reply.get("ResponseMetadata") if isinstance(reply, (dict, Mapping)) else None
+    headers = metadata.get("HTTPHeaders") if isinstance(metadata, (dict, Mapping)) else None
+    kind = headers.get("content-type") if isinstance(headers, (dict, Mapping)) else None
     if isinstance(kind, str) and "json" not in kind:
         name = _spoken(operation)
         message = f"{name} on table {table!r}{where}: the reply is of type {kind[:40]!r}, not DynamoDB's JSON"

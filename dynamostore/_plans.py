@@ -60,6 +60,11 @@ class Plans:
         if not items.storable(token):
             return None
         item = yield from self._get(token, consistent=self.consistent_read)
+        if item is None:
+            return None
+        record = items.decode_whole(self.table, item)
+        if record is not None and record.expiry_ns >= self.clock():
+            return record
         return (yield from self._record(token, item, evict=self.evict_expired))
 
     def _record(self, token: str, item: Item | None, *, evict: bool) -> Plan[Record | None]:
@@ -87,7 +92,12 @@ class Plans:
         key = items.key(self.table, token)
         call: Call[GetItemReply] = Call("get_item", self._write(Key=key, ConsistentRead=consistent))
         reply = yield from issue(call)
-        return reply.get("Item") or None
+        item = reply.get("Item") or None
+        if item is not None and items.bears_another_token(self.table, item, token):
+            raise UnavailableError(
+                f"GetItem: the reply is not to this call: record {digest(token)}", operation="GetItem"
+            )
+        return item
 
     def _evict(self, token: str, expiry_ns: int) -> Plan[None]:
         """Remove an expired item, unless it has been written anew since it was read."""
@@ -342,7 +352,8 @@ class Plans:
         return where
 
     def _write(self, **arguments: object) -> dict[str, object]:
-        return {"TableName": self.table.name, **arguments}
+        arguments["TableName"] = self.table.name
+        return arguments
 
     def _call(self, operation: str, **arguments: object) -> Call[object]:
         return Call(operation, self._write(**arguments))

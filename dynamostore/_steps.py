@@ -7,11 +7,11 @@ event loop, so one text of the logic serves every driver, and a test can answer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["Call", "Pause", "Plan", "Step", "issue", "pause", "run"]
+__all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run"]
 
 R = TypeVar("R")
 
@@ -80,3 +80,48 @@ def run(
     except StopIteration as end:
         result: R = end.value
         return result
+    finally:
+        # Where an interrupt ended it, it is not left hanging at its step.
+        plan.close()
+
+
+async def arun(
+    plan: Plan[R],
+    target: object,
+    *,
+    sleep: Callable[[float], Awaitable[object]],
+    explain: Callable[[Exception, str], Exception] | None = None,
+    check: Callable[[object, str], None] | None = None,
+) -> R:
+    """`run`, where the methods of *target*, and *sleep*, are awaited.
+
+    A cancellation is no outcome of a call: it ends the plan where it stands, and goes on.
+    """
+    try:
+        step = next(plan)
+        while True:
+            try:
+                reply: object = None
+                if isinstance(step, Call):
+                    reply = await getattr(target, step.operation)(**step.arguments)
+                    if check:
+                        check(reply, step.operation)
+                else:
+                    await sleep(step.seconds)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
+                operation = step.operation if isinstance(step, Call) else ""
+                step = plan.throw(explain(error, operation) if explain else error)
+            else:
+                step = plan.send(reply)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    finally:
+        plan.close()
+
+
+async def asleep(seconds: float) -> None:
+    """``asyncio.sleep``, imported when it is first needed: a synchronous program has no use for asyncio."""
+    import asyncio
+
+    await asyncio.sleep(seconds)

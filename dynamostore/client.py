@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, TypeAlias, Typ
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
     from typing_extensions import ReadOnly
+else:
+
+    class ReadOnly:
+        """Nothing at run time; but the types can be looked up then, to decode into them."""
+
+        def __class_getitem__(cls, item):
+            return item
+
 
 __all__ = [
+    "AsyncDynamoClient",
     "AttributeDefinition",
     "AttributeValue",
     "DescribeTableReply",
@@ -38,12 +47,19 @@ __all__ = [
 class AttributeValue(TypedDict, total=False):
     """One attribute as it goes over the wire: ``{"S": "text"}``, ``{"N": "42"}`` or ``{"B": b"bytes"}``.
 
-    An attribute that somebody else put beside a record can be of another type; it is passed through.
+    A record is made of these three. An attribute that somebody else put beside it can be of another type.
     """
 
     S: ReadOnly[str]
     N: ReadOnly[str]
     B: ReadOnly[bytes]
+    BOOL: ReadOnly[bool]
+    NULL: ReadOnly[bool]
+    M: ReadOnly[Mapping[str, AttributeValue]]
+    L: ReadOnly[Sequence[AttributeValue]]
+    SS: ReadOnly[Sequence[str]]
+    NS: ReadOnly[Sequence[str]]
+    BS: ReadOnly[Sequence[bytes]]
 
 
 Item: TypeAlias = Mapping[str, AttributeValue]
@@ -184,3 +200,69 @@ class DynamoClient(Protocol):
     def describe_time_to_live(self, *, TableName: str) -> DescribeTimeToLiveReply: ...
 
     def update_time_to_live(self, *, TableName: str, TimeToLiveSpecification: TimeToLiveSpecification) -> object: ...
+
+
+class AsyncDynamoClient(Protocol):
+    """The calls of `DynamoClient`, awaited: what `AsyncDynamoStore` makes. Aiobotocore's client has them.
+
+    >>> from dynamostore.wire import AsyncWireClient, Credentials
+    >>> client: AsyncDynamoClient = AsyncWireClient("eu-central-1", credentials=Credentials("key", "secret"))
+    """
+
+    async def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = ...) -> GetItemReply: ...
+
+    async def put_item(
+        self,
+        *,
+        TableName: str,
+        Item: Item,
+        ConditionExpression: str = ...,
+        ExpressionAttributeNames: Mapping[str, str] = ...,
+        ExpressionAttributeValues: Item = ...,
+        ReturnValuesOnConditionCheckFailure: Returned = ...,
+    ) -> object: ...
+
+    async def update_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        UpdateExpression: str,
+        ConditionExpression: str = ...,
+        ExpressionAttributeNames: Mapping[str, str] = ...,
+        ExpressionAttributeValues: Item = ...,
+        ReturnValuesOnConditionCheckFailure: Returned = ...,
+    ) -> object: ...
+
+    async def delete_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        ConditionExpression: str = ...,
+        ExpressionAttributeNames: Mapping[str, str] = ...,
+        ExpressionAttributeValues: Item = ...,
+        ReturnValuesOnConditionCheckFailure: Returned = ...,
+    ) -> object: ...
+
+    # As above; here the stubs' names would have to be those of the types-aiobotocore of each user's.
+    async def transact_write_items(
+        self, *, TransactItems: Sequence[TransactWriteItemTypeDef], ClientRequestToken: str = ...
+    ) -> object: ...
+
+    async def create_table(
+        self,
+        *,
+        TableName: str,
+        AttributeDefinitions: Sequence[AttributeDefinition],
+        KeySchema: Sequence[KeySchemaElement],
+        BillingMode: Literal["PAY_PER_REQUEST"],
+    ) -> object: ...
+
+    async def describe_table(self, *, TableName: str) -> DescribeTableReply: ...
+
+    async def describe_time_to_live(self, *, TableName: str) -> DescribeTimeToLiveReply: ...
+
+    async def update_time_to_live(
+        self, *, TableName: str, TimeToLiveSpecification: TimeToLiveSpecification
+    ) -> object: ...

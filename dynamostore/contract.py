@@ -1,7 +1,7 @@
-"""What any store promises: `Record`, and the `Store` protocol.
+"""What any store promises: `Record`, and the `Store` protocol; `AsyncStore` is the same, awaited.
 
-A store keeps *records*: bytes under a token, with an expiry. `DynamoStore` and `MemoryStore` are stores;
-``dynamostore.testing`` checks anybody else's against the contract below.
+A store keeps *records*: bytes under a token, with an expiry. `DynamoStore` and `MemoryStore` are stores,
+`AsyncDynamoStore` is an async one; ``dynamostore.testing`` checks anybody else's against the contract below.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from ._instants import from_ns, to_ns
 from .client import AttributeValue
 from .errors import digest
 
-__all__ = ["Record", "Store"]
+__all__ = ["AsyncStore", "Record", "Store"]
+
+
+# How a frozen dataclass sets its own fields.
+_set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,16 @@ class Record:
         recent: bytes = b"",
     ) -> Record:
         """A record whose expiry is given in Unix nanoseconds, within signed 64 bits."""
-        return cls(token, data, from_ns(expiry_ns), version, expiry_ns=expiry_ns, beside=beside or {}, recent=recent)
+        # Each read makes one: what __post_init__ would check and convert is known to be good, so it is left out.
+        record = object.__new__(cls)
+        _set(record, "token", token)
+        _set(record, "data", data)
+        _set(record, "expiry", from_ns(expiry_ns))
+        _set(record, "version", version)
+        _set(record, "expiry_ns", expiry_ns)
+        _set(record, "beside", beside or {})
+        _set(record, "recent", recent)
+        return record
 
     def __repr__(self) -> str:
         return (
@@ -137,3 +150,41 @@ class Store(Protocol):
 
     def ping(self) -> None:
         """Return if the store can be read; raise the `StoreError` that says why not."""
+
+
+class AsyncStore(Protocol):
+    """What any async store promises: what `Store` does, awaited, to any number of tasks of one event loop.
+
+    A verb that is cancelled has been done or not, and never in half.
+    """
+
+    async def find(self, token: str) -> Record | None:
+        """As `Store.find`."""
+
+    async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """As `Store.save`."""
+        ...
+
+    async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """As `Store.create`."""
+        ...
+
+    async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """As `Store.replace`."""
+        ...
+
+    async def touch(self, record: Record, expiry: datetime) -> Record:
+        """As `Store.touch`."""
+        ...
+
+    async def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
+        """As `Store.rename`."""
+        ...
+
+    async def delete(self, token: str) -> None:
+        """As `Store.delete`."""
+
+    async def ping(self) -> None:
+        """As `Store.ping`."""

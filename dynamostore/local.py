@@ -16,9 +16,10 @@ from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import Final, Self
 
-from .connecting import make_client
+from .aio import AsyncDynamoStore
 from .store import DynamoStore
 from .table import Table
+from .wire import AsyncWireClient, Credentials, WireClient
 
 __all__ = ["CREDENTIALS", "LocalDynamoDB"]
 
@@ -28,6 +29,8 @@ CREDENTIALS: Final = {
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 """Environment variables that a client needs to talk to it: made up, but it needs some."""
+
+_KEYS: Final = Credentials("local", "local")
 
 # Ends when its standard input does, and so when the process that started it does, however that ends.
 _PROGRAM = """
@@ -75,8 +78,13 @@ class LocalDynamoDB:
 
     def connect(self, table: str | Table = Table()) -> DynamoStore:  # noqa: B008 (frozen, so one for all is right)
         """A store on it, with credentials that do: as `dynamostore.connect`, and no AWS configuration is read."""
-        client = make_client(region="us-east-1", endpoint_url=self.url, keys=("local", "local"))
+        client = WireClient("us-east-1", self.url, credentials=_KEYS)
         return DynamoStore(client, Table(name=table) if isinstance(table, str) else table)
+
+    def connect_async(self, table: str | Table = Table()) -> AsyncDynamoStore:  # noqa: B008 (as above)
+        """An async store on it: as `dynamostore.connect_async`, and no AWS configuration is read."""
+        client = AsyncWireClient("us-east-1", self.url, credentials=_KEYS)
+        return AsyncDynamoStore(client, Table(name=table) if isinstance(table, str) else table)
 
     def __enter__(self) -> Self:
         # Between finding a free port and taking it somebody else may: then once more.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 from . import _faults, admin
 from ._instants import Clock
@@ -15,12 +16,35 @@ from .client import DynamoClient
 from .contract import Record
 from .table import Table
 
-__all__ = ["DynamoStore"]
+__all__ = ["BaseDynamoStore", "DynamoStore"]
 
+C = TypeVar("C")
 R = TypeVar("R")
 
 
-class DynamoStore:
+class BaseDynamoStore(Generic[C]):
+    """What stores on low-level clients have in common, whether they wait for replies or await them."""
+
+    def __init__(self, client: C, table: Table, *, consistent_read: bool, evict_expired: bool, clock: Clock) -> None:
+        if not isinstance(table, Table):
+            name = type(self).__name__
+            raise TypeError(f"table must be a Table, not {type(table).__name__}: {name}(client, Table(name=...))")
+        self.client = client
+        self.table = table
+        self._where = _whereabouts(client)
+        self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} table {self.table.name!r}>"
+
+    def _check(self, reply: object, operation: str) -> None:
+        _faults.check(reply, operation, self.table.name, self._where)
+
+    def _explain(self, error: Exception, operation: str) -> Exception:
+        return _faults.explain(error, operation, self.table.name, self._where)
+
+
+class DynamoStore(BaseDynamoStore[DynamoClient]):
     """Records in one DynamoDB table; a `Store`, safe to share between threads if the client is (boto3's is).
 
     *client* is a low-level client: boto3's ``client("dynamodb")``, or anything with the calls of
@@ -55,13 +79,8 @@ class DynamoStore:
         clock: Clock = time.time_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if not isinstance(table, Table):
-            raise TypeError(f"table must be a Table, not {type(table).__name__}: DynamoStore(client, Table(name=...))")
-        self.client = client
-        self.table = table
+        super().__init__(client, table, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock)
         self._sleep = sleep
-        self._where = _whereabouts(client)
-        self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
 
     def find(self, token: str) -> Record | None:
         """The live record under *token*; None if it is missing, expired, or *token* is malformed.
@@ -123,17 +142,25 @@ class DynamoStore:
         """
         self._run(admin.create_table(self.table, timeout=timeout.total_seconds()))
 
-    def __repr__(self) -> str:
-        return f"<DynamoStore table {self.table.name!r}>"
+    def close(self) -> None:
+        """Close the client, if it can be closed: who made the store alone with it, as `connect` does, is done with both.
+
+        A store is a context manager, too, which does so in the end.
+        """
+        close = getattr(self.client, "close", None)
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _run(self, plan: Plan[R]) -> R:
         return run(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)
-
-    def _check(self, reply: object, operation: str) -> None:
-        _faults.check(reply, operation, self.table.name, self._where)
-
-    def _explain(self, error: Exception, operation: str) -> Exception:
-        return _faults.explain(error, operation, self.table.name, self._where)
 
 
 def _whereabouts(client: object) -> str:

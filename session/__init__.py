@@ -11,14 +11,24 @@
 """
 
 from ._lifecycle import OnConflict, Status
+from .aio import AsyncSessionManager
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
-from .errors import CorruptSessionError, SessionClosedError, SessionConflict, SessionError, SessionTypeError
+from .errors import (
+    CorruptSessionError,
+    SessionClosedError,
+    SessionConflict,
+    SessionError,
+    SessionNotLoadedError,
+    SessionTypeError,
+)
 from .manager import SessionManager
-from .session import Session
+from .session import AsyncSession, Session
 from .values import JSONValue
 
 __all__ = [
+    "AsyncSession",
+    "AsyncSessionManager",
     "Codec",
     "Cookie",
     "CorruptSessionError",
@@ -30,6 +40,7 @@ __all__ = [
     "SessionConflict",
     "SessionError",
     "SessionManager",
+    "SessionNotLoadedError",
     "SessionTypeError",
     "Status",
 ]

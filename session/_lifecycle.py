@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from random import uniform
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from dynamostore import Conflict, ItemTooLargeError, Record
 from dynamostore._instants import INT64_MAX, Clock, from_ns
@@ -26,6 +26,8 @@ from .errors import CorruptSessionError, SessionConflict, SessionTypeError
 from .values import JSONValue
 
 __all__ = ["OnConflict", "Policy", "State", "Status"]
+
+S = TypeVar("S")
 
 OnConflict: TypeAlias = Literal["merge", "raise", "overwrite"]
 
@@ -226,6 +228,20 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
                 _lost(state, policy)
                 return
             _yield_to(state, winner, meant, policy, conflict, last=last)
+
+
+def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
+    """Have a change made in a block of its own, and again where another request was faster; at most so many times.
+
+    The target's ``attempt`` makes it, and returns the session.
+    """
+    call: Call[S] = Call("attempt", {"token": token, "policy": policy})
+    for attempt in range(attempts - 1):
+        try:
+            return (yield from issue(call))
+        except SessionConflict:
+            yield from back_off(attempt)
+    return (yield from issue(call))
 
 
 def back_off(attempt: int) -> Plan[None]:

@@ -4,6 +4,7 @@
      └─ SessionError
          ├─ SessionTypeError      a value is of another type than was asked for; also a TypeError
          ├─ SessionClosedError    the block is over; nothing can be changed any more
+         ├─ SessionNotLoadedError an async session that is read only when asked to be was looked at before
          ├─ SessionConflict       somebody else changed the session, and the two could not be merged
          └─ CorruptSessionError   what is stored is not a session
 
@@ -19,7 +20,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .values import JSONValue
 
-__all__ = ["CorruptSessionError", "SessionClosedError", "SessionConflict", "SessionError", "SessionTypeError"]
+__all__ = [
+    "CorruptSessionError",
+    "SessionClosedError",
+    "SessionConflict",
+    "SessionError",
+    "SessionNotLoadedError",
+    "SessionTypeError",
+]
 
 
 class SessionError(Exception):
@@ -49,6 +57,10 @@ class SessionTypeError(SessionError, TypeError):
 
 class SessionClosedError(SessionError):
     """The session was committed or discarded when its block was left; a change now would be lost."""
+
+
+class SessionNotLoadedError(SessionError):
+    """An `AsyncSession` was looked at before it was read: ``await s.load()`` comes first where ``lazy=True`` was asked for."""
 
 
 class SessionConflict(SessionError):

@@ -1,13 +1,15 @@
-"""`SessionManager`: the sessions of an application, one `with` block a request."""
+"""`SessionManager`: the sessions of an application, one `with` block a request. `BaseSessionManager`: all but the I/O."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from inspect import isawaitable
+from types import TracebackType
+from typing import Generic, TypeVar
 
 from dynamostore import Store
 from dynamostore._instants import Clock, duration_ns
@@ -17,10 +19,12 @@ from . import _lifecycle
 from ._lifecycle import OnConflict, Policy
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
-from .errors import SessionConflict, SessionError
+from .errors import SessionError
 from .session import BaseSession, Session
 
-__all__ = ["SessionManager"]
+__all__ = ["BaseSessionManager", "SessionManager"]
+
+S = TypeVar("S")
 
 DAY = timedelta(hours=24)
 
@@ -70,34 +74,12 @@ def make_policy(
     )
 
 
-class SessionManager:
-    """The sessions of an application, in any `dynamostore.Store`.
-
-    *lifetime*: a session ends that long after it was begun or renewed, however active. *idle_timeout*: it
-    ends earlier if no request has looked at it for that long (None: it does not); *touch_after*: a request
-    that only looks moves the expiry on if at least that much of the idle timeout is used (default: a tenth),
-    so a session may end by that much early. *hash_tokens*: the table's key is the token's SHA-256, so who
-    reads the table cannot take over a session; False for a table shared with SCS for Go v0 and v1.
-    *on_conflict*, when another request changed the session meanwhile: "merge" makes this one's changes on the
-    other's data, "raise" raises `SessionConflict`, "overwrite" lets the last writer win. *renewal_grace*: for so
-    long after a renewal (a few seconds, say) a request that is under way with the old token reads and changes the
-    renewed session, instead of finding none; None: at once only the new token works. *codec*: how data
-    becomes bytes. *cookie*: the cookie's settings. *clock* gives Unix nanoseconds; the store has its own.
-
-    Raises `TypeError` or `ValueError` for settings that make no sense. May be shared between threads.
-
-    >>> from dynamostore import MemoryStore
-    >>> manager = SessionManager(MemoryStore(), lifetime=timedelta(days=14), idle_timeout=timedelta(hours=1))
-    >>> with manager.session(None) as s:
-    ...     s.put_int("user_id", 7)
-    >>> with manager.session(s.token) as s:
-    ...     s.get_int("user_id")
-    7
-    """
+class BaseSessionManager(Generic[S]):
+    """What managers have in common, whether their store is waited for or awaited: the settings, and the cookie."""
 
     def __init__(
         self,
-        store: Store,
+        store: S,
         *,
         lifetime: timedelta = DAY,
         idle_timeout: timedelta | None = None,
@@ -123,84 +105,6 @@ class SessionManager:
             codec=JSONCodec() if codec is None else codec,
             clock=clock,
         )
-
-    def session(self, token: str | None) -> AbstractContextManager[Session]:
-        """The session of a client's *token*, straight from the client (None: it sent none), for one block.
-
-        Read when it is first looked at; stored when the block is left, if it was changed; discarded when the
-        block is left by an exception. An unknown, expired or malformed token gives an empty session, which
-        gets a token of its own if something is stored. Raises, at the point of use or on leaving, what the
-        store raises, `CorruptSessionError`, and `SessionConflict` if merging is off or impossible.
-        """
-        return self._block(token, self._policy)
-
-    @contextmanager
-    def _block(self, token: str | None, policy: Policy) -> Iterator[Session]:
-        s = self._begin(token, policy)
-        try:
-            yield s
-            self.commit(s)
-        except BaseException:
-            self.discard(s)
-            raise
-
-    def load(self, token: str | None) -> Session:
-        """The session of a client's *token*, for those who have no block to live in: `commit` or `discard` it.
-
-        Read when it is first looked at, as in `session`.
-
-        >>> from dynamostore import MemoryStore
-        >>> manager = SessionManager(MemoryStore())
-        >>> s = manager.load(None)
-        >>> s.put_int("user_id", 7)
-        >>> manager.commit(s)
-        """
-        return self._begin(token, self._policy)
-
-    def _begin(self, token: str | None, policy: Policy) -> Session:
-        return Session(_lifecycle.begin(token, policy), policy, self._drive)
-
-    def commit(self, session: Session) -> None:
-        """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
-        session.save()
-        session._state.closed = True
-
-    def discard(self, session: Session) -> None:
-        """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed."""
-        if not session._state.closed:
-            _lifecycle.discard(session._state)
-            session._state.closed = True
-
-    def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
-        """Run ``change(session)`` and commit; if another request was faster, run it again on what that one stored.
-
-        For changes that merging cannot make: those that depend on what they read. *change* must be safe to run
-        again, up to *attempts* times; then `SessionConflict`. An exception from it discards and is raised.
-        Returns the committed session: its ``token`` is what to hand the client; ``status`` is DESTROYED if nothing was
-        stored because the session ended meanwhile.
-
-        >>> from dynamostore import MemoryStore
-        >>> manager = SessionManager(MemoryStore())
-        >>> def take_turns(s: Session) -> None:
-        ...     s.put_string("player", "O" if s.get_string("player") == "X" else "X")
-        >>> s = manager.update(None, take_turns)
-        >>> manager.update(s.token, take_turns).get_string("player")
-        'O'
-        """
-        if attempts < 1:
-            raise ValueError("attempts must be at least 1")
-        policy = replace(self._policy, on_conflict="raise")
-        attempt = 0
-        while True:
-            try:
-                with self._block(token, policy) as s:
-                    _make(change, s)
-                return s
-            except SessionConflict:
-                attempt += 1
-                if attempt == attempts:
-                    raise
-            self._drive(_lifecycle.back_off(attempt - 1))
 
     def set_cookie(self, session: BaseSession) -> str | None:
         """The ``Set-Cookie`` header for the client once its session is stored, or None if it needs none.
@@ -228,10 +132,134 @@ class SessionManager:
                 return None
         return self.cookie.set(state.token, state.record.expiry, self._policy.clock())
 
+    def discard(self, session: BaseSession) -> None:
+        """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed."""
+        if not session._state.closed:
+            _lifecycle.discard(session._state)
+            session._state.closed = True
+
+    def _raising(self, attempts: int) -> Policy:
+        """The policy of `update`: a conflict is raised, for the change to be run again."""
+        if attempts < 1:
+            raise ValueError("attempts must be at least 1")
+        return replace(self._policy, on_conflict="raise")
+
+
+class SessionManager(BaseSessionManager[Store]):
+    """The sessions of an application, in any `dynamostore.Store`.
+
+    *lifetime*: a session ends that long after it was begun or renewed, however active. *idle_timeout*: it
+    ends earlier if no request has looked at it for that long (None: it does not); *touch_after*: a request
+    that only looks moves the expiry on if at least that much of the idle timeout is used (default: a tenth),
+    so a session may end by that much early. *hash_tokens*: the table's key is the token's SHA-256, so who
+    reads the table cannot take over a session; False for a table shared with SCS for Go v0 and v1.
+    *on_conflict*, when another request changed the session meanwhile: "merge" makes this one's changes on the
+    other's data, "raise" raises `SessionConflict`, "overwrite" lets the last writer win. *renewal_grace*: for so
+    long after a renewal (a few seconds, say) a request that is under way with the old token reads and changes the
+    renewed session, instead of finding none; None: at once only the new token works. *codec*: how data
+    becomes bytes. *cookie*: the cookie's settings. *clock* gives Unix nanoseconds; the store has its own.
+
+    Raises `TypeError` or `ValueError` for settings that make no sense. May be shared between threads.
+
+    >>> from dynamostore import MemoryStore
+    >>> manager = SessionManager(MemoryStore(), lifetime=timedelta(days=14), idle_timeout=timedelta(hours=1))
+    >>> with manager.session(None) as s:
+    ...     s.put_int("user_id", 7)
+    >>> with manager.session(s.token) as s:
+    ...     s.get_int("user_id")
+    7
+    """
+
+    def session(self, token: str | None) -> AbstractContextManager[Session]:
+        """The session of a client's *token*, straight from the client (None: it sent none), for one block.
+
+        Read when it is first looked at; stored when the block is left, if it was changed; discarded when the
+        block is left by an exception. An unknown, expired or malformed token gives an empty session, which
+        gets a token of its own if something is stored. Raises, at the point of use or on leaving, what the
+        store raises, `CorruptSessionError`, and `SessionConflict` if merging is off or impossible.
+        """
+        return _Block(self, token, self._policy)
+
+    def load(self, token: str | None) -> Session:
+        """The session of a client's *token*, for those who have no block to live in: `commit` or `discard` it.
+
+        Read when it is first looked at, as in `session`.
+
+        >>> from dynamostore import MemoryStore
+        >>> manager = SessionManager(MemoryStore())
+        >>> s = manager.load(None)
+        >>> s.put_int("user_id", 7)
+        >>> manager.commit(s)
+        """
+        return self._begin(token, self._policy)
+
+    def commit(self, session: Session) -> None:
+        """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
+        session.save()
+        session._state.closed = True
+
+    def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
+        """Run ``change(session)`` and commit; if another request was faster, run it again on what that one stored.
+
+        For changes that merging cannot make: those that depend on what they read. *change* must be safe to run
+        again, up to *attempts* times; then `SessionConflict`. An exception from it discards and is raised.
+        Returns the committed session: its ``token`` is what to hand the client; ``status`` is DESTROYED if nothing was
+        stored because the session ended meanwhile.
+
+        >>> from dynamostore import MemoryStore
+        >>> manager = SessionManager(MemoryStore())
+        >>> def take_turns(s: Session) -> None:
+        ...     s.put_string("player", "O" if s.get_string("player") == "X" else "X")
+        >>> s = manager.update(None, take_turns)
+        >>> manager.update(s.token, take_turns).get_string("player")
+        'O'
+        """
+        plan: Plan[Session] = _lifecycle.update(token, self._raising(attempts), attempts)
+        return run(plan, _Updater(self, change), sleep=time.sleep)
+
+    def _begin(self, token: str | None, policy: Policy) -> Session:
+        return Session(_lifecycle.begin(token, policy), policy, self._drive)
+
     def _drive(self, plan: Plan[None]) -> None:
         run(plan, self.store, sleep=time.sleep)
 
 
-def _make(change: Callable[[Session], object], s: Session) -> None:
-    if isawaitable(change(s)):
-        raise TypeError("change must be a function, not a coroutine function: nobody would await it")
+class _Block:
+    """A session for one block: committed when it is left, discarded when it is left by an exception."""
+
+    __slots__ = ("_manager", "_policy", "_session", "_token")
+
+    def __init__(self, manager: SessionManager, token: str | None, policy: Policy) -> None:
+        self._manager = manager
+        self._token = token
+        self._policy = policy
+
+    def __enter__(self) -> Session:
+        self._session = self._manager._begin(self._token, self._policy)
+        return self._session
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._manager.discard(self._session)
+            return
+        try:
+            self._manager.commit(self._session)
+        except BaseException:
+            self._manager.discard(self._session)
+            raise
+
+
+class _Updater:
+    """What the plan of an update asks for: a block with the change in it."""
+
+    def __init__(self, manager: SessionManager, change: Callable[[Session], object]) -> None:
+        self._manager = manager
+        self._change = change
+
+    def attempt(self, token: str | None, policy: Policy) -> Session:
+        with _Block(self._manager, token, policy) as s:
+            if isawaitable(self._change(s)):
+                raise TypeError("change must be a function, not a coroutine function: nobody would await it")
+        return s

@@ -1,11 +1,11 @@
 """`Session`: what one request sees of a session, and what it changes. No I/O of its own.
 
-`BaseSession` is all of it but reading and storing, which `Session` asks its driver for.
+`BaseSession` is all of it but reading and storing, which `Session` and `AsyncSession` ask their drivers for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from datetime import datetime
 
 from dynamostore._instants import from_ns
@@ -13,11 +13,11 @@ from dynamostore._steps import Plan
 
 from . import _lifecycle, values
 from ._lifecycle import Policy, State, Status
-from .errors import SessionClosedError
+from .errors import SessionClosedError, SessionNotLoadedError
 from .typed import MISSING, Missing, TypedAccess
 from .values import JSONValue
 
-__all__ = ["BaseSession", "Session"]
+__all__ = ["AsyncSession", "BaseSession", "Session"]
 
 
 class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
@@ -219,3 +219,48 @@ class Session(BaseSession):
 
     def _load(self) -> None:
         self._drive(_lifecycle.load(self._state, self._policy))
+
+
+class AsyncSession(BaseSession):
+    """The session of one request in an async program. Made by `AsyncSessionManager.session`, which reads it.
+
+    Getters and all that changes it are `Session`'s, and not awaited: they only touch what was read. One that was begun
+    with ``lazy=True`` is read by `load`; to look at it before that is a `SessionNotLoadedError`.
+
+    >>> import asyncio
+    >>> from dynamostore.local import LocalDynamoDB
+    >>> from session import AsyncSessionManager
+    >>> async def main(dynamodb: LocalDynamoDB) -> None:
+    ...     async with dynamodb.connect_async("sessions") as store:
+    ...         await store.create_table()
+    ...         manager = AsyncSessionManager(store)
+    ...         async with manager.session(None) as s:
+    ...             s.put_string("message", "Hello world!")
+    ...         async with manager.session(s.token) as s:
+    ...             print(s.get_string("message"))
+    >>> with LocalDynamoDB() as dynamodb:
+    ...     asyncio.run(main(dynamodb))
+    Hello world!
+    """
+
+    __slots__ = ("_drive",)
+
+    def __init__(self, state: State, policy: Policy, drive: Callable[[Plan[None]], Awaitable[None]]) -> None:
+        super().__init__(state, policy)
+        self._drive = drive
+
+    async def load(self) -> None:
+        """Read it, if it has not been; raises what the store raises, and `CorruptSessionError`."""
+        if not self._state.loaded:
+            self._open()
+            await self._drive(_lifecycle.load(self._state, self._policy))
+
+    async def save(self) -> None:
+        """Commit now, and go on, as `Session.save` does."""
+        self._open()
+        await self._drive(_lifecycle.commit(self._state, self._policy))
+
+    def _load(self) -> None:
+        raise SessionNotLoadedError(
+            "the session was not read yet: await its load() first, or begin it without lazy=True"
+        )

@@ -25,10 +25,12 @@ from .distribution import ROOT, run
 
 PACKAGES = (dynamostore, session)
 
-# What a module may import beside the standard library. boto3 is for `connect` alone, so that who brings a
-# client of another kind need not have it.
+# What a module may import beside the standard library. boto3 is for ``connect(via="boto3")`` alone, and botocore for
+# what the environment does not say: who needs neither need not have them.
 THIRD_PARTY = {
-    "dynamostore.connecting": {"boto3", "botocore"},
+    "dynamostore._boto3": {"boto3", "botocore"},
+    "dynamostore.wire._botocore": {"botocore"},
+    "dynamostore.wire._http": {"httptools"},
     "dynamostore._agreement": {"hypothesis"},
     "dynamostore.testing": {"hypothesis", "pytest"},
 }
@@ -89,7 +91,7 @@ def test_dynamostore_does_without_session() -> None:
 def public_modules() -> Iterator[ModuleType]:
     for package in PACKAGES:
         yield package
-        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not found.name.rpartition(".")[2].startswith("_"):
                 yield importlib.import_module(found.name)
 
@@ -112,7 +114,7 @@ def undocumented(module: ModuleType) -> Iterator[str]:
 
 def test_all_that_is_public_is_documented() -> None:
     # DynamoDB documents its calls itself; a test, and a rule of a state machine, says it by its name.
-    exempt = ("dynamostore.client.DynamoClient.", "dynamostore.testing.Store")
+    exempt = ("dynamostore.client.DynamoClient.", "dynamostore.client.AsyncDynamoClient.", "dynamostore.testing.Store")
     missing = [name for module in public_modules() for name in undocumented(module) if not name.startswith(exempt)]
     assert missing == []
 

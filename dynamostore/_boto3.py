@@ -1,0 +1,90 @@
+"""The boto3 client that is configured as a session store wants it, and checks what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Final
+from urllib.parse import urlsplit
+from zlib import crc32
+
+import msgspec
+
+from .client import DynamoClient
+from .errors import AccessDeniedError
+
+__all__ = ["boto3_client"]
+
+
+def boto3_client(
+    *,
+    region: str | None,
+    endpoint_url: str | None,
+    profile: str | None,
+    threads: int,
+    connect_timeout: float,
+    read_timeout: float,
+    attempts: int,
+) -> DynamoClient:
+    """The boto3 client of ``connect(via="boto3")``, which says what is set and why."""
+    # Imported here: a program that brings its own client need not have boto3 at all.
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, NoRegionError, PartialCredentialsError, ProfileNotFound
+
+    config = Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        tcp_keepalive=True,
+        max_pool_connections=threads,
+        parameter_validation=False,
+        user_agent_extra="dynamostore",
+    )
+    try:
+        # A port out of range botocore would only notice at the first call.
+        _ = urlsplit(endpoint_url or "").port
+        session = boto3.Session(profile_name=profile, region_name=region)
+        client = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
+        client.meta.events.register("before-parse.dynamodb", _spot_damage)
+        client.meta.events.register("after-call.dynamodb", _refuse_damage)
+    except PartialCredentialsError as error:
+        raise AccessDeniedError(f"connect: no usable AWS credentials: {error}") from error
+    except NoRegionError as error:
+        raise ValueError("connect: no region is configured: give region=..., or set AWS_DEFAULT_REGION") from error
+    except ProfileNotFound as error:
+        raise ValueError(f"connect: {error} (profile=... or AWS_PROFILE)") from error
+    except (BotoCoreError, ValueError) as error:
+        raise ValueError(f"connect: {error} (look at region=... and endpoint_url=...)") from error
+    return client
+
+
+# What SDKs retry without further ado; it is no code of DynamoDB's own.
+_DAMAGED: Final = "RequestTimeout"
+
+
+def _spot_damage(response_dict: MutableMapping[str, object], **_: object) -> None:
+    """Before a reply is parsed: have one that is damaged, or is not DynamoDB's, read as an error that is retried."""
+    body, headers = response_dict["body"], response_dict["headers"]
+    assert isinstance(body, bytes)
+    assert isinstance(headers, Mapping)
+    checksum = headers.get("x-amz-crc32")
+    if _is_json(body) if checksum is None else checksum == str(crc32(body)):
+        return
+    message = f"the reply, of status {response_dict['status_code']}, was damaged on its way or is not DynamoDB's"
+    response_dict["body"] = msgspec.json.encode({"__type": _DAMAGED, "message": message})
+    response_dict["status_code"] = 500
+
+
+def _refuse_damage(http_response: object, parsed: Mapping[str, object], model: object, **_: object) -> None:
+    """When all attempts are over: raise for what botocore takes for a success, by its status."""
+    from botocore.exceptions import ClientError
+
+    if "Error" in parsed and getattr(http_response, "status_code", 0) < 300:
+        raise ClientError(parsed, getattr(model, "name", ""))  # type: ignore[arg-type]  # as botocore parsed it
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except msgspec.DecodeError:
+        return False

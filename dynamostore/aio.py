@@ -1,0 +1,121 @@
+"""`AsyncDynamoStore`: `DynamoStore`, awaited. The plans are the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+from . import admin
+from ._instants import Clock
+from ._steps import Plan, arun, asleep
+from .client import AsyncDynamoClient
+from .contract import Record
+from .store import BaseDynamoStore
+from .table import Table
+
+__all__ = ["AsyncDynamoStore"]
+
+R = TypeVar("R")
+
+
+class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
+    """Records in one DynamoDB table; an `AsyncStore`, safe to share between tasks.
+
+    *client* is a low-level client whose calls are awaited: `dynamostore.wire.AsyncWireClient`, aiobotocore's, or anything
+    with the calls of `AsyncDynamoClient`; `dynamostore.connect_async` makes a store with one that is set up for sessions.
+    The other arguments, what each verb promises, and what it raises are those of `DynamoStore`.
+
+    A verb that is cancelled may have been done or not, as after a lost connection: look, or try again. Each is one
+    request that is conditional, or a transaction, so nothing is half done.
+
+    >>> import asyncio
+    >>> from datetime import UTC, datetime
+    >>> from dynamostore.local import LocalDynamoDB
+    >>> from dynamostore.wire import AsyncWireClient, Credentials
+    >>> async def main(url: str) -> None:
+    ...     async with AsyncDynamoStore(AsyncWireClient("us-east-1", url, credentials=Credentials("a", "b"))) as store:
+    ...         await store.create_table()
+    ...         record = await store.save("token", b"data", datetime(2200, 1, 1, tzinfo=UTC))
+    ...         print(await store.find("token") == record)
+    >>> with LocalDynamoDB() as dynamodb:
+    ...     asyncio.run(main(dynamodb.url))
+    True
+    """
+
+    def __init__(
+        self,
+        client: AsyncDynamoClient,
+        table: Table = Table(),  # noqa: B008 (frozen, so one for all is right)
+        *,
+        consistent_read: bool = True,
+        evict_expired: bool = True,
+        clock: Clock = time.time_ns,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
+    ) -> None:
+        super().__init__(client, table, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock)
+        self._sleep = sleep or asleep
+
+    async def find(self, token: str) -> Record | None:
+        """The live record under *token*; None if it is missing, expired, or *token* is malformed.
+
+        One GetItem (and a conditional DeleteItem if what it found had expired). Raises `CorruptRecordError`
+        for an item that is not a record.
+        """
+        return await self._run(self._plans.find(token))
+
+    async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add or overwrite the record under *token*, whatever is there (as in SCS). One PutItem."""
+        return await self._run(self._plans.save(token, data, expiry))
+
+    async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """Add a record; raises `Conflict` if a live one has that token. One PutItem."""
+        return await self._run(self._plans.create(token, data, expiry))
+
+    async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """Write new data and expiry where *record* was read; `Conflict` as `DynamoStore.replace`. One UpdateItem."""
+        return await self._run(self._plans.replace(record, data, expiry))
+
+    async def touch(self, record: Record, expiry: datetime) -> Record:
+        """Move the expiry and nothing else; `Conflict` if the record is gone. One UpdateItem."""
+        return await self._run(self._plans.touch(record, expiry))
+
+    async def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
+        """Put a new record under *token* and remove *record*, both or neither, as `DynamoStore.rename`.
+
+        One TransactWriteItems. Raises `Conflict` as `replace` does, or if *token* is taken.
+        """
+        return await self._run(self._plans.rename(record, token, data, expiry, grace))
+
+    async def delete(self, token: str) -> None:
+        """Remove the record under *token*; nothing happens if there is none. One DeleteItem."""
+        await self._run(self._plans.delete(token))
+
+    async def ping(self) -> None:
+        """Return if the table can be read; raise the `StoreError` that says why not. One GetItem."""
+        await self._run(self._plans.ping())
+
+    async def create_table(self, *, timeout: timedelta = timedelta(minutes=2)) -> None:  # noqa: ASYNC109 (as DynamoStore's)
+        """Make the table unless it is there, and wait until it can be used, as `DynamoStore.create_table`."""
+        await self._run(admin.create_table(self.table, timeout=timeout.total_seconds()))
+
+    async def close(self) -> None:
+        """Close the client, if it can be closed. A store is an async context manager, too, which does so in the end."""
+        close = getattr(self.client, "close", None)
+        if close is not None:
+            await close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, plan: Plan[R]) -> R:
+        return await arun(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)

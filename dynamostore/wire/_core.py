@@ -1,0 +1,246 @@
+"""The sans-I/O core: arguments → the bytes of a signed request; a raw reply → the operation's, or why there is none.
+
+Bytes in, bytes out: no socket, no clock, no global. What does not change from call to call (the head of the request, its
+canonical form, the signing key of the day) is prepared once from the one implementation in ``_sigv4``.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import SplitResult, quote, urlsplit
+from zlib import crc32
+
+import msgspec
+
+from ._http import RawReply
+from ._sigv4 import Credentials, Scope, canonical_request, hash_hex
+from .errors import DamagedReplyError, ServiceError, SettingsError, TransportError
+from .types import Operation, Refusal, Reply, ResponseMetadata
+
+__all__ = ["Core", "Endpoint", "amz_date", "check_arguments", "encode"]
+
+R = TypeVar("R", bound=Reply)
+
+SERVICE = "dynamodb"
+CONTENT_TYPE = "application/x-amz-json-1.0"
+
+_NO_ENDPOINT = "look at endpoint_url=... (or AWS_ENDPOINT_URL): it must be "
+
+_encode = msgspec.json.Encoder().encode
+_decode_refusal = msgspec.json.Decoder(Refusal).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go: *host* and *port*, over TLS if *secure*, to *path*."""
+
+    host: str
+    port: int
+    secure: bool
+    path: str = "/"
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """The endpoint of a URL; `SettingsError` if it is none.
+
+        >>> Endpoint.parse("https://dynamodb.eu-central-1.amazonaws.com").port
+        443
+        """
+        try:
+            # What urlsplit would silently take out of it.
+            parts: SplitResult | None = urlsplit(url) if not any(c in url for c in "\r\n\t") else None
+            port = parts.port if parts else None
+        except ValueError:
+            parts = port = None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"{_NO_ENDPOINT}a URL such as https://dynamodb.eu-central-1.amazonaws.com")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise SettingsError(f"{_NO_ENDPOINT}without user name, password, query and fragment")
+        secure = parts.scheme == "https"
+        try:
+            host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
+        except UnicodeError:
+            raise SettingsError(f"{_NO_ENDPOINT}with a valid host name") from None
+        if any(character.isspace() or not character.isprintable() for character in host + parts.path):
+            raise SettingsError(f"{_NO_ENDPOINT}without blanks")
+        return cls(host, port or (443 if secure else 80), secure, parts.path or "/")
+
+    @property
+    def authority(self) -> str:
+        """The ``Host`` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The endpoint as a URL."""
+        path = "" if self.path == "/" else self.path
+        return f"{'https' if self.secure else 'http'}://{self.authority}{path}"
+
+
+def check_arguments(operation: Operation[R], arguments: Mapping[str, object]) -> None:
+    """`TypeError` for an argument that *operation* does not take, or one that it must have and has not."""
+    names = arguments.keys()
+    if not operation.required <= names:
+        missing = ", ".join(sorted(operation.required - names))
+        raise TypeError(f"{operation.name} is missing {missing}")
+    if not names <= operation.allowed:
+        unknown = ", ".join(sorted(names - operation.allowed))
+        raise TypeError(f"{operation.name} does not take {unknown}")
+
+
+def encode(operation: Operation[R], arguments: Mapping[str, object]) -> bytes:
+    """The body of a request; `TypeError` or `ValueError` for what JSON cannot say."""
+    if operation.name == "TransactWriteItems" and "ClientRequestToken" not in arguments:
+        # So that a retry is no second transaction.
+        arguments = {**arguments, "ClientRequestToken": str(uuid.uuid4())}
+    try:
+        return _encode(arguments)
+    except UnicodeEncodeError:
+        # Never a cause: it holds the text.
+        raise ValueError(f"{operation.name}: a string has a lone surrogate, which UTF-8 cannot say") from None
+
+
+class _Prepared:
+    """One operation with one access key on one day: all but the time, the signature and the body."""
+
+    __slots__ = (
+        "after_canonical", "after_date", "after_length", "after_signature", "before_canonical", "before_date", "endpoint", "scope",
+    )  # fmt: skip
+
+    def __init__(self, operation: Operation[R], endpoint: Endpoint, scope: Scope, user_agent: str) -> None:
+        token = scope.credentials.token
+        # Placeholders that no header can hold mark what is filled in for each call.
+        headers = [
+            ("Host", endpoint.authority),
+            ("Content-Type", CONTENT_TYPE),
+            ("X-Amz-Date", "\1"),
+            ("X-Amz-Target", operation.target),
+            *([("X-Amz-Security-Token", token)] if token else []),
+        ]
+        canonical, names = canonical_request("POST", endpoint.path, (), headers, "\2")
+        self.scope = scope
+        self.endpoint = endpoint
+        self.before_canonical, _, rest = canonical.partition("\1")
+        self.after_canonical = rest.removesuffix("\2")
+        sent = [
+            *headers,
+            ("Authorization", scope.authorization(names, "\3")),
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", user_agent),
+            ("Content-Length", "\4"),
+        ]
+        head = f"POST {quote(endpoint.path, safe='/-_.~')} HTTP/1.1\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in sent) + "\r\n"
+        self.before_date, _, rest = head.partition("\1")
+        self.after_date, _, rest = rest.partition("\3")
+        self.after_signature, _, self.after_length = rest.partition("\4")
+
+    def fits(self, endpoint: Endpoint, credentials: Credentials, date: str) -> bool:
+        # By identity: it is the same object until there is another.
+        scope = self.scope
+        return scope.credentials is credentials and self.endpoint is endpoint and date.startswith(scope.date)
+
+
+class Core:
+    """Requests for one region, and the meaning of their replies."""
+
+    def __init__(self, region: str, user_agent: str) -> None:
+        self.region = region
+        self._user_agent = user_agent
+        self._prepared: dict[str, _Prepared] = {}
+        self._latest: tuple[int, str] = (0, "")
+
+    def request(
+        self, operation: Operation[R], body: bytes, endpoint: Endpoint, credentials: Credentials, now: float
+    ) -> bytes:
+        """The signed request, sent at *now* (Unix seconds)."""
+        second = int(now)
+        latest, date = self._latest
+        if latest != second:
+            date = amz_date(second)
+            self._latest = (second, date)
+        prepared = self._prepared.get(operation.name)
+        if prepared is None or not prepared.fits(endpoint, credentials, date):
+            scope = Scope(credentials, date[:8], self.region, SERVICE)
+            prepared = self._prepared[operation.name] = _Prepared(operation, endpoint, scope, self._user_agent)
+        canonical = f"{prepared.before_canonical}{date}{prepared.after_canonical}{hash_hex(body)}"
+        signature = prepared.scope.sign(canonical, date)
+        head = (
+            f"{prepared.before_date}{date}{prepared.after_date}{signature}{prepared.after_signature}"
+            f"{len(body)}{prepared.after_length}"
+        )
+        return head.encode("latin-1") + body
+
+    def reply(self, operation: Operation[R], raw: RawReply, retries: int) -> R:
+        """The operation's reply; raises `ServiceError` if it is a refusal, `DamagedReplyError` if it is not one."""
+        _check_sum(raw)
+        if raw.status != 200:
+            raise _refusal(operation.name, raw, retries)
+        if not raw.headers.get("content-type", "").startswith("application/x-amz-json-1."):
+            raise DamagedReplyError(_damaged(raw))
+        try:
+            reply = operation.decode(raw.body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            # Never a cause: it may hold what it could not read.
+            raise DamagedReplyError(_damaged(raw)) from None
+        reply["ResponseMetadata"] = _metadata(raw, retries)
+        return reply
+
+
+def amz_date(second: int) -> str:
+    """Unix seconds as the ``X-Amz-Date`` header has them.
+
+    >>> amz_date(1440938160)
+    '20150830T123600Z'
+    """
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+
+
+def _metadata(raw: RawReply, retries: int) -> ResponseMetadata:
+    return {
+        "RequestId": raw.headers.get("x-amzn-requestid", ""),
+        "HTTPStatusCode": raw.status,
+        "HTTPHeaders": raw.headers,
+        "RetryAttempts": retries,
+    }
+
+
+def _check_sum(raw: RawReply) -> None:
+    expected = raw.headers.get("x-amz-crc32")
+    if expected is not None and expected.strip() != str(crc32(raw.body)):
+        raise DamagedReplyError(f"the reply, of status {raw.status}, was damaged on its way: its checksum is another")
+
+
+def _damaged(raw: RawReply) -> str:
+    return f"the reply, of status {raw.status}, was damaged on its way or is not DynamoDB's"
+
+
+def _refusal(operation: str, raw: RawReply, retries: int) -> ServiceError | TransportError:
+    """What a reply that is no success amounts to."""
+    refusal = None
+    with suppress(msgspec.DecodeError, ValueError, RecursionError):
+        refusal = _decode_refusal(raw.body)
+    if raw.status < 300 or (refusal is None and raw.status < 500):
+        # A proxy's log-in page, a firewall's refusal: nothing that DynamoDB has said.
+        return DamagedReplyError(_damaged(raw))
+    refusal = refusal or Refusal()
+    kind = refusal.type or refusal.code or raw.headers.get("x-amzn-errortype", "")
+    code = kind.rpartition("#")[2].partition(":")[0] or str(raw.status)
+    message = (
+        refusal.message or refusal.Message or ("" if kind else f"a reply of status {raw.status}, without a reason")
+    )
+    response: dict[str, object] = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": _metadata(raw, retries),
+    }
+    if refusal.Item is not None:
+        response["Item"] = refusal.Item
+    if refusal.CancellationReasons is not None:
+        response["CancellationReasons"] = refusal.CancellationReasons
+    return ServiceError(response, operation)

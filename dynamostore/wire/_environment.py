@@ -1,0 +1,89 @@
+"""Region, endpoint and credentials, where the environment says it all, as it does in AWS Lambda.
+
+What is read here is what botocore would have answered, too (the tests ask both); but it is not imported, which would take
+longer than all the rest of a cold start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ._access import Fixed
+from ._core import Endpoint
+from ._settings import ATTEMPTS, Settings
+from ._sigv4 import Credentials
+from .errors import CredentialsError
+
+__all__ = ["from_environment"]
+
+# The regions of the commercial partition; the others' endpoints are botocore's to know.
+_COMMERCIAL = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z0-9_]+-[0-9]+")
+
+# With any of these the answer takes more than is known here.
+_BOTOCORE_KNOWS: Final = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ACCOUNT_ID",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_DATA_PATH",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_RETRY_MODE",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
+)
+
+
+def _has_files(environ: Mapping[str, str]) -> bool:
+    """Whether there is a configuration file, which may say anything."""
+    for variable, default in (("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")):
+        # As botocore has it, who is asked if there is one: a variable that is set but empty names no file.
+        name = environ.get(variable)
+        if os.path.isfile(os.path.expanduser(f"~/.aws/{default}" if name is None else os.path.expandvars(name))):  # noqa: PTH111, PTH113 (a Path of "" is the current folder)
+            return True
+    return False
+
+
+def from_environment(
+    region: str | None,
+    endpoint_url: str | None,
+    credentials: Credentials | None,
+    ca_bundle: str | None,
+    environ: Mapping[str, str],
+) -> Settings | None:
+    """The settings, if the arguments and the environment say all that it takes; else None."""
+    if any(environ.get(name) for name in _BOTOCORE_KNOWS) or _has_files(environ):
+        return None
+    if region is None:
+        region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION")
+    credentials = credentials or _credentials(environ)
+    if region is None or credentials is None:
+        return None
+    url = (
+        endpoint_url
+        if endpoint_url is not None
+        else environ.get("AWS_ENDPOINT_URL_DYNAMODB") or environ.get("AWS_ENDPOINT_URL") or None
+    )
+    if url is None:
+        if not _COMMERCIAL.fullmatch(region) or credentials.account_id:
+            return None
+        url = f"https://dynamodb.{region}.amazonaws.com"
+    endpoint = Endpoint.parse(url)
+    ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
+    return Settings(region, endpoint, Fixed(credentials, endpoint), ca_bundle, ATTEMPTS)
+
+
+def _credentials(environ: Mapping[str, str]) -> Credentials | None:
+    access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if not access_key or not secret_key:
+        return None
+    # In botocore's order.
+    token = environ.get("AWS_SECURITY_TOKEN") or environ.get("AWS_SESSION_TOKEN")
+    try:
+        return Credentials(access_key, secret_key, token or None)
+    except ValueError as error:
+        raise CredentialsError(f"in AWS_ACCESS_KEY_ID and the like: {error}") from None

@@ -1,0 +1,129 @@
+"""HTTP/1.1 replies from bytes as they come: no socket, no clock. The parsing is httptools' (llhttp)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import httptools
+
+from .errors import ConnectionLostError, DamagedReplyError
+
+__all__ = ["Bytes", "RawReply", "ReplyParser"]
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+MAX_HEAD = 64 * 1024
+# The largest replies, of a batch of 16 MB of items, are larger by a third in base64, and by their names.
+MAX_BODY = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class RawReply:
+    """A whole reply. *headers* by their lower-case names; *reusable*: whether its connection can be used again."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    reusable: bool
+
+
+class _Parser(Protocol):
+    def feed_data(self, data: Bytes) -> None: ...
+    def get_status_code(self) -> int: ...
+    def should_keep_alive(self) -> bool: ...
+
+
+class ReplyParser:
+    """The replies of one connection, one after the other.
+
+    Give `feed` what was received, until it returns a reply; at the connection's end ask `at_end`. After an exception,
+    and after a reply that is not *reusable*, it is of no more use, and neither is the connection.
+
+    >>> parser = ReplyParser()
+    >>> parser.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n")
+    >>> parser.feed(b"\\r\\n{}").body
+    b'{}'
+    """
+
+    __slots__ = (
+        "__weakref__", "_body", "_complete", "_head_done", "_headers", "_keep_alive", "_parser", "_received", "_sized", "_status",
+        "_surplus",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._parser: _Parser = httptools.HttpResponseParser(self)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._received = 0
+        self._status = 0
+        self._head_done = self._complete = self._surplus = self._keep_alive = self._sized = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether a reply has begun that is not complete."""
+        return self._received > 0
+
+    def feed(self, data: Bytes) -> RawReply | None:
+        """The reply, if *data* completes it; raises `DamagedReplyError` for what cannot be one."""
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # What follows a complete reply is not a part of it; it only ends the connection.
+            if not self._complete:
+                raise DamagedReplyError("what came is not HTTP") from None
+            self._surplus = True
+        if self._complete:
+            return self._finish(reusable=self._keep_alive and not self._surplus)
+        if self._received > (MAX_BODY if self._head_done else MAX_HEAD):
+            raise DamagedReplyError(f"the reply is longer than any of DynamoDB's: {self._received:,} bytes so far")
+        return None
+
+    def at_end(self) -> RawReply:
+        """The reply whose body ends with the connection; raises `ConnectionLostError` if there is none such."""
+        if self._head_done and not self._sized and self._status >= 200:
+            return self._finish(reusable=False)
+        what = "in the middle of the reply" if self.begun else "before there was a reply"
+        raise ConnectionLostError(f"the connection was closed {what}")
+
+    def _finish(self, *, reusable: bool) -> RawReply:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
+        reply = RawReply(self._status, headers, b"".join(self._body), reusable)
+        self._begin()
+        return reply
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._surplus = True
+        elif self._head_done:
+            # An interim reply (100 Continue) is over, and the real one begins.
+            self._headers.clear()
+            self._head_done = self._sized = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._complete:
+            return
+        self._headers.append((name, value))
+        if not self._sized and name.lower() in (b"content-length", b"transfer-encoding"):
+            self._sized = True
+
+    def on_headers_complete(self) -> None:
+        if not self._complete:
+            self._status = self._parser.get_status_code()
+            self._head_done = True
+
+    def on_body(self, body: bytes) -> None:
+        if not self._complete:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        # An interim reply is none yet.
+        if not self._complete and self._status >= 200:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()

@@ -1,0 +1,40 @@
+"""Settings as boto3 would take them: from arguments, environment and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ._environment import from_environment
+from ._settings import Settings, check_bundle, check_proxy, check_region
+from ._sigv4 import Credentials
+
+__all__ = ["resolve"]
+
+
+def resolve(
+    region: str | None,
+    endpoint_url: str | None,
+    *,
+    profile: str | None = None,
+    credentials: Credentials | None = None,
+    ca_bundle: str | None = None,
+    attempts: int | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings; raises `SettingsError` for those that make no sense or cannot be had."""
+    environ = os.environ if environ is None else environ
+    if region is not None:
+        check_region(region)
+    settings = None
+    if profile is None:
+        settings = from_environment(region, endpoint_url, credentials, ca_bundle, environ)
+    if settings is None:
+        from ._botocore import resolve as ask_botocore  # seldom needed, and it takes long
+
+        settings = ask_botocore(region, endpoint_url, profile=profile, credentials=credentials, ca_bundle=ca_bundle)
+    check_region(settings.region)
+    check_bundle(settings.ca_bundle)
+    check_proxy(settings.endpoint, environ)
+    return settings if attempts is None else replace(settings, attempts=attempts)

@@ -1,0 +1,222 @@
+"""Attempts at a call, as a plan: what is tried again and when, as the SDKs' "standard" mode has it.
+
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html. No I/O and no clock of its own: a plan asks
+its driver to exchange a request for a reply, to fetch credentials, and to pause.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from dynamostore._steps import Call, Plan, issue, pause
+
+from .errors import CertificateError, ReplyTimeoutError, ServiceError, TransportError
+from .types import Operation, Reply
+
+if TYPE_CHECKING:
+    from ._access import Access
+    from ._core import Core, Endpoint
+    from ._http import RawReply
+    from ._sigv4 import Credentials
+
+__all__ = ["Caller", "Limits", "Quota"]
+
+R = TypeVar("R", bound=Reply)
+
+logger = logging.getLogger("dynamostore.wire")
+
+THROTTLING: Final = frozenset(
+    (
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    )
+)
+TRANSIENT: Final = frozenset(("InternalServerError", "RequestTimeout", "RequestTimeoutException"))
+# DynamoDB answers so to a request whose time is off, too.
+SKEWED: Final = frozenset(
+    (
+        "AuthFailure",
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    )
+)
+MOST_SKEW: Final = 240.0
+"""From how many seconds on a refusal may be due to the clock: the service allows five minutes."""
+
+FIRST_BACKOFF: Final = 0.025
+FIRST_BACKOFF_THROTTLED: Final = 1.0
+MOST_BACKOFF: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often is tried (*attempts*), and how long at most, in seconds, for all that belongs to one call."""
+
+    attempts: int
+    call_timeout: float
+
+
+class Quota:
+    """How many retries a client may still make: when a service is down, it stops doubling the load on it.
+
+    A retry costs, and a success gives back what it cost; so a few failures among many successes are always retried.
+    """
+
+    CAPACITY: Final = 500
+    COST: Final = 14
+    COST_THROTTLED: Final = 5
+    REFILL: Final = 1
+
+    def __init__(self) -> None:
+        self.available = self.CAPACITY
+        self._lock = threading.Lock()
+
+    def take(self, cost: int) -> bool:
+        """Whether there is enough for a retry, which then is taken."""
+        with self._lock:
+            if self.available < cost:
+                return False
+            self.available -= cost
+            return True
+
+    def give(self, amount: int) -> None:
+        """Give back, after a success."""
+        if self.available < self.CAPACITY:
+            with self._lock:
+                self.available = min(self.CAPACITY, self.available + amount)
+
+
+class Caller:
+    """Makes calls, and again where that may help. *clock* gives Unix seconds, *monotonic* seconds, *random* 0 to 1."""
+
+    def __init__(
+        self,
+        core: Core,
+        access: Access,
+        limits: Limits,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self._core = core
+        self._access = access
+        self._limits = limits
+        self._clock = clock
+        self._monotonic = monotonic
+        self._random = random
+        self.quota = Quota()
+        self.skew = 0.0
+        """What is added to the clock, in seconds, since the service said what time it is."""
+
+    def call(self, operation: Operation[R], body: bytes) -> Plan[R]:
+        """One call of *operation*: its reply, or the last attempt's failure."""
+        deadline = self._monotonic() + self._limits.call_timeout
+        retries = 0
+        cost = 0
+        while True:
+            try:
+                reply = yield from self._attempt(operation, body, deadline, retries)
+            except (ServiceError, TransportError) as error:
+                retries += 1
+                failure = error
+                cost, delay = self._judge(error, retries)
+            else:
+                self.quota.give(cost or Quota.REFILL)
+                return reply
+            left = deadline - self._monotonic()
+            if delay is None or retries >= self._limits.attempts or delay >= left or not self.quota.take(cost):
+                raise failure
+            logger.debug("%s: %s; attempt %d in %.3f s", operation.name, _kind(failure), retries + 1, delay)
+            if delay:
+                yield from pause(delay)
+
+    def _attempt(self, operation: Operation[R], body: bytes, deadline: float, retries: int) -> Plan[R]:
+        # Credentials first: an access key may have an endpoint of its own.
+        access = self._access.current()
+        left = deadline - self._monotonic()
+        if access is None:
+            fetch: Call[tuple[Credentials, Endpoint]] = Call("fetch", {"timeout": left})
+            access = yield from issue(fetch)
+            left = deadline - self._monotonic()
+        if left <= 0:
+            raise ReplyTimeoutError("the call's time was over before it was sent")
+        credentials, endpoint = access
+        here = self._clock()
+        request = self._core.request(operation, body, endpoint, credentials, here + self.skew)
+        exchange: Call[RawReply] = Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
+        raw = yield from issue(exchange)
+        try:
+            return self._core.reply(operation, raw, retries)
+        except ServiceError as error:
+            if (
+                error.code in SKEWED
+                and (there := _date(raw)) is not None
+                and abs(there - here - self.skew) >= MOST_SKEW
+            ):
+                self.skew = there - here
+                logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
+                raise _SkewedError(error.response, error.operation_name) from None
+            raise
+
+    def _judge(self, error: ServiceError | TransportError, retries: int) -> tuple[int, float | None]:
+        """What a retry after *error* costs, and how many seconds it waits; None: it would not help."""
+        if isinstance(error, _SkewedError):
+            return 0, 0.0
+        first, cost = FIRST_BACKOFF, Quota.COST
+        if isinstance(error, ServiceError):
+            if error.code in THROTTLING or error.status == 429:
+                first, cost = FIRST_BACKOFF_THROTTLED, Quota.COST_THROTTLED
+            elif error.status not in (500, 502, 503, 504) and error.code not in TRANSIENT:
+                return cost, None
+        elif isinstance(error, CertificateError):
+            return cost, None
+        delay = self._random() * min(first * 2 ** (retries - 1), MOST_BACKOFF)
+        if isinstance(error, ServiceError) and (wanted := _retry_after(error)) is not None:
+            delay = max(delay, min(wanted, delay + 5))
+        return cost, delay
+
+
+class _SkewedError(ServiceError):
+    """A refusal because the clock is off, which is known now."""
+
+
+def _date(raw: RawReply) -> float | None:
+    """The service's time, in Unix seconds, as its reply has it."""
+    from email.utils import parsedate_to_datetime  # seldom needed, and it takes milliseconds to import
+
+    try:
+        return parsedate_to_datetime(raw.headers.get("date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _retry_after(error: ServiceError) -> float | None:
+    """How long the service wants to be left alone, in seconds."""
+    metadata = error.response.get("ResponseMetadata")
+    headers = metadata.get("HTTPHeaders", {}) if isinstance(metadata, dict) else {}
+    text = headers.get("x-amz-retry-after", "")
+    return int(text) / 1000 if text.isascii() and text.isdigit() else None
+
+
+def _kind(error: ServiceError | TransportError) -> str:
+    return error.code if isinstance(error, ServiceError) else type(error).__name__

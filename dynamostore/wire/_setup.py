@@ -1,0 +1,92 @@
+"""What the two clients have in common: how they are set up, and how they say who they are."""
+
+from __future__ import annotations
+
+import platform
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from dynamostore._version import __version__
+
+from ._core import Core, check_arguments, encode
+from ._resolve import resolve
+from ._retries import Caller, Limits
+from ._settings import check_lengths
+from ._tls import Trust
+from .types import Operation, Reply
+
+if TYPE_CHECKING:
+    from dynamostore._steps import Plan
+
+    from ._access import Access
+    from ._sigv4 import Credentials
+
+__all__ = ["CALL_TIMEOUT", "CONNECT_TIMEOUT", "KEEP_IDLE", "READ_TIMEOUT", "Meta", "Setup"]
+
+R = TypeVar("R", bound=Reply)
+
+CONNECT_TIMEOUT: Final = 1.0
+READ_TIMEOUT: Final = 2.0
+CALL_TIMEOUT: Final = 10.0
+KEEP_IDLE: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Where a client sends its calls, as boto3's ``client.meta`` has it."""
+
+    region_name: str
+    endpoint_url: str
+
+
+class Setup:
+    """A client's settings, resolved, and the plan of a call."""
+
+    def __init__(
+        self,
+        region: str | None,
+        endpoint_url: str | None,
+        *,
+        profile: str | None,
+        credentials: Credentials | None,
+        ca_bundle: str | None,
+        attempts: int | None,
+        connect_timeout: float,
+        read_timeout: float,
+        call_timeout: float,
+        keep_idle: float,
+        clock: Callable[[], float],
+    ) -> None:
+        check_lengths(
+            attempts=attempts,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            call_timeout=call_timeout,
+            keep_idle=keep_idle,
+        )
+        settings = resolve(
+            region, endpoint_url, profile=profile, credentials=credentials, ca_bundle=ca_bundle, attempts=attempts
+        )
+        self.meta = Meta(settings.region, settings.endpoint.url)
+        self.access: Access = settings.access
+        self.trust = Trust(settings.ca_bundle)
+        self.caller = Caller(
+            Core(settings.region, _user_agent()),
+            settings.access,
+            Limits(settings.attempts, call_timeout),
+            clock=clock,
+            monotonic=time.monotonic,
+            random=random.random,
+        )
+
+    def call(self, operation: Operation[R], arguments: Mapping[str, object]) -> Plan[R]:
+        """The plan of a call, once its arguments are known to be good."""
+        check_arguments(operation, arguments)
+        return self.caller.call(operation, encode(operation, arguments))
+
+
+def _user_agent() -> str:
+    return f"dynamostore/{__version__} python/{platform.python_version()}"

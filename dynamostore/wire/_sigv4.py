@@ -1,0 +1,156 @@
+"""AWS Signature Version 4: pure functions from a request to its ``Authorization`` header.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from urllib.parse import quote
+
+__all__ = ["ALGORITHM", "Credentials", "Scope", "canonical_request", "hash_hex"]
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key: *access_key* is its id, *secret_key* its secret, *token* the session token of temporary ones.
+
+    *account_id*, if it is known, leads to the account's own endpoint. The repr shows none of it. Raises `ValueError`
+    for what cannot stand in a header.
+
+    >>> Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    Credentials(...)
+    """
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+    account_id: str | None = None
+
+    def __post_init__(self) -> None:
+        for part in (self.access_key, self.secret_key, self.token or "-", self.account_id or "-"):
+            if not isinstance(part, str):
+                raise TypeError(f"credentials must be str, not {type(part).__name__}")
+            if not part or not part.isascii() or not part.isprintable() or " " in part:
+                raise ValueError("an access key, its secret and its token are of printable ASCII, without blanks")
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+def hash_hex(data: bytes) -> str:
+    """The SHA-256 of *data*, as 64 hex digits."""
+    return sha256(data).hexdigest()
+
+
+def canonical_request(
+    method: str,
+    path: str,
+    query: Iterable[tuple[str, str]],
+    headers: Iterable[tuple[str, str]],
+    payload_hash: str,
+) -> tuple[str, str]:
+    """A request in the one spelling that is signed, and the names of the headers that are in it.
+
+    *path* and *query* are plain, not percent-encoded; all of *headers* are signed. *payload_hash* is the SHA-256 of
+    the body in hex.
+
+    >>> text, names = canonical_request("GET", "/", [], [("Host", "example.amazonaws.com")], hash_hex(b""))
+    >>> text.splitlines()[:4]
+    ['GET', '/', '', 'host:example.amazonaws.com']
+    >>> names
+    'host'
+    """
+    folded: dict[str, list[str]] = {}
+    for name, value in headers:
+        folded.setdefault(name.lower().strip(), []).append(" ".join(value.split()))
+    pairs = sorted((_encode(name), _encode(value)) for name, value in query)
+    names = ";".join(sorted(folded))
+    lines = [
+        method,
+        quote(_normalize(path), safe="/-_.~"),
+        "&".join(f"{name}={value}" for name, value in pairs),
+        *(f"{name}:{','.join(folded[name])}" for name in sorted(folded)),
+        "",
+        names,
+        payload_hash,
+    ]
+    return "\n".join(lines), names
+
+
+def _encode(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+def _normalize(path: str) -> str:
+    """*path* without empty, ``.`` and ``..`` segments; a slash at its end stays."""
+    segments: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    slash = "/" if segments and path.endswith(("/", "/.", "/..")) else ""
+    return "/" + "/".join(segments) + slash
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a signature is good for: one day (*date*, YYYYMMDD), one region, one service, by one access key."""
+
+    credentials: Credentials
+    date: str
+    region: str
+    service: str
+    _key: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        key = f"AWS4{self.credentials.secret_key}".encode()
+        for part in (self.date, self.region, self.service, "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        object.__setattr__(self, "_key", key)
+
+    @property
+    def name(self) -> str:
+        """The scope as it is signed."""
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+    def signature(self, string_to_sign: str) -> str:
+        """The signature of a string, in hex."""
+        return hmac.digest(self._key, string_to_sign.encode(), "sha256").hex()
+
+    def sign(self, canonical: str, amz_date: str) -> str:
+        """The signature of a canonical request that is sent at *amz_date* (``20150830T123600Z``)."""
+        return self.signature(f"{ALGORITHM}\n{amz_date}\n{self.name}\n{hash_hex(canonical.encode())}")
+
+    def authorization(self, names: str, signature: str) -> str:
+        """The value of the ``Authorization`` header."""
+        who = f"{self.credentials.access_key}/{self.name}"
+        return f"{ALGORITHM} Credential={who}, SignedHeaders={names}, Signature={signature}"
+
+    def signed(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Iterable[tuple[str, str]],
+        payload_hash: str,
+        amz_date: str,
+    ) -> str:
+        """The ``Authorization`` header of a request, all in one.
+
+        >>> keys = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+        >>> headers = [("Host", "example.amazonaws.com"), ("X-Amz-Date", "20150830T123600Z")]
+        >>> scope = Scope(keys, "20150830", "us-east-1", "service")
+        >>> signed = scope.signed("GET", "/", headers=headers, payload_hash=hash_hex(b""), amz_date="20150830T123600Z")
+        >>> signed.rpartition("=")[2]
+        '5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31'
+        """
+        canonical, names = canonical_request(method, path, query, headers, payload_hash)
+        return self.authorization(names, self.sign(canonical, amz_date))

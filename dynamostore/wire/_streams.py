@@ -1,0 +1,256 @@
+"""A pool of connections on an event loop: asyncio protocols, under any loop that asyncio can run on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from ._http import RawReply, ReplyParser
+from ._sockets import server_keeps
+from ._tls import Trust, explain_connect
+from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError, TransportError
+
+if TYPE_CHECKING:
+    from ._core import Endpoint
+
+__all__ = ["StreamPool"]
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with at most one call on it; what comes when none is on it ends it."""
+
+    __slots__ = ("_deadline", "_heard", "_loop", "_lost", "_parser", "_read_timeout", "_reply", "_timer", "_transport", "endpoint", "idle_since", "keep")  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint, read_timeout: float, keep: float) -> None:
+        self.endpoint = endpoint
+        self.idle_since = 0.0
+        self.keep = keep
+        self._read_timeout = read_timeout
+        self._loop = asyncio.get_running_loop()
+        self._parser = ReplyParser()
+        self._transport: asyncio.Transport | None = None
+        self._reply: asyncio.Future[RawReply] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self._heard = 0.0
+        self._lost = False
+
+    async def exchange(self, request: bytes, deadline: float) -> RawReply:
+        """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
+        assert self._transport is not None
+        self._reply = self._loop.create_future()
+        self._heard = now = time.monotonic()
+        self._deadline = deadline
+        self._timer = self._loop.call_later(min(self._read_timeout, deadline - now), self._expire)
+        try:
+            self._transport.write(request)
+            return await self._reply
+        except BaseException:
+            # A cancellation, too: a reply that still comes must not be anybody's.
+            self.abort()
+            raise
+        finally:
+            self._timer.cancel()
+            self._reply = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take a call."""
+        return not self._lost and self._transport is not None and not self._transport.is_closing()
+
+    def abort(self) -> None:
+        """End it at once, without a word."""
+        self._lost = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _expire(self) -> None:
+        """The timer's: fail if nothing was heard for too long, or the call's time is over."""
+        now = time.monotonic()
+        until = min(self._heard + self._read_timeout, self._deadline)
+        if now < until:
+            self._timer = self._loop.call_later(until - now, self._expire)
+        elif now >= self._deadline:
+            self._fail(ReplyTimeoutError("the reply was not complete in time"))
+        else:
+            self._fail(ReplyTimeoutError(f"no reply within {self._read_timeout:.3g} s"))
+
+    def _fail(self, error: TransportError) -> None:
+        self._lost = True
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's is one in all but its class.
+        self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        if self._reply is None or self._reply.done():
+            # Nobody asked.
+            self.abort()
+            return
+        self._heard = time.monotonic()
+        try:
+            reply = self._parser.feed(data)
+        except TransportError as error:
+            self._fail(error)
+        else:
+            if reply is not None:
+                self._reply.set_result(reply)
+
+    def eof_received(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc)
+
+    def _end(self, error: Exception | None) -> None:
+        self._lost = True
+        if self._reply is None or self._reply.done():
+            return
+        if error is not None:
+            lost = ConnectionLostError(f"the connection was lost: {error}")
+            lost.__cause__ = error
+            self._fail(lost)
+            return
+        try:
+            self._reply.set_result(self._parser.at_end())
+        except TransportError as failure:
+            self._fail(failure)
+
+
+class StreamPool:
+    """Connections on one event loop, at most *limit* of them, each with at most one call on it; more calls wait in line.
+
+    A connection is kept for *keep_idle* seconds after its last call, or less if the server says so. Time-outs are in
+    seconds. It lives and dies with its loop.
+    """
+
+    def __init__(
+        self, trust: Trust, *, connect_timeout: float, read_timeout: float, keep_idle: float, limit: int
+    ) -> None:
+        self._trust = trust
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._keep_idle = keep_idle
+        self._loop = asyncio.get_running_loop()
+        self._slots = asyncio.Semaphore(limit)
+        self._idle: deque[_Connection] = deque()
+        self._busy: set[_Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.opened = 0
+
+    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether its connections live on *loop*."""
+        return self._loop is loop
+
+    async def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:  # noqa: ASYNC109 (what is left of the call's)
+        """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise ReplyTimeoutError(f"no connection was free within {timeout:.3g} s") from None
+        else:
+            await self._slots.acquire()
+        try:
+            connection = self._take(endpoint) or await self._connect(endpoint, deadline)
+            self._busy.add(connection)
+            try:
+                reply = await connection.exchange(request, deadline)
+            finally:
+                self._busy.discard(connection)
+        finally:
+            self._slots.release()
+        if reply.reusable and connection.usable and not self._closed:
+            self._give(connection, reply)
+        else:
+            connection.abort()
+        return reply
+
+    async def close(self) -> None:
+        """Close all connections; calls that are under way fail with `ConnectionLostError`."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in [*self._idle, *self._busy]:
+            connection.abort()
+        self._idle.clear()
+        # The transports say goodbye to the loop in its next turns.
+        for _ in range(2):
+            await asyncio.sleep(0)
+
+    def _take(self, endpoint: Endpoint) -> _Connection | None:
+        now = time.monotonic()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.endpoint == endpoint and connection.usable and now - connection.idle_since < connection.keep:
+                return connection
+            connection.abort()
+        return None
+
+    def _give(self, connection: _Connection, reply: RawReply) -> None:
+        connection.idle_since = time.monotonic()
+        if (said := reply.headers.get("keep-alive")) is not None:
+            connection.keep = min(self._keep_idle, server_keeps(said))
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(connection.keep, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, before the server does."""
+        self._sweeper = None
+        now = time.monotonic()
+        stay = [c for c in self._idle if c.usable and now - c.idle_since < c.keep]
+        for connection in self._idle:
+            if connection not in stay:
+                connection.abort()
+        self._idle = deque(stay)
+        if stay:
+            soonest = min(connection.idle_since + connection.keep for connection in stay)
+            self._sweeper = self._loop.call_later(max(soonest - now, 0.01), self._sweep)
+
+    async def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
+        timeout = min(self._connect_timeout, max(deadline - time.monotonic(), 0.001))
+        until = time.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            connection = await self._connect_to_any(endpoint, [address[:2] for *_, address in addresses], until)
+        except (OSError, UnicodeError) as error:
+            raise explain_connect(error, endpoint, timeout) from error
+        self.opened += 1
+        return connection
+
+    async def _connect_to_any(
+        self, endpoint: Endpoint, addresses: list[tuple[str | int, int | bytes]], until: float
+    ) -> _Connection:
+        """A connection to the first address that takes one; raises the last one's failure."""
+        failure: OSError = ConnectError("it has no address")
+        for number, (host, port) in enumerate(addresses):
+            # What is left is shared by those that are left: one that is silent does not take it all.
+            share = (until - time.monotonic()) / (len(addresses) - number)
+            try:
+                async with asyncio.timeout(max(share, 0.001)):
+                    _, connection = await self._loop.create_connection(
+                        lambda: _Connection(endpoint, self._read_timeout, self._keep_idle),
+                        str(host),
+                        int(port),
+                        ssl=self._trust.context if endpoint.secure else None,
+                        server_hostname=endpoint.host if endpoint.secure else None,
+                    )
+            except OSError as error:
+                failure = error
+            else:
+                return connection
+        raise failure

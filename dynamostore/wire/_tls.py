@@ -1,0 +1,77 @@
+"""TLS: always verified, by the certificates of the system or of a bundle that is named."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import CertificateError, ConnectError, SettingsError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ._core import Endpoint
+
+__all__ = ["Trust", "explain_connect"]
+
+
+class Trust:
+    """Whose certificates are believed: those in *bundle* (a PEM file or a folder of them), or the system's."""
+
+    def __init__(self, bundle: str | None) -> None:
+        self._bundle = bundle
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 and up; issuer, host name and dates are checked. Made once, when the first connection needs it."""
+        import ssl  # takes milliseconds, and a plain endpoint does not need it
+
+        bundle = self._bundle
+        try:
+            if bundle is None:
+                context = ssl.create_default_context()
+                if not context.cert_store_stats()["x509_ca"] and not _has_folder(ssl.get_default_verify_paths()):
+                    context.load_verify_locations(cafile=_bundled())
+            elif Path(bundle).is_dir():
+                context = ssl.create_default_context(capath=bundle)
+            else:
+                context = ssl.create_default_context(cafile=bundle)
+        except OSError as error:
+            raise SettingsError(f"ca_bundle (or AWS_CA_BUNDLE) {bundle!r} holds no certificates: {error}") from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
+def _has_folder(paths: ssl.DefaultVerifyPaths) -> bool:
+    """Whether the system has a folder of certificates, which are read as they are needed."""
+    folder: str | None = paths.capath  # typeshed's str is not all of it
+    return folder is not None and any(Path(folder).iterdir())
+
+
+def _bundled() -> str:
+    """The certificates that come with certifi, or with botocore, where the system has none (in a bare image)."""
+    for package in ("certifi", "botocore"):
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None:
+            bundle = Path(found.origin).with_name("cacert.pem")
+            if bundle.exists():
+                return str(bundle)
+    raise FileNotFoundError("this system has no certificates to trust")
+
+
+def explain_connect(error: OSError | UnicodeError, endpoint: Endpoint, timeout: float) -> ConnectError:
+    """Why there is no connection to *endpoint*."""
+    where = f"{endpoint.host}:{endpoint.port}"
+    if isinstance(error, ConnectError):
+        return error
+    # Told by name: where there was no TLS, ``ssl`` need not have been imported.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "SSLCertVerificationError" in kinds:
+        reason = getattr(error, "verify_message", "") or "it cannot be verified"
+        return CertificateError(f"the certificate of {where} was refused: {reason}")
+    if isinstance(error, TimeoutError):
+        return ConnectError(f"no connection to {where} within {timeout:.3g} s")
+    return ConnectError(f"no connection to {where}: {error}")

@@ -1,0 +1,166 @@
+"""`WireClient`: DynamoDB's low-level calls over a few sockets, for threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+from dynamostore._steps import run
+
+from . import types
+from ._core import Endpoint
+from ._setup import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT, Meta, Setup
+from ._sigv4 import Credentials
+from ._sockets import SocketPool
+from .types import Operation, Reply
+
+__all__ = ["WireClient"]
+
+R = TypeVar("R", bound=Reply)
+
+
+class WireClient:
+    """A low-level DynamoDB client: methods, arguments and replies as boto3's have them, at a tenth of the CPU.
+
+    Without arguments, everything comes from where boto3 would take it: *region*, *endpoint_url*, *profile*,
+    *ca_bundle* (``AWS_CA_BUNDLE``), *attempts* (``AWS_MAX_ATTEMPTS``, else 4) and *credentials*, by its whole chain, renewed
+    before they expire. ``http://`` is spoken only to an *endpoint_url* that says so; TLS is always verified.
+
+    Time-outs in seconds: *connect_timeout*, to find and reach the server (TLS included); *read_timeout*, to wait for the
+    next byte of a reply; *call_timeout*, for all of a call, its retries included. *keep_idle*: after how many seconds
+    without a call a connection is closed. *clock* gives Unix seconds.
+
+    Throttling, 5xx, lost connections and damaged replies are tried again, as the SDKs' standard mode has it. What is left
+    is a `ServiceError`, of the shape of botocore's ``ClientError``, or a `TransportError`, which is an `OSError`. Raises
+    `SettingsError` for what cannot be had (an HTTP proxy, say), and says the way out.
+
+    Safe to share between threads, and to fork: it opens as many connections as there are calls at once. Close it, or
+    use it as a context manager; one that is forgotten is closed with its last reference.
+
+    >>> from dynamostore.local import LocalDynamoDB
+    >>> with LocalDynamoDB() as dynamodb, WireClient("us-east-1", dynamodb.url, credentials=Credentials("a", "b")) as client:
+    ...     try:
+    ...         client.get_item(TableName="sessions", Key={"token": {"S": "abc"}})
+    ...     except OSError:
+    ...         print("no answer")
+    ...     except Exception as error:
+    ...         print(error.response["Error"]["Code"])
+    ResourceNotFoundException
+    """
+
+    def __init__(
+        self,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        *,
+        profile: str | None = None,
+        credentials: Credentials | None = None,
+        ca_bundle: str | None = None,
+        attempts: int | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        call_timeout: float = CALL_TIMEOUT,
+        keep_idle: float = KEEP_IDLE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._setup = Setup(
+            region,
+            endpoint_url,
+            profile=profile,
+            credentials=credentials,
+            ca_bundle=ca_bundle,
+            attempts=attempts,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            call_timeout=call_timeout,
+            keep_idle=keep_idle,
+            clock=clock,
+        )
+        self._driver = _Driver(
+            self._setup,
+            SocketPool(
+                self._setup.trust, connect_timeout=connect_timeout, read_timeout=read_timeout, keep_idle=keep_idle
+            ),
+        )
+
+    @property
+    def meta(self) -> Meta:
+        """Where it sends its calls: ``region_name`` and ``endpoint_url``."""
+        return self._setup.meta
+
+    def get_item(self, **arguments: Unpack[types.GetItem]) -> types.GetItemReply:
+        """GetItem: one item by its key."""
+        return self._call(types.GET_ITEM, arguments)
+
+    def put_item(self, **arguments: Unpack[types.PutItem]) -> types.WriteItemReply:
+        """PutItem: a whole item."""
+        return self._call(types.PUT_ITEM, arguments)
+
+    def update_item(self, **arguments: Unpack[types.UpdateItem]) -> types.WriteItemReply:
+        """UpdateItem: some attributes of an item."""
+        return self._call(types.UPDATE_ITEM, arguments)
+
+    def delete_item(self, **arguments: Unpack[types.DeleteItem]) -> types.WriteItemReply:
+        """DeleteItem: an item by its key."""
+        return self._call(types.DELETE_ITEM, arguments)
+
+    def transact_write_items(self, **arguments: Unpack[types.TransactWriteItems]) -> types.TransactWriteItemsReply:
+        """TransactWriteItems: all of several writes, or none."""
+        return self._call(types.TRANSACT_WRITE_ITEMS, arguments)
+
+    def scan(self, **arguments: Unpack[types.Scan]) -> types.ScanReply:
+        """Scan: a page of a table's items."""
+        return self._call(types.SCAN, arguments)
+
+    def create_table(self, **arguments: Unpack[types.CreateTable]) -> types.Reply:
+        """CreateTable."""
+        return self._call(types.CREATE_TABLE, arguments)
+
+    def delete_table(self, **arguments: Unpack[types.TableName]) -> types.Reply:
+        """DeleteTable."""
+        return self._call(types.DELETE_TABLE, arguments)
+
+    def describe_table(self, **arguments: Unpack[types.TableName]) -> types.DescribeTableReply:
+        """DescribeTable: status, key and attributes."""
+        return self._call(types.DESCRIBE_TABLE, arguments)
+
+    def describe_time_to_live(self, **arguments: Unpack[types.TableName]) -> types.DescribeTimeToLiveReply:
+        """DescribeTimeToLive."""
+        return self._call(types.DESCRIBE_TIME_TO_LIVE, arguments)
+
+    def update_time_to_live(self, **arguments: Unpack[types.UpdateTimeToLive]) -> types.Reply:
+        """UpdateTimeToLive."""
+        return self._call(types.UPDATE_TIME_TO_LIVE, arguments)
+
+    def close(self) -> None:
+        """Close its connections; after this a call is a `RuntimeError`. A call that is under way is let finish."""
+        self._driver.pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<WireClient {self.meta.endpoint_url}>"
+
+    def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
+        return run(self._setup.call(operation, arguments), self._driver, sleep=time.sleep)
+
+
+class _Driver:
+    """What the plan of a call asks for, done on sockets."""
+
+    def __init__(self, setup: Setup, pool: SocketPool) -> None:
+        self._setup = setup
+        self.pool = pool
+        self.exchange = pool.exchange
+
+    def fetch(self, timeout: float) -> tuple[Credentials, Endpoint]:
+        del timeout  # botocore has its own
+        return self._setup.access.fetch()

@@ -1,0 +1,128 @@
+"""`AsyncSessionManager`: the sessions of an async application, one `async with` block a request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from dynamostore import AsyncStore
+from dynamostore._steps import Plan, arun, asleep
+
+from . import _lifecycle
+from ._lifecycle import Policy
+from .manager import BaseSessionManager
+from .session import AsyncSession
+
+__all__ = ["AsyncSessionManager"]
+
+
+class AsyncSessionManager(BaseSessionManager[AsyncStore]):
+    """The sessions of an async application, in any `dynamostore.AsyncStore`.
+
+    Its settings are those of `SessionManager`, and so is all that it promises. May be shared between tasks.
+
+    >>> import asyncio
+    >>> from dynamostore.local import LocalDynamoDB
+    >>> async def main(dynamodb: LocalDynamoDB) -> None:
+    ...     async with dynamodb.connect_async("sessions") as store:
+    ...         await store.create_table()
+    ...         manager = AsyncSessionManager(store)
+    ...         async with manager.session(None) as s:
+    ...             s.put_int("user_id", 7)
+    ...         async with manager.session(s.token) as s:
+    ...             print(s.get_int("user_id"))
+    >>> with LocalDynamoDB() as dynamodb:
+    ...     asyncio.run(main(dynamodb))
+    7
+    """
+
+    def session(self, token: str | None, *, lazy: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
+        """The session of a client's *token*, straight from the client (None: it sent none), for one block.
+
+        Read when the block is entered, which counts as looking at it; with *lazy* only when its ``load`` is awaited.
+        Stored when the block is left, if it was changed; discarded when the block is left by an exception, a cancellation
+        too. An unknown, expired or malformed token gives an empty session, which gets a token of its own if
+        something is stored. Raises, on entering or leaving, what the store raises, `CorruptSessionError`, and
+        `SessionConflict` if merging is off or impossible.
+        """
+        return _Block(self, token, self._policy, lazy=lazy)
+
+    async def load(self, token: str | None) -> AsyncSession:
+        """The session of a client's *token*, read, for those who have no block to live in: `commit` or `discard` it."""
+        session = self._begin(token, self._policy)
+        await session.load()
+        return session
+
+    async def commit(self, session: AsyncSession) -> None:
+        """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
+        await session.save()
+        session._state.closed = True
+
+    async def update(
+        self,
+        token: str | None,
+        change: Callable[[AsyncSession], Awaitable[object] | object],
+        *,
+        attempts: int = 10,
+    ) -> AsyncSession:
+        """Run ``change(session)`` and commit, and again if another request was faster, as `SessionManager.update` does.
+
+        *change* may be a function or a coroutine function.
+        """
+        plan: Plan[AsyncSession] = _lifecycle.update(token, self._raising(attempts), attempts)
+        return await arun(plan, _Updater(self, change), sleep=asleep)
+
+    def _begin(self, token: str | None, policy: Policy) -> AsyncSession:
+        return AsyncSession(_lifecycle.begin(token, policy), policy, self._drive)
+
+    async def _drive(self, plan: Plan[None]) -> None:
+        await arun(plan, self.store, sleep=asleep)
+
+
+class _Block:
+    """A session for one block: read when it is entered, committed or discarded when it is left."""
+
+    __slots__ = ("_lazy", "_manager", "_policy", "_session", "_token")
+
+    def __init__(self, manager: AsyncSessionManager, token: str | None, policy: Policy, *, lazy: bool = False) -> None:
+        self._manager = manager
+        self._token = token
+        self._policy = policy
+        self._lazy = lazy
+
+    async def __aenter__(self) -> AsyncSession:
+        self._session = self._manager._begin(self._token, self._policy)
+        if not self._lazy:
+            await self._session.load()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._manager.discard(self._session)
+            return
+        try:
+            await self._manager.commit(self._session)
+        except BaseException:
+            # A cancellation, too: what is written by then is written, and nothing more will be.
+            self._manager.discard(self._session)
+            raise
+
+
+class _Updater:
+    """What the plan of an update asks for: a block with the change in it."""
+
+    def __init__(
+        self, manager: AsyncSessionManager, change: Callable[[AsyncSession], Awaitable[object] | object]
+    ) -> None:
+        self._manager = manager
+        self._change = change
+
+    async def attempt(self, token: str | None, policy: Policy) -> AsyncSession:
+        async with _Block(self._manager, token, policy) as s:
+            made = self._change(s)
+            if isinstance(made, Awaitable):
+                await made
+        return s
