@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import sys
 import threading
@@ -15,8 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Protocol
 
 import dynamostore
@@ -24,6 +21,7 @@ from dynamostore import DynamoStore, StoreError
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 from session import SessionError, SessionManager
 
+from .about import machine, versions
 from .meter import Meter
 from .rivals import LastWriteWins, Locked
 
@@ -164,20 +162,12 @@ def main() -> int:
 
 
 def _about() -> Iterator[str]:
-    packages = ", ".join(f"{package} {version(package)}" for package in ("dynamostore", "boto3", "ministack"))
-    yield f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, {platform.system()},"
-    yield f"Python {platform.python_version()}, {packages};"
+    yield f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}, {versions('dynamostore', 'boto3', 'ministack')};"
     yield "on the loopback interface, client threads and server on the same cores. The session is less than 1 KB; each"
     yield f"request reads it, thinks for {THINK * 1000:.0f} ms, sets a key of its own and adds one to a counter; so many"
     yield "requests at once, again and again. Calls and units are for each request that was committed. Units are the"
     yield "server's, but for refused writes: those are computed from the item's size, as DynamoDB charges them. The lock"
     yield f"is asked for every {Locked.POLL * 1000:.0f} ms; nothing is shortened."
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

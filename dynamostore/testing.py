@@ -10,6 +10,13 @@ Subclass `StoreContract` in a test module of yours, with a ``store`` fixture; py
         def store(self, clock: FakeClock) -> Store:
             return MyStore(clock=clock)
 
+An async store is tested as a `BlockingStore` on a `LoopThread`:
+
+        @pytest.fixture
+        def store(self, clock: FakeClock) -> Iterator[Store]:
+            with LoopThread() as loop:
+                yield BlockingStore(MyAsyncStore(clock=clock), loop)
+
 `StoreAgreement` is a hypothesis state machine that runs all verbs against several stores in lockstep, yours
 and `MemoryStore`, say, and asserts that they agree.
 """
@@ -28,12 +35,13 @@ from hypothesis import strategies as st
 
 from . import items
 from ._agreement import HOUR, MICROSECOND, FakeClock, StoreAgreement
+from ._blocking import BlockingStore, LoopThread
 from ._instants import INT64_MAX, from_ns
 from .contract import Record, Store
 from .errors import Conflict, ItemTooLargeError
 from .table import Table
 
-__all__ = ["FakeClock", "StoreAgreement", "StoreContract", "expiries", "tokens"]
+__all__ = ["BlockingStore", "FakeClock", "LoopThread", "StoreAgreement", "StoreContract", "expiries", "tokens"]
 
 Write: TypeAlias = Callable[[], Record]
 

@@ -1,6 +1,7 @@
 """The stores that the tests run against, and the servers behind them: moto, ministack, dynalite, any other.
 
-A server is started when it is first asked for, on a free port, and stops with the test run.
+A server is started when it is first asked for, on a free port, and stops with the test run. A store is on a boto3 client,
+or (*server* over *driver*) on one of the others: the wire client, sync or async (then behind a `BlockingStore`).
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import moto
 import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamostore import DynamoStore, MemoryStore, Store, Table
+from dynamostore import AsyncDynamoStore, DynamoStore, MemoryStore, Store, Table
 from dynamostore._faults import Unsupported
 from dynamostore._instants import Clock
+from dynamostore.client import AsyncDynamoClient, DynamoClient
 from dynamostore.local import LocalDynamoDB
+from dynamostore.testing import BlockingStore, LoopThread
+from dynamostore.wire import AsyncWireClient, Credentials, WireClient
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,7 +40,16 @@ if TYPE_CHECKING:
 DYNALITE = Path(__file__).parent / "servers/node_modules/dynalite/cli.js"
 SERVERS = ("moto", "ministack", "dynalite", *(["endpoint"] if "DYNAMOSTORE_TEST_ENDPOINT" in os.environ else []))
 STORES = ("memory", *SERVERS)
+DRIVERS = ("wire", "async wire", "aiobotocore")
+OVER = (
+    *(f"ministack over {driver}" for driver in DRIVERS),
+    *(f"{server} over {driver}" for server in SERVERS[2:] for driver in DRIVERS[:2]),
+)
+"""The stores on other clients than boto3's; moto answers in this process, and only boto3."""
 TABLE = Table(name="scs_session")
+KEYS = Credentials("key", "secret")
+
+C = TypeVar("C")
 
 
 def make_client(endpoint_url: str | None) -> DynamoDBClient:
@@ -51,10 +66,11 @@ def make_client(endpoint_url: str | None) -> DynamoDBClient:
 
 @dataclass
 class Backend:
-    """A server with a table, by name; *client* talks to it."""
+    """A server with a table, by name, at *url* (moto has none); *client* talks to it."""
 
     name: str
     client: DynamoDBClient
+    url: str | None = None
 
     def store(
         self, clock: Clock = time.time_ns, *, consistent_read: bool = True, evict_expired: bool = True
@@ -97,21 +113,57 @@ class Backends:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._running: dict[str, Backend] = {}
+        self._clients: dict[str, Any] = {}
 
     def server(self, name: str) -> Backend:
         """The server *name*, running, with the table; skips the test where it cannot be had."""
         if name not in self._running:
-            backend = Backend(name, make_client(self._start(name)))
+            url = self._start(name)
+            backend = Backend(name, make_client(url), url)
             backend.store().create_table()
             self._running[name] = backend
         return self._running[name]
 
     def store(self, name: str, clock: Clock) -> Store:
-        return MemoryStore(clock=clock) if name == "memory" else self.server(name).store(clock)
+        if name == "memory":
+            return MemoryStore(clock=clock)
+        server, _, driver = name.partition(" over ")
+        backend = self.server(server)
+        # A table for each, so that they can be run in lockstep.
+        table = Table(name=f"{TABLE.name}-{driver.replace(' ', '-')}")
+        if driver and name not in self._clients:
+            DynamoStore(backend.client, table).create_table()
+        match driver:
+            case "":
+                return backend.store(clock)
+            case "wire":
+                client: DynamoClient = self._client(name, lambda: self._stack.enter_context(wire_client(backend.url)))
+                return DynamoStore(client, table, clock=clock)
+            case _:
+                make = async_wire_client if driver == "async wire" else aiobotocore_client
+                aclient: AsyncDynamoClient = self._client(name, lambda: self._enter(make(backend.url)))
+                return BlockingStore(AsyncDynamoStore(aclient, table, clock=clock), self.loop)
 
     def available(self) -> list[str]:
         """The stores that can be had here, the one in memory first."""
-        return [name for name in STORES if missing(name) is None]
+        return [name for name in (*STORES, *OVER) if missing(name.partition(" over ")[0]) is None]
+
+    @cached_property
+    def loop(self) -> LoopThread:
+        """The event loop of all async clients."""
+        return self._stack.enter_context(LoopThread())
+
+    def _client(self, name: str, make: Callable[[], C]) -> C:
+        if name not in self._clients:
+            self._clients[name] = make()
+        client: C = self._clients[name]
+        return client
+
+    def _enter(self, context: AbstractAsyncContextManager[C]) -> C:
+        """Enter an async context manager, and leave it when all is over."""
+        entered = self.loop.run(context.__aenter__())
+        self._stack.callback(lambda: self.loop.run(context.__aexit__(None, None, None)))
+        return entered
 
     def _start(self, name: str) -> str | None:
         if reason := missing(name):
@@ -126,6 +178,20 @@ class Backends:
                 return self._stack.enter_context(_dynalite())
             case _:
                 return os.environ["DYNAMOSTORE_TEST_ENDPOINT"]
+
+
+def wire_client(url: str | None) -> WireClient:
+    return WireClient("us-east-1", url, credentials=KEYS, attempts=1, read_timeout=5)
+
+
+def async_wire_client(url: str | None) -> AsyncWireClient:
+    return AsyncWireClient("us-east-1", url, credentials=KEYS, attempts=1, read_timeout=5)
+
+
+def aiobotocore_client(url: str | None) -> AbstractAsyncContextManager[AsyncDynamoClient]:
+    config = AioConfig(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
+    session = get_session()
+    return session.create_client("dynamodb", region_name="us-east-1", endpoint_url=url, config=config)
 
 
 def missing(name: str) -> str | None:

@@ -12,7 +12,7 @@ from dynamostore import MemoryStore, Store
 from dynamostore.testing import FakeClock
 from session import SessionManager
 
-from .backends import SERVERS, STORES, Backend, Backends
+from .backends import OVER, SERVERS, STORES, Backend, Backends
 from .counting import CountingStore
 from .fakes import StoredSession
 
@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest, backends: Backends) -> Backend:
     return backends.server(request.param)
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=(*STORES, *OVER))
 def store(request: pytest.FixtureRequest, backends: Backends, clock: FakeClock) -> Store:
     """Each store, on ``clock``."""
     return backends.store(request.param, clock)

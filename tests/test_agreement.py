@@ -14,11 +14,16 @@ from dynamostore.testing import FakeClock, StoreAgreement
 from .backends import Backends
 
 
+# The contract suite is enough for these: each server and each client is here once.
+LEFT_OUT = ("ministack over aiobotocore", "dynalite over wire", "dynalite over async wire")
+
+
 class Agreement(StoreAgreement):
     backends: ClassVar[Backends]
 
     def stores(self, clock: FakeClock) -> Mapping[str, Store]:
-        return {name: self.backends.store(name, clock) for name in self.backends.available()}
+        names = [name for name in self.backends.available() if name not in LEFT_OUT]
+        return {name: self.backends.store(name, clock) for name in names}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,1 @@
+"""The programs that the driver starts, each in a process of its own."""
