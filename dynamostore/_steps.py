@@ -16,9 +16,10 @@ __all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for every call, and that takes twice as long.
+@dataclass(slots=True)
 class Call(Generic[R]):
-    """A call of the method *operation* with keyword arguments; *R* is the type of its reply."""
+    """A call of the method *operation* with keyword arguments; *R* is the type of its reply. A value, never changed."""
 
     operation: str
     arguments: Mapping[str, object]

@@ -47,20 +47,23 @@ class ReplyParser:
     """
 
     __slots__ = (
-        "__weakref__", "_body", "_complete", "_head_done", "_headers", "_keep_alive", "_parser", "_received", "_sized", "_status",
-        "_surplus",
+        "_body", "_complete", "_fields", "_head_done", "_headers", "_keep_alive", "_parser", "_received", "_status", "_surplus",
+        "on_header",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        # What the parser calls for each header, as it is in C: one that comes twice counts as it came last.
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.__setitem__
         self._parser: _Parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._received = 0
         self._status = 0
-        self._head_done = self._complete = self._surplus = self._keep_alive = self._sized = False
+        self._head_done = self._complete = self._surplus = self._keep_alive = False
 
     @property
     def begun(self) -> bool:
@@ -85,14 +88,18 @@ class ReplyParser:
 
     def at_end(self) -> RawReply:
         """The reply whose body ends with the connection; raises `ConnectionLostError` if there is none such."""
-        if self._head_done and not self._sized and self._status >= 200:
+        if (
+            self._head_done
+            and self._status >= 200
+            and not self._headers.keys() & {"content-length", "transfer-encoding"}
+        ):
             return self._finish(reusable=False)
         what = "in the middle of the reply" if self.begun else "before there was a reply"
         raise ConnectionLostError(f"the connection was closed {what}")
 
     def _finish(self, *, reusable: bool) -> RawReply:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
-        reply = RawReply(self._status, headers, b"".join(self._body), reusable)
+        body = self._body
+        reply = RawReply(self._status, self._headers, body[0] if len(body) == 1 else b"".join(body), reusable)
         self._begin()
         return reply
 
@@ -101,22 +108,18 @@ class ReplyParser:
     def on_message_begin(self) -> None:
         if self._complete:
             self._surplus = True
-        elif self._head_done:
-            # An interim reply (100 Continue) is over, and the real one begins.
-            self._headers.clear()
-            self._head_done = self._sized = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._complete:
-            return
-        self._headers.append((name, value))
-        if not self._sized and name.lower() in (b"content-length", b"transfer-encoding"):
-            self._sized = True
+        # Else, if there was a head, an interim reply (100 Continue) is over, and the real one begins.
+        self._fields.clear()
+        self._head_done = False
 
     def on_headers_complete(self) -> None:
-        if not self._complete:
-            self._status = self._parser.get_status_code()
-            self._head_done = True
+        if self._complete:
+            return
+        self._headers = {
+            _LOWER.get(name) or _lower(name): value.decode("latin-1") for name, value in self._fields.items()
+        }
+        self._status = self._parser.get_status_code()
+        self._head_done = True
 
     def on_body(self, body: bytes) -> None:
         if not self._complete:
@@ -127,3 +130,14 @@ class ReplyParser:
         if not self._complete and self._status >= 200:
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
+
+
+# The names of headers as they come, and as they are called: always the same few.
+_LOWER: dict[bytes, str] = {}
+
+
+def _lower(name: bytes) -> str:
+    lower = name.decode("latin-1").lower()
+    if len(_LOWER) < 100:
+        _LOWER[name] = lower
+    return lower

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from dynamostore._steps import Call, Plan, issue, pause
 
-from .errors import CertificateError, ReplyTimeoutError, ServiceError, TransportError
+from .errors import CertificateError, ServiceError, TransportError
 from .types import Operation, Reply
 
 if TYPE_CHECKING:
@@ -130,12 +130,25 @@ class Caller:
 
     def call(self, operation: Operation[R], body: bytes) -> Plan[R]:
         """One call of *operation*: its reply, or the last attempt's failure."""
+        # In one piece, and what it yields as it is: this is on the way of every call.
         deadline = self._monotonic() + self._limits.call_timeout
-        retries = 0
-        cost = 0
+        left = self._limits.call_timeout
+        retries = cost = 0
         while True:
             try:
-                reply = yield from self._attempt(operation, body, deadline, retries)
+                access = self._access.current()
+                if access is None:
+                    access = yield from issue(_fetch(left))
+                    left = deadline - self._monotonic()
+                credentials, endpoint = access
+                here = self._clock()
+                request = self._core.request(operation, body, endpoint, credentials, here + self.skew)
+                raw: RawReply = yield Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
+                try:
+                    reply = self._core.reply(operation, raw, retries)
+                except ServiceError as error:
+                    self._look_at_the_clock(error, raw, here)
+                    raise
             except (ServiceError, TransportError) as error:
                 retries += 1
                 failure = error
@@ -149,34 +162,18 @@ class Caller:
             logger.debug("%s: %s; attempt %d in %.3f s", operation.name, _kind(failure), retries + 1, delay)
             if delay:
                 yield from pause(delay)
+                left -= delay
 
-    def _attempt(self, operation: Operation[R], body: bytes, deadline: float, retries: int) -> Plan[R]:
-        # Credentials first: an access key may have an endpoint of its own.
-        access = self._access.current()
-        left = deadline - self._monotonic()
-        if access is None:
-            fetch: Call[tuple[Credentials, Endpoint]] = Call("fetch", {"timeout": left})
-            access = yield from issue(fetch)
-            left = deadline - self._monotonic()
-        if left <= 0:
-            raise ReplyTimeoutError("the call's time was over before it was sent")
-        credentials, endpoint = access
-        here = self._clock()
-        request = self._core.request(operation, body, endpoint, credentials, here + self.skew)
-        exchange: Call[RawReply] = Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
-        raw = yield from issue(exchange)
-        try:
-            return self._core.reply(operation, raw, retries)
-        except ServiceError as error:
-            if (
-                error.code in SKEWED
-                and (there := _date(raw)) is not None
-                and abs(there - here - self.skew) >= MOST_SKEW
-            ):
-                self.skew = there - here
-                logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
-                raise _SkewedError(error.response, error.operation_name) from None
-            raise
+    def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float) -> None:
+        """Raise `_SkewedError` if a request that was signed at *here* was refused because the clock is off."""
+        if refusal.code not in SKEWED:
+            return
+        there = _date(raw)
+        if there is None or abs(there - here - self.skew) < MOST_SKEW:
+            return
+        self.skew = there - here
+        logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
+        raise _SkewedError(refusal.response, refusal.operation_name) from None
 
     def _judge(self, error: ServiceError | TransportError, retries: int) -> tuple[int, float | None]:
         """What a retry after *error* costs, and how many seconds it waits; None: it would not help."""
@@ -194,6 +191,10 @@ class Caller:
         if isinstance(error, ServiceError) and (wanted := _retry_after(error)) is not None:
             delay = max(delay, min(wanted, delay + 5))
         return cost, delay
+
+
+def _fetch(timeout: float) -> Call[tuple[Credentials, Endpoint]]:
+    return Call("fetch", {"timeout": timeout})
 
 
 class _SkewedError(ServiceError):

@@ -108,17 +108,19 @@ class Scope:
     region: str
     service: str
     _key: bytes = field(init=False, repr=False)
+    _name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         key = f"AWS4{self.credentials.secret_key}".encode()
         for part in (self.date, self.region, self.service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
         object.__setattr__(self, "_key", key)
+        object.__setattr__(self, "_name", f"{self.date}/{self.region}/{self.service}/aws4_request")
 
     @property
     def name(self) -> str:
         """The scope as it is signed."""
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+        return self._name
 
     def signature(self, string_to_sign: str) -> str:
         """The signature of a string, in hex."""
@@ -126,11 +128,11 @@ class Scope:
 
     def sign(self, canonical: str, amz_date: str) -> str:
         """The signature of a canonical request that is sent at *amz_date* (``20150830T123600Z``)."""
-        return self.signature(f"{ALGORITHM}\n{amz_date}\n{self.name}\n{hash_hex(canonical.encode())}")
+        return self.signature(f"{ALGORITHM}\n{amz_date}\n{self._name}\n{hash_hex(canonical.encode())}")
 
     def authorization(self, names: str, signature: str) -> str:
         """The value of the ``Authorization`` header."""
-        who = f"{self.credentials.access_key}/{self.name}"
+        who = f"{self.credentials.access_key}/{self._name}"
         return f"{ALGORITHM} Credential={who}, SignedHeaders={names}, Signature={signature}"
 
     def signed(

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ._http import RawReply, ReplyParser
 from ._sockets import server_keeps
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamPool"]
 
+_RECEIVE: Final = 64 * 1024
 
-class _Connection(asyncio.Protocol):
+
+class _Connection(asyncio.BufferedProtocol):
     """One connection, with at most one call on it; what comes when none is on it ends it."""
 
-    __slots__ = ("_deadline", "_heard", "_loop", "_lost", "_parser", "_read_timeout", "_reply", "_timer", "_transport", "endpoint", "idle_since", "keep")  # fmt: skip
+    __slots__ = (
+        "_buffer", "_due", "_heard", "_loop", "_lost", "_parser", "_read_timeout", "_reply", "_timer", "_transport", "_view", "endpoint",
+        "idle_since", "keep",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, read_timeout: float, keep: float) -> None:
         self.endpoint = endpoint
@@ -31,29 +36,32 @@ class _Connection(asyncio.Protocol):
         self._read_timeout = read_timeout
         self._loop = asyncio.get_running_loop()
         self._parser = ReplyParser()
+        self._buffer = bytearray(_RECEIVE)
+        self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[RawReply] | None = None
+        # When the call on it is over at the latest, and when something was heard, by time.monotonic().
+        self._due = self._heard = 0.0
+        # Left to run out when a reply comes, and set anew then: to cancel one for every call takes longer.
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = self._heard = 0.0
         self._lost = False
 
-    async def exchange(self, request: bytes, deadline: float) -> RawReply:
-        """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
+    def send(self, request: bytes, now: float, deadline: float) -> asyncio.Future[RawReply]:
+        """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
         assert self._transport is not None
-        self._reply = self._loop.create_future()
-        self._heard = now = time.monotonic()
-        self._deadline = deadline
-        self._timer = self._loop.call_later(min(self._read_timeout, deadline - now), self._expire)
-        try:
-            self._transport.write(request)
-            return await self._reply
-        except BaseException:
-            # A cancellation, too: a reply that still comes must not be anybody's.
-            self.abort()
-            raise
-        finally:
-            self._timer.cancel()
-            self._reply = None
+        self._reply = reply = self._loop.create_future()
+        self._heard = now
+        self._due = deadline
+        until = min(now + self._read_timeout, deadline)
+        timer = self._timer
+        if timer is None:
+            self._timer = self._loop.call_later(until - now, self._look)
+        elif deadline < now + self._read_timeout:
+            # It may be set for later than this call may take.
+            timer.cancel()
+            self._timer = self._loop.call_later(until - now, self._look)
+        self._transport.write(request)
+        return reply
 
     @property
     def usable(self) -> bool:
@@ -63,16 +71,28 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """End it at once, without a word."""
         self._lost = True
+        self._reply = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._transport is not None:
             self._transport.abort()
 
-    def _expire(self) -> None:
+    def close(self) -> None:
+        """End it, and the call that is on it, with a `ConnectionLostError`."""
+        self._fail(ConnectionLostError("the client was closed"))
+        self.abort()
+
+    def _look(self) -> None:
         """The timer's: fail if nothing was heard for too long, or the call's time is over."""
+        self._timer = None
+        if self._reply is None or self._reply.done():
+            return
         now = time.monotonic()
-        until = min(self._heard + self._read_timeout, self._deadline)
+        until = min(self._heard + self._read_timeout, self._due)
         if now < until:
-            self._timer = self._loop.call_later(until - now, self._expire)
-        elif now >= self._deadline:
+            self._timer = self._loop.call_later(until - now, self._look)
+        elif now >= self._due:
             self._fail(ReplyTimeoutError("the reply was not complete in time"))
         else:
             self._fail(ReplyTimeoutError(f"no reply within {self._read_timeout:.3g} s"))
@@ -91,19 +111,25 @@ class _Connection(asyncio.Protocol):
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
-    def data_received(self, data: bytes) -> None:
-        if self._reply is None or self._reply.done():
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        reply = self._reply
+        if reply is None or reply.done():
             # Nobody asked.
             self.abort()
             return
-        self._heard = time.monotonic()
         try:
-            reply = self._parser.feed(data)
+            whole = self._parser.feed(self._view[:nbytes])
         except TransportError as error:
             self._fail(error)
         else:
-            if reply is not None:
-                self._reply.set_result(reply)
+            if whole is not None:
+                reply.set_result(whole)
+            else:
+                self._heard = time.monotonic()
 
     def eof_received(self) -> None:
         self._end(None)
@@ -141,9 +167,10 @@ class StreamPool:
         self._read_timeout = read_timeout
         self._keep_idle = keep_idle
         self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(limit)
+        self._free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: deque[_Connection] = deque()
-        self._busy: set[_Connection] = set()
+        self._all: set[_Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self.opened = 0
@@ -154,49 +181,79 @@ class StreamPool:
 
     async def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:  # noqa: ASYNC109 (what is left of the call's)
         """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
-        deadline = time.monotonic() + timeout
-        if self._slots.locked():
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._slots.acquire()
-            except TimeoutError:
-                raise ReplyTimeoutError(f"no connection was free within {timeout:.3g} s") from None
+        now = time.monotonic()
+        deadline = now + timeout
+        if self._free:
+            self._free -= 1
         else:
-            await self._slots.acquire()
+            await self._wait_in_line(timeout)
+            now = time.monotonic()
+        connection: _Connection | None = None
         try:
-            connection = self._take(endpoint) or await self._connect(endpoint, deadline)
-            self._busy.add(connection)
-            try:
-                reply = await connection.exchange(request, deadline)
-            finally:
-                self._busy.discard(connection)
-        finally:
-            self._slots.release()
-        if reply.reusable and connection.usable and not self._closed:
-            self._give(connection, reply)
+            connection = self._take(endpoint, now)
+            if connection is None:
+                connection = await self._connect(endpoint, deadline)
+                now = time.monotonic()
+            reply = await connection.send(request, now, deadline)
+        except BaseException:
+            # A cancellation, too: a reply that still comes must not be anybody's.
+            if connection is not None:
+                self._drop(connection)
+            raise
         else:
-            connection.abort()
+            if reply.reusable and connection.usable and not self._closed:
+                self._give(connection, reply)
+            else:
+                self._drop(connection)
+        finally:
+            self._leave()
         return reply
+
+    async def _wait_in_line(self, timeout: float) -> None:  # noqa: ASYNC109 (as above)
+        """Wait for a turn, which then is this call's to `_leave`."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(timeout):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                # It came, but too late to be of use.
+                self._leave()
+            turn.cancel()
+            if isinstance(error, TimeoutError):
+                raise ReplyTimeoutError(f"no connection was free within {timeout:.3g} s") from None
+            raise
+
+    def _leave(self) -> None:
+        """A call is over: the next in line has its turn."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     async def close(self) -> None:
         """Close all connections; calls that are under way fail with `ConnectionLostError`."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in [*self._idle, *self._busy]:
-            connection.abort()
+        for connection in list(self._all):
+            connection.close()
+            self._all.discard(connection)
         self._idle.clear()
         # The transports say goodbye to the loop in its next turns.
         for _ in range(2):
             await asyncio.sleep(0)
 
-    def _take(self, endpoint: Endpoint) -> _Connection | None:
-        now = time.monotonic()
+    def _take(self, endpoint: Endpoint, now: float) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.endpoint == endpoint and connection.usable and now - connection.idle_since < connection.keep:
+            same = connection.endpoint is endpoint or connection.endpoint == endpoint
+            if same and connection.usable and now - connection.idle_since < connection.keep:
                 return connection
-            connection.abort()
+            self._drop(connection)
         return None
 
     def _give(self, connection: _Connection, reply: RawReply) -> None:
@@ -207,17 +264,22 @@ class StreamPool:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(connection.keep, self._sweep)
 
+    def _drop(self, connection: _Connection) -> None:
+        connection.abort()
+        self._all.discard(connection)
+
     def _sweep(self) -> None:
         """Close what has been idle for too long, before the server does."""
         self._sweeper = None
         now = time.monotonic()
-        stay = [c for c in self._idle if c.usable and now - c.idle_since < c.keep]
-        for connection in self._idle:
-            if connection not in stay:
-                connection.abort()
-        self._idle = deque(stay)
-        if stay:
-            soonest = min(connection.idle_since + connection.keep for connection in stay)
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            if connection.usable and now - connection.idle_since < connection.keep:
+                self._idle.append(connection)
+            else:
+                self._drop(connection)
+        if self._idle:
+            soonest = min(connection.idle_since + connection.keep for connection in self._idle)
             self._sweeper = self._loop.call_later(max(soonest - now, 0.01), self._sweep)
 
     async def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
@@ -230,6 +292,7 @@ class StreamPool:
         except (OSError, UnicodeError) as error:
             raise explain_connect(error, endpoint, timeout) from error
         self.opened += 1
+        self._all.add(connection)
         return connection
 
     async def _connect_to_any(

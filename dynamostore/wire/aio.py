@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
@@ -168,14 +168,14 @@ class _Driver:
         self._closed = False
         self.pool: StreamPool | None = None
 
-    async def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:  # noqa: ASYNC109 (what is left of the call's)
+    def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> Awaitable[RawReply]:
         if self._closed:
             raise RuntimeError("the client is closed")
         pool = self.pool
         if pool is None or not pool.belongs_to(asyncio.get_running_loop()):
             # Another loop's connections are left alone: it is over, or its thread's, or (after a fork) the parent's.
             pool = self.pool = self._make_pool()
-        return await pool.exchange(endpoint, request, timeout)
+        return pool.exchange(endpoint, request, timeout)
 
     async def fetch(self, timeout: float) -> tuple[Credentials, Endpoint]:  # noqa: ASYNC109 (as above)
         try:
