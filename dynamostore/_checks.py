@@ -30,6 +30,7 @@ def new_record(
         items.check_data(data),
         to_ns(expiry),
         items.new_version(),
+        expiry=expiry,
         beside=beside,
         recent=recent,
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from random import uniform
 
 from . import items
@@ -292,12 +293,18 @@ class Plans:
 
     def _update(self, update: str, record: Record, new: Record, condition: str) -> Plan[None]:
         """Update the item of *record*, as read, to *new*."""
-        values = self._now() | _was(record)
-        values |= {":expiry": items.number(new.expiry_ns), ":ttl": items.number(items.ttl(new.expiry_ns))}
-        values |= {":data": {"B": new.data}, ":version": items.number(new.version), ":recent": {"B": new.recent}}
+        values = _was(record) | {
+            ":now": {"N": str(self.clock())},
+            ":expiry": {"N": str(new.expiry_ns)},
+            ":ttl": {"N": str(items.ttl(new.expiry_ns))},
+            ":data": {"B": new.data},
+            ":version": {"N": str(new.version)},
+            ":recent": {"B": new.recent},
+        }
         where = self._where(condition, values, update)
-        key = items.key(self.table, record.token)
-        yield from self._patiently(self._call("update_item", Key=key, UpdateExpression=update, **where))
+        where["Key"] = items.key(self.table, record.token)
+        where["UpdateExpression"] = update
+        return self._patiently(Call("update_item", self._write(**where)))
 
     def _winner(
         self, failure: ConditionFailed, token: str, new: Record | None = None, version: int = 0
@@ -325,7 +332,7 @@ class Plans:
         """Make a call, again if a transaction on the same item gets in its way (SDKs do not retry that)."""
         for attempt in range(_ATTEMPTS):
             try:
-                yield from issue(call)
+                yield call
             except Contended:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -341,10 +348,10 @@ class Plans:
 
         DynamoDB refuses any others.
         """
-        names, placeholders = _words(f"{condition} {update}")
+        names, placeholders = _words(f"{condition} {update}", self.table)
         where: dict[str, object] = {
             "ConditionExpression": condition,
-            "ExpressionAttributeNames": {f"#{name}": getattr(self.table, name) for name in names},
+            "ExpressionAttributeNames": names,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if placeholders:
@@ -378,7 +385,8 @@ def _was(record: Record) -> dict[str, AttributeValue]:
     }
 
 
-@cache
-def _words(expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names (without #) and the values (with :) of an expression; there are a dozen expressions in all."""
-    return tuple(set(re.findall(r"#(\w+)", expression))), tuple(set(re.findall(r":\w+", expression)))
+@lru_cache(maxsize=256)
+def _words(expression: str, table: Table) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The names (with #) and the values (with :) of an expression; there are a dozen expressions in all, for a table."""
+    names = {f"#{name}": getattr(table, name) for name in set(re.findall(r"#(\w+)", expression))}
+    return names, tuple(set(re.findall(r":\w+", expression)))

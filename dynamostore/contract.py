@@ -62,15 +62,16 @@ class Record:
         expiry_ns: int,
         version: int,
         *,
+        expiry: datetime | None = None,
         beside: Mapping[str, AttributeValue] | None = None,
         recent: bytes = b"",
     ) -> Record:
-        """A record whose expiry is given in Unix nanoseconds, within signed 64 bits."""
+        """A record whose expiry is given in Unix nanoseconds, within signed 64 bits; and as *expiry*, if that is known."""
         # Each read makes one: what __post_init__ would check and convert is known to be good, so it is left out.
         record = object.__new__(cls)
         _set(record, "token", token)
         _set(record, "data", data)
-        _set(record, "expiry", from_ns(expiry_ns))
+        _set(record, "expiry", expiry if expiry is not None and expiry.tzinfo is UTC else from_ns(expiry_ns))
         _set(record, "version", version)
         _set(record, "expiry_ns", expiry_ns)
         _set(record, "beside", beside or {})

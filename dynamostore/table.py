@@ -52,6 +52,10 @@ class Table:
         if twice := [name for name, count in Counter(self.attributes).items() if count > 1]:
             raise ValueError(f"attribute name {twice[0]!r} is used twice in one table")
 
+    def __hash__(self) -> int:
+        # What a dataclass makes hashes nine names, and it is a key on the way of every call.
+        return hash(self.name)
+
     @property
     def attributes(self) -> tuple[str, ...]:
         """The names of all attributes, the key first."""
