@@ -58,12 +58,13 @@ types: $(VENV)/.installed
 check: $(VENV)/.installed $(NODE_MODULES)/.installed
 	$(BIN)/pytest
 
-# `make simulate STEPS=20000000 SEED=1` looks longer, and elsewhere.
+# `make simulate STEPS=20000000 SEED=1` looks longer, and elsewhere; DRIVER=sync or DRIVER=async, down to the client.
 STEPS ?= 1000000
 SEED ?= 0
+DRIVER ?= plans
 
 simulate: $(VENV)/.installed
-	@$(BIN)/python -m tests.simulation --steps $(STEPS) --seed $(SEED)
+	@$(BIN)/python -m tests.simulation --steps $(STEPS) --seed $(SEED) --driver $(DRIVER)
 
 hammer: $(VENV)/.installed
 	@$(BIN)/python -m tests.hammer

@@ -13,7 +13,6 @@ from dynamostore.testing import FakeClock, StoreAgreement
 
 from .backends import Backends
 
-
 # The contract suite is enough for these: each server and each client is here once.
 LEFT_OUT = ("ministack over aiobotocore", "dynalite over wire", "dynalite over async wire")
 

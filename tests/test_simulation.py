@@ -14,6 +14,7 @@ from session.values import JSONValue
 
 from .simulation.__main__ import explain, summary
 from .simulation.choices import Replay
+from .simulation.drivers import DRIVERS, DriverName
 from .simulation.explore import Failure, Report, explore, replay
 from .simulation.scheduler import Options
 
@@ -30,6 +31,18 @@ def test_nothing_is_lost_and_nothing_resurrected() -> None:
     check(report)
     assert {"conflicts", "merges", "renewals", "destroys", "deaths", "sweeps"} <= report.counts.keys()
     assert report.counts["retries recognised as success"] > 0
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_nor_on_the_drivers_themselves(driver: DriverName) -> None:
+    options = Options(driver=driver)
+    check(explore(steps=1_000_000, seed=1, seconds=SECONDS / 2, options=options), options)
+
+
+def test_a_run_is_the_same_on_every_driver() -> None:
+    for run in range(150):
+        traces = {str(replay(11, run, Options(driver=driver))[0]) for driver in DRIVERS}
+        assert len(traces) == 1
 
 
 def test_beside_scs_for_go_less_is_promised_but_that_is_kept() -> None:

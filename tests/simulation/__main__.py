@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .drivers import DRIVERS
 from .explore import Failure, Report, explore, replay
 from .network import FAULTS
 from .scheduler import Options
@@ -19,9 +20,15 @@ def main() -> int:
     parser.add_argument(
         "--late-creates", action="store_true", help="with a delivery that breaks a promise, as is known"
     )
+    parser.add_argument(
+        "--driver",
+        choices=DRIVERS,
+        default="plans",
+        help="what the sessions run on (default: the bare plans, the fastest)",
+    )
     parser.add_argument("--replay", metavar="SEED:RUN", help="one run once more, with its trace")
     arguments = parser.parse_args()
-    options = Options(scs=arguments.scs, late_creates=arguments.late_creates)
+    options = Options(scs=arguments.scs, late_creates=arguments.late_creates, driver=arguments.driver)
     if arguments.replay:
         seed, run = map(int, arguments.replay.split(":"))
         trace, violation = replay(seed, run, options)
@@ -81,6 +88,7 @@ def summary(report: Report) -> str:
 def explain(failure: Failure, options: Options) -> str:
     """A failure for people: the shortest run that fails so, and how to see the one that was found."""
     flags = f"{' --scs' if options.scs else ''}{' --late-creates' if options.late_creates else ''}"
+    flags += f" --driver {options.driver}" if options.driver != "plans" else ""
     return (
         f"{failure.trace}\n\nBroken: {failure.what}\n\n"
         f"Shrunk from a longer run; that one, as it was found:\n"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from dynamostore import Record, StoreError, items
-from dynamostore._plans import Plans
 from dynamostore._steps import Call, Plan, issue
 from session import _lifecycle
-from session._lifecycle import Policy, State
+from session._lifecycle import State
 from session.errors import SessionError
-from session.session import BaseSession
 
+from .drivers import Driver
 from .intent import Commit, Intent
 from .network import Attempt
 
 if TYPE_CHECKING:
     from .scheduler import World
-
-R = TypeVar("R")
 
 # The plainest first: what a shrunk run falls back on.
 DOINGS: Final[Sequence[str]] = (
@@ -39,32 +36,14 @@ class Boom(Exception):
     """What a request's own code may raise."""
 
 
-def through(plan: Plan[R], plans: Plans) -> Plan[R]:
-    """A session's plan on a store's plans: its store verbs done by those, so that only low-level calls are left."""
-    try:
-        step = next(plan)
-        while True:
-            try:
-                if isinstance(step, Call):
-                    reply = yield from getattr(plans, step.operation)(**step.arguments)
-                else:
-                    reply = yield step
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
-                step = plan.throw(error)
-            else:
-                step = plan.send(reply)
-    except StopIteration as end:
-        result: R = end.value
-        return result
-
-
 class Process:
-    """A process that serves requests, with a clock that is off by *skew_ns*."""
+    """A process that serves requests, with a clock and a driver of its own."""
 
-    def __init__(self, name: str, plans: Plans, policy: Policy) -> None:
+    def __init__(self, name: str, driver: Driver) -> None:
         self.name = name
-        self.plans = plans
-        self.policy = policy
+        self.driver = driver
+        self.plans = driver.plans
+        self.policy = driver.policy
 
 
 class Request:
@@ -82,7 +61,7 @@ class Request:
         self.client = client
         self.presented = presented
         self.state: State = _lifecycle.begin(presented, process.policy)
-        self.session = BaseSession(self.state, process.policy)
+        self.session = process.driver.session(self.state)
         self.intent = Intent({})
         self.commit: Commit | None = None
         self.commits = 0
@@ -210,7 +189,7 @@ class Request:
         key = self.process.policy.key(self.state.token)
         oracle = self.world.oracle
         begun = len(oracle.destroyed)
-        yield from through(_lifecycle.load(self.state, self.process.policy), self.process.plans)
+        yield from self.process.driver.load(self.session)
         oracle.loaded(self.state, key, begun, self.last_read)
         self.intent = oracle.intent_after(self.state.record)
 
@@ -230,7 +209,7 @@ class Request:
             len(life.states) if life else 0,
         )
         try:
-            yield from through(_lifecycle.commit(state, policy), self.process.plans)
+            yield from self.process.driver.commit(self.session)
         except (StoreError, SessionError):
             if commit.destroys is not None and not state.destroying:
                 # That much was acknowledged before the rest failed.

@@ -20,6 +20,7 @@ from session.codec import JSONCodec
 from session.errors import SessionConflict
 
 from .choices import Choices
+from .drivers import DRIVERS, DriverName
 from .intent import Commit
 from .model import NS, ServerError
 from .network import FAULTS, PENDING, Fate, Network
@@ -53,11 +54,13 @@ class Options:
 
     *scs*: SCS for Go writes the same sessions, and less is promised. *late_creates*: the first try of a create may
     arrive after the second was applied and the session destroyed or renewed. It then stores the session again:
-    a PutItem of what is not there has nothing to hold on to. That is known, and not promised.
+    a PutItem of what is not there has nothing to hold on to. That is known, and not promised. *driver*: what the sessions
+    run on, which changes nothing else.
     """
 
     scs: bool = False
     late_creates: bool = False
+    driver: DriverName = "plans"
 
 
 class Tags:
@@ -156,7 +159,8 @@ class World:
                 on_conflict="merge",
                 renewal_grace=grace,
             )
-            self._processes.append(Process(name, Plans(_TABLE, clock, consistent_read=consistent), policy))
+            plans = Plans(_TABLE, clock, consistent_read=consistent)
+            self._processes.append(Process(name, DRIVERS[self.options.driver](plans, policy)))
             self.say(name, f"clock {skew_ns / NS:+.3f}s")
         idle = "none" if idle_ns is None else f"{idle_ns / NS:.0f}s"
         self.say(
