@@ -38,7 +38,7 @@ class _Connection:
         self._parser = ReplyParser()
         self._buffer = bytearray(_RECEIVE)
         self._view = memoryview(self._buffer)
-        self._poll = _poll_for(sock)
+        self._poll = poll_for(sock.fileno())
 
     def exchange(self, request: bytes, read_timeout: float, deadline: float) -> RawReply:
         """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
@@ -82,12 +82,12 @@ class _Connection:
             self._timeout = seconds
 
 
-def _poll_for(sock: socket.socket) -> Callable[[], bool]:
-    """Whether *sock* can be read without waiting."""
+def poll_for(fileno: int) -> Callable[[], bool]:
+    """Whether something has come to a socket, or its end: asked now, and without waiting."""
     if not hasattr(select, "poll"):
-        return lambda: bool(select.select([sock], [], [], 0)[0])
+        return lambda: bool(select.select([fileno], [], [], 0)[0])
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(fileno, select.POLLIN)
     return lambda: bool(poll.poll(0))
 
 

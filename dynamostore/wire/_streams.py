@@ -6,10 +6,11 @@ import asyncio
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from ._http import RawReply, ReplyParser
-from ._sockets import server_keeps
+from ._sockets import poll_for, server_keeps
 from ._tls import Trust, explain_connect
 from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError, TransportError
 
@@ -25,8 +26,8 @@ class _Connection(asyncio.BufferedProtocol):
     """One connection, with at most one call on it; what comes when none is on it ends it."""
 
     __slots__ = (
-        "_buffer", "_due", "_heard", "_loop", "_lost", "_parser", "_read_timeout", "_reply", "_timer", "_transport", "_view", "endpoint",
-        "idle_since", "keep",
+        "_buffer", "_due", "_heard", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_timer", "_transport", "_view",
+        "endpoint", "idle_since", "keep",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, read_timeout: float, keep: float) -> None:
@@ -44,6 +45,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._due = self._heard = 0.0
         # Left to run out when a reply comes, and set anew then: to cancel one for every call takes longer.
         self._timer: asyncio.TimerHandle | None = None
+        self._poll: Callable[[], bool] = bool
         self._lost = False
 
     def send(self, request: bytes, now: float, deadline: float) -> asyncio.Future[RawReply]:
@@ -64,9 +66,17 @@ class _Connection(asyncio.BufferedProtocol):
         return reply
 
     @property
+    def lost(self) -> bool:
+        """Whether it has ended, or is to end."""
+        return self._lost
+
+    @property
     def usable(self) -> bool:
-        """Whether it can take a call."""
-        return not self._lost and self._transport is not None and not self._transport.is_closing()
+        """Whether it can take a call: it is open, and nothing has come since the last reply.
+
+        The loop may have had no time yet to see what has come; sent before it does, a request would be answered by that.
+        """
+        return not self._lost and self._transport is not None and not self._transport.is_closing() and not self._poll()
 
     def abort(self) -> None:
         """End it at once, without a word."""
@@ -110,6 +120,7 @@ class _Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._poll = poll_for(sock.fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint
@@ -201,7 +212,7 @@ class StreamPool:
                 self._drop(connection)
             raise
         else:
-            if reply.reusable and connection.usable and not self._closed:
+            if reply.reusable and not connection.lost and not self._closed:
                 self._give(connection, reply)
             else:
                 self._drop(connection)
