@@ -21,10 +21,10 @@ ATTEMPTS: Final = 3
 def connect(
     table: str | Table = Table(),  # noqa: B008 (frozen, so one for all is right)
     *,
-    via: Literal["wire", "boto3"] = "wire",
     region: str | None = None,
     endpoint_url: str | None = None,
     profile: str | None = None,
+    via: Literal["wire", "boto3"] = "wire",
     threads: int = 10,
     connect_timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,

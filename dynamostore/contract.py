@@ -62,9 +62,9 @@ class Record:
         expiry_ns: int,
         version: int,
         *,
-        expiry: datetime | None = None,
         beside: Mapping[str, AttributeValue] | None = None,
         recent: bytes = b"",
+        expiry: datetime | None = None,
     ) -> Record:
         """A record whose expiry is given in Unix nanoseconds, within signed 64 bits; and as *expiry*, if that is known."""
         # Each read makes one: what __post_init__ would check and convert is known to be good, so it is left out.

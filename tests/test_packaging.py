@@ -68,9 +68,13 @@ def test_the_wheel_says_what_it_is(about: metadata.Distribution) -> None:
     assert about.metadata["Description"].strip() == (ROOT / "README.md").read_text("utf-8").strip()
 
 
-def test_it_needs_boto3_and_msgspec_and_no_more(about: metadata.Distribution) -> None:
+def test_it_needs_boto3_httptools_and_msgspec_and_no_more(about: metadata.Distribution) -> None:
     needed = [requirement for requirement in about.requires or () if "extra ==" not in requirement]
-    assert sorted(re.split(r"[^A-Za-z0-9._-]", requirement)[0] for requirement in needed) == ["boto3", "msgspec"]
+    assert sorted(re.split(r"[^A-Za-z0-9._-]", requirement)[0] for requirement in needed) == [
+        "boto3",
+        "httptools",
+        "msgspec",
+    ]
 
 
 def test_what_is_extra_is_asked_for_by_name(about: metadata.Distribution) -> None:

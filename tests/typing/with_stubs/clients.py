@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, assert_type
 import boto3
 from botocore.config import Config
 
-from dynamostore import DynamoStore, Record, Table
-from dynamostore.client import DynamoClient
+from dynamostore import AsyncDynamoStore, DynamoStore, Record, Table
+from dynamostore.client import AsyncDynamoClient, DynamoClient
 from session import SessionManager
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from types_aiobotocore_dynamodb import DynamoDBClient as AiobotocoreClient
 
 
 def accepted(table: Table) -> None:
@@ -39,3 +40,14 @@ def refused(client: "DynamoDBClient") -> None:
     DynamoStore(client.meta)  # type: ignore[arg-type]
     DynamoStore(client, client)  # type: ignore[arg-type]
     SessionManager(client)  # type: ignore[arg-type]
+
+
+async def awaited(client: "AiobotocoreClient") -> None:
+    """aiobotocore's, typed by types-aiobotocore."""
+    fits: AsyncDynamoClient = client
+    store = AsyncDynamoStore(client, Table())
+    assert_type(await store.find("token"), Record | None)
+
+
+def awaited_refused(client: "DynamoDBClient") -> None:
+    AsyncDynamoStore(client)  # type: ignore[arg-type]
