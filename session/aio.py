@@ -51,7 +51,11 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
     async def load(self, token: str | None) -> AsyncSession:
         """The session of a client's *token*, read, for those who have no block to live in: `commit` or `discard` it."""
         session = self._begin(token, self._policy)
-        await session.load()
+        try:
+            await session.load()
+        except BaseException:
+            self.discard(session)
+            raise
         return session
 
     async def commit(self, session: AsyncSession) -> None:
@@ -94,7 +98,12 @@ class _Block:
     async def __aenter__(self) -> AsyncSession:
         self._session = self._manager._begin(self._token, self._policy)
         if not self._lazy:
-            await self._session.load()
+            try:
+                await self._session.load()
+            except BaseException:
+                # What is not entered is not left.
+                self._manager.discard(self._session)
+                raise
         return self._session
 
     async def __aexit__(
