@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants bench-contention dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-contention dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
 	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
 	@echo 'make mutants           each guard turned off in turn, and what notices it; ten minutes'
+	@echo 'make fuzz              random bytes for the parser of replies, guided by what they reach; a minute (SECONDS=...)'
+	@echo 'make bench             speed beside boto3, PynamoDB, pydynox, aiobotocore and aiodynamo; six minutes, once set up'
 	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
 	@echo 'make dist              wheel and sdist, checked'
 	@echo 'make clean             removes what the above made'
@@ -72,6 +74,21 @@ hammer: $(VENV)/.installed
 mutants: $(VENV)/.installed
 	@$(BIN)/python -m tests.mutants
 
+SECONDS ?= 60
+
+fuzz: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+# The clients it is measured beside, in an environment of their own: they pin other versions.
+.venv-bench/.installed: benchmarks/requirements.txt pyproject.toml
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt --editable .
+	@touch $@
+
+bench: $(VENV)/.installed .venv-bench/.installed
+	@$(BIN)/python -m benchmarks.speed
+
 bench-contention: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.contention
 
@@ -81,4 +98,4 @@ dist: $(VENV)/.installed
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

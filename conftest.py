@@ -1,6 +1,6 @@
 """What holds for all tests: no AWS account, and the documents are tests, too.
 
-Every Python block of the README and of docs/ is run, in order, with a namespace for each document, on moto.
+Every Python block of the README and of docs/ is run, in order, with a namespace for each document, on a local DynamoDB.
 """
 
 from __future__ import annotations
@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import moto
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-from dynamostore.local import CREDENTIALS
+from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()], patterns=["README.md", "docs/*.md"], fixtures=["on_moto"]
+    parsers=[PythonCodeBlockParser(), SkipParser()], patterns=["README.md", "docs/*.md"], fixtures=["on_a_local_dynamodb"]
 ).pytest()
 
 
@@ -38,7 +37,8 @@ def credentials() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def on_moto() -> Iterator[None]:
-    """DynamoDB in this process, with nothing in it."""
-    with moto.mock_aws():
+def on_a_local_dynamodb(credentials: None) -> Iterator[None]:
+    """A DynamoDB with nothing in it, which every client finds that is told of no other."""
+    with LocalDynamoDB() as dynamodb, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
         yield
