@@ -137,6 +137,8 @@ def _from_reply(
     if kind is None:
         status = _metadata(response, "HTTPStatusCode")
         kind = UnavailableError if status is not None and status >= 500 else StoreError
+        if status == 429:
+            kind = ThrottledError
     if kind is TableNotFoundError:
         message += "; create it with store.create_table(), or look at the region and the table's name"
     return kind(message, operation=name, code=code)

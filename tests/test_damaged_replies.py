@@ -68,9 +68,11 @@ def stub() -> Iterator[Stub]:
         thread.join()
 
 
-@pytest.fixture
-def store(stub: Stub) -> DynamoStore:
-    return dynamostore.connect(endpoint_url=f"http://127.0.0.1:{stub.server_port}", region="us-east-1", attempts=2)
+@pytest.fixture(params=["wire", "boto3"])
+def store(stub: Stub, request: pytest.FixtureRequest) -> DynamoStore:
+    """A store on either client."""
+    url = f"http://127.0.0.1:{stub.server_port}"
+    return dynamostore.connect(endpoint_url=url, region="us-east-1", attempts=2, via=request.param)
 
 
 @pytest.mark.parametrize("damage", DAMAGED)

@@ -68,10 +68,12 @@ def fake(running: FakeDynamoDB) -> FakeDynamoDB:
     return running
 
 
-@pytest.fixture(scope="module")
-def store(running: FakeDynamoDB) -> DynamoStore:
+@pytest.fixture(scope="module", params=["wire", "boto3"])
+def store(running: FakeDynamoDB, request: pytest.FixtureRequest) -> DynamoStore:
+    """A store on either client."""
     return connect(
         Table(name="sessions"),
+        via=request.param,
         region="eu-central-1",
         endpoint_url=running.url,
         connect_timeout=2,

@@ -23,7 +23,18 @@ TYPING = ROOT / "tests" / "typing"
 # The oldest Python that is supported and the newest: typeshed tells them apart.
 VERSIONS = ("3.11", "3.13")
 # What the files in tests/typing import; pytest and hypothesis with what their own types stand on.
-IMPORTED = ("attrs", "boto3", "botocore", "httptools", "msgspec", "pytest", "hypothesis", "iniconfig", "pluggy", "sortedcontainers")
+IMPORTED = (
+    "attrs",
+    "boto3",
+    "botocore",
+    "httptools",
+    "msgspec",
+    "pytest",
+    "hypothesis",
+    "iniconfig",
+    "pluggy",
+    "sortedcontainers",
+)
 
 
 def stubs() -> list[str]:

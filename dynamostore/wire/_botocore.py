@@ -10,6 +10,8 @@ import threading
 from typing import NoReturn
 
 import botocore.session
+from botocore.awsrequest import AWSRequest
+from botocore.client import BaseClient
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
@@ -68,55 +70,59 @@ class _Rules:
     def __init__(self, session: botocore.session.Session, region: str | None, endpoint_url: str | None) -> None:
         self._session = session
         self._known: dict[str | None, Endpoint] = {}
-        self._given = endpoint_url
+        self._asked = region, endpoint_url
         # With keys of no account: the real ones are looked for when they are needed, which may take its time.
-        meta = session.create_client(
-            "dynamodb",
-            region_name=region,
-            endpoint_url=endpoint_url,
-            aws_access_key_id="none",
-            aws_secret_access_key="none",  # noqa: S106 (that is none)
-        ).meta
-        self.region = meta.region_name
-        self.endpoint = Endpoint.parse(meta.endpoint_url)
+        client = self._client(Credentials("none", "none"))
+        try:
+            self.endpoint, self.region = _destination(client)
+        except BotoCoreError:
+            # There is no endpoint without an account.
+            self.endpoint, self.region = Endpoint.parse(client.meta.endpoint_url), client.meta.region_name
 
     def of(self, credentials: Credentials) -> Endpoint:
         """The endpoint of an account, which botocore derives from the credentials."""
         known = self._known.get(credentials.account_id)
         if known is None:
-            known = self._known[credentials.account_id] = self._ask(credentials)
+            try:
+                known, _ = _destination(self._client(credentials))
+            except BotoCoreError as error:
+                raise SettingsError(f"no endpoint: {error}") from error
+            # The same object for the same endpoint: requests are prepared for it.
+            known = self._known[credentials.account_id] = self.endpoint if known == self.endpoint else known
         return known
 
-    def _ask(self, credentials: Credentials) -> Endpoint:
-        client = self._session.create_client(
+    def _client(self, credentials: Credentials) -> BaseClient:
+        region, endpoint_url = self._asked
+        return self._session.create_client(
             "dynamodb",
-            region_name=self.region,
-            endpoint_url=self._given,
+            region_name=region,
+            endpoint_url=endpoint_url,
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
             aws_session_token=credentials.token,
             aws_account_id=credentials.account_id,
         )
-        client.meta.events.register_first("request-created.dynamodb", _stop)
-        endpoint = self.endpoint
-        try:
-            client.list_tables()  # type: ignore[attr-defined]  # botocore makes its methods at run time
-        except _StopError as stop:
-            endpoint = Endpoint.parse(stop.url)
-        except BotoCoreError as error:
-            raise SettingsError(f"no endpoint: {error}") from error
-        # The same object for the same endpoint: requests are prepared for it.
-        return self.endpoint if endpoint == self.endpoint else endpoint
+
+
+def _destination(client: BaseClient) -> tuple[Endpoint, str]:
+    """Where *client* would send a request, and the region that it would sign it for."""
+    client.meta.events.register_first("before-sign.dynamodb", _stop)
+    try:
+        client.list_tables()  # type: ignore[attr-defined]  # botocore makes its methods at run time
+    except _StopError as stop:
+        return Endpoint.parse(stop.url), stop.region
+    raise AssertionError("a request was sent")
 
 
 class _StopError(Exception):
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, region: str) -> None:
         self.url = url
+        self.region = region
 
 
-def _stop(request: object, **_: object) -> NoReturn:
-    """Instead of sending a request: say where it would go."""
-    raise _StopError(str(getattr(request, "url", "")))
+def _stop(request: AWSRequest, region_name: str, **_: object) -> NoReturn:
+    """Instead of signing and sending a request: say where it would go."""
+    raise _StopError(request.url or "", region_name)
 
 
 class FromBotocore:
@@ -133,18 +139,24 @@ class FromBotocore:
     def current(self) -> tuple[Credentials, Endpoint] | None:
         """What is known, unless it is about to expire."""
         found = self._found
-        if found is None or (isinstance(found, RefreshableCredentials) and found.refresh_needed()):
+        if (
+            found is None
+            or self._access is None
+            or (isinstance(found, RefreshableCredentials) and found.refresh_needed())
+        ):
             return None
         return self._access
 
     def fetch(self) -> tuple[Credentials, Endpoint]:
         """Find credentials, or renew them; blocks while they are on their way."""
         try:
-            found = self._found or self._session.get_credentials()
+            found = self._find()
             frozen = found.get_frozen_credentials() if found else None
-        except (BotoCoreError, RuntimeError, ValueError, KeyError, OSError) as error:
-            # What an exception of botocore's says names providers and profiles, never a key.
-            raise CredentialsError(f"no usable AWS credentials: {error}") from error
+        except Exception as error:
+            # A provider that says nonsense makes botocore raise whatever comes of it. What botocore itself says names
+            # providers and profiles, never a key; of the rest only the kind is told.
+            reason = str(error) if isinstance(error, BotoCoreError) else type(error).__name__
+            raise CredentialsError(f"no usable AWS credentials: {reason}") from error
         if found is None or frozen is None:
             raise CredentialsError(
                 "no AWS credentials were found: in the environment, in files, or from a role (see boto3's "
@@ -155,8 +167,14 @@ class FromBotocore:
                 credentials = _ours(frozen)
                 self._access = (credentials, self._rules.of(credentials))
                 self._frozen = frozen
-            self._found = found
             return self._access
+
+    def _find(self) -> BotocoreCredentials | None:
+        """Botocore's credentials, looked for once: threads that begin together do not all ask the same provider."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._session.get_credentials()
+            return self._found
 
 
 def _ours(frozen: ReadOnlyCredentials) -> Credentials:
@@ -168,5 +186,5 @@ def _ours(frozen: ReadOnlyCredentials) -> Credentials:
             # Botocore before 1.37 does not know it.
             getattr(frozen, "account_id", None) or None,
         )
-    except ValueError as error:
-        raise CredentialsError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise CredentialsError(f"no usable AWS credentials: {error}") from None

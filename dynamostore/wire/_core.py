@@ -31,6 +31,9 @@ CONTENT_TYPE = "application/x-amz-json-1.0"
 
 _NO_ENDPOINT = "look at endpoint_url=... (or AWS_ENDPOINT_URL): it must be "
 
+# RFC 3986, 3.3; and what is encoded already.
+_IN_A_PATH = "/%-_.~:@!$&'()*+,;="
+
 _encode = msgspec.json.Encoder().encode
 _decode_refusal = msgspec.json.Decoder(Refusal).decode
 
@@ -135,7 +138,8 @@ class _Prepared:
             ("User-Agent", user_agent),
             ("Content-Length", "\4"),
         ]
-        head = f"POST {quote(endpoint.path, safe='/-_.~')} HTTP/1.1\r\n"
+        # As it was given, but for what cannot stand there. What is signed is encoded once more.
+        head = f"POST {quote(endpoint.path, safe=_IN_A_PATH)} HTTP/1.1\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in sent) + "\r\n"
         self.before_date, _, rest = head.partition("\1")
         self.after_date, _, rest = rest.partition("\3")

@@ -22,6 +22,9 @@ __all__ = ["from_environment"]
 # The regions of the commercial partition; the others' endpoints are botocore's to know.
 _COMMERCIAL = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z0-9_]+-[0-9]+")
 
+# Others may not be what they are called: a call to "local" or "fips-us-east-1" is signed for us-east-1.
+_PLAIN = re.compile(r"(?!fips-)[a-z]{2,6}(-[a-z]+)+-[0-9]+")
+
 # With any of these the answer takes more than is known here.
 _BOTOCORE_KNOWS: Final = (
     "AWS_PROFILE",
@@ -56,12 +59,13 @@ def from_environment(
     environ: Mapping[str, str],
 ) -> Settings | None:
     """The settings, if the arguments and the environment say all that it takes; else None."""
-    if any(environ.get(name) for name in _BOTOCORE_KNOWS) or _has_files(environ):
+    # Set, and be it to nothing, of which botocore makes something, or a mistake.
+    if any(name in environ for name in _BOTOCORE_KNOWS) or environ.get("AWS_CA_BUNDLE") == "" or _has_files(environ):
         return None
     if region is None:
         region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION")
     credentials = credentials or _credentials(environ)
-    if region is None or credentials is None:
+    if region is None or credentials is None or not _PLAIN.fullmatch(region):
         return None
     url = (
         endpoint_url

@@ -48,7 +48,7 @@ class ReplyParser:
 
     __slots__ = (
         "_body", "_complete", "_fields", "_head_done", "_headers", "_keep_alive", "_parser", "_received", "_status", "_surplus",
-        "on_header",
+        "_too_long", "on_header",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class ReplyParser:
         self._body: list[bytes] = []
         self._received = 0
         self._status = 0
-        self._head_done = self._complete = self._surplus = self._keep_alive = False
+        self._head_done = self._complete = self._surplus = self._keep_alive = self._too_long = False
 
     @property
     def begun(self) -> bool:
@@ -80,9 +80,11 @@ class ReplyParser:
             if not self._complete:
                 raise DamagedReplyError("what came is not HTTP") from None
             self._surplus = True
-        if self._complete:
-            return self._finish(reusable=self._keep_alive and not self._surplus)
-        if self._received > (MAX_BODY if self._head_done else MAX_HEAD):
+        if self._complete and not self._too_long:
+            # An empty line after the reply, which the parser passes over, is a byte too many, too.
+            whole = not self._body or data[-1] == self._body[-1][-1] or "content-length" not in self._headers
+            return self._finish(reusable=self._keep_alive and not self._surplus and whole)
+        if self._too_long or self._received > (MAX_BODY if self._head_done else MAX_HEAD):
             raise DamagedReplyError(f"the reply is longer than any of DynamoDB's: {self._received:,} bytes so far")
         return None
 
@@ -120,6 +122,9 @@ class ReplyParser:
         }
         self._status = self._parser.get_status_code()
         self._head_done = True
+        if self._received > MAX_HEAD:
+            # Some of that may be the body.
+            self._too_long = sum(len(name) + len(value) for name, value in self._fields.items()) > MAX_HEAD
 
     def on_body(self, body: bytes) -> None:
         if not self._complete:

@@ -141,13 +141,13 @@ class Caller:
                     access = yield from issue(_fetch(left))
                     left = deadline - self._monotonic()
                 credentials, endpoint = access
-                here = self._clock()
-                request = self._core.request(operation, body, endpoint, credentials, here + self.skew)
+                here, skew = self._clock(), self.skew
+                request = self._core.request(operation, body, endpoint, credentials, here + skew)
                 raw: RawReply = yield Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
                 try:
                     reply = self._core.reply(operation, raw, retries)
                 except ServiceError as error:
-                    self._look_at_the_clock(error, raw, here)
+                    self._look_at_the_clock(error, raw, here, skew)
                     raise
             except (ServiceError, TransportError) as error:
                 retries += 1
@@ -164,12 +164,12 @@ class Caller:
                 yield from pause(delay)
                 left -= delay
 
-    def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float) -> None:
-        """Raise `_SkewedError` if a request that was signed at *here* was refused because the clock is off."""
+    def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float, skew: float) -> None:
+        """Raise `_SkewedError` if a request that was signed at *here* plus *skew* was refused because that is off."""
         if refusal.code not in SKEWED:
             return
         there = _date(raw)
-        if there is None or abs(there - here - self.skew) < MOST_SKEW:
+        if there is None or abs(there - here - skew) < MOST_SKEW:
             return
         self.skew = there - here
         logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
@@ -216,7 +216,9 @@ def _retry_after(error: ServiceError) -> float | None:
     metadata = error.response.get("ResponseMetadata")
     headers = metadata.get("HTTPHeaders", {}) if isinstance(metadata, dict) else {}
     text = headers.get("x-amz-retry-after", "")
-    return int(text) / 1000 if text.isascii() and text.isdigit() else None
+    if not text.isascii() or not text.isdigit():
+        return None
+    return int(text) / 1000 if len(text) < 10 else float("inf")
 
 
 def _kind(error: ServiceError | TransportError) -> str:

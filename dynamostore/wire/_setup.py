@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._access import Access
     from ._sigv4 import Credentials
 
-__all__ = ["CALL_TIMEOUT", "CONNECT_TIMEOUT", "KEEP_IDLE", "READ_TIMEOUT", "Meta", "Setup"]
+__all__ = ["CALL_TIMEOUT", "CONNECT_TIMEOUT", "FOREVER", "KEEP_IDLE", "READ_TIMEOUT", "Meta", "Setup"]
 
 R = TypeVar("R", bound=Reply)
 
@@ -32,6 +32,9 @@ CONNECT_TIMEOUT: Final = 1.0
 READ_TIMEOUT: Final = 2.0
 CALL_TIMEOUT: Final = 10.0
 KEEP_IDLE: Final = 20.0
+
+FOREVER: Final = 86_400.0
+"""The longest time-out, in seconds: a day. More is not always a number that the system takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Setup:
         self.caller = Caller(
             Core(settings.region, _user_agent()),
             settings.access,
-            Limits(settings.attempts, call_timeout),
+            Limits(settings.attempts, min(call_timeout, FOREVER)),
             clock=clock,
             monotonic=time.monotonic,
             random=random.random,

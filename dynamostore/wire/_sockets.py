@@ -100,6 +100,7 @@ class SocketPool:
 
     def __init__(self, trust: Trust, *, connect_timeout: float, read_timeout: float, keep_idle: float) -> None:
         self._trust = trust
+        # The call's own limit is finite: with an endless one of these it is that which counts.
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._keep_idle = keep_idle

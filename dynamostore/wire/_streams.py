@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["StreamPool"]
 
 _RECEIVE: Final = 64 * 1024
+_DAY: Final = 86_400.0
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -201,9 +202,11 @@ class StreamPool:
             now = time.monotonic()
         connection: _Connection | None = None
         try:
-            connection = self._take(endpoint, now)
+            connection = self._take(endpoint, now) if not self._closed else None
             if connection is None:
+                self._check_open()
                 connection = await self._connect(endpoint, deadline)
+                self._check_open()
                 now = time.monotonic()
             reply = await connection.send(request, now, deadline)
         except BaseException:
@@ -219,6 +222,11 @@ class StreamPool:
         finally:
             self._leave()
         return reply
+
+    def _check_open(self) -> None:
+        """Whoever was in line, or connecting, when the client was closed does not go on."""
+        if self._closed:
+            raise RuntimeError("the client is closed")
 
     async def _wait_in_line(self, timeout: float) -> None:  # noqa: ASYNC109 (as above)
         """Wait for a turn, which then is this call's to `_leave`."""
@@ -273,7 +281,7 @@ class StreamPool:
             connection.keep = min(self._keep_idle, server_keeps(said))
         self._idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(connection.keep, self._sweep)
+            self._sweeper = self._loop.call_later(min(connection.keep, _DAY), self._sweep)
 
     def _drop(self, connection: _Connection) -> None:
         connection.abort()
@@ -291,7 +299,7 @@ class StreamPool:
                 self._drop(connection)
         if self._idle:
             soonest = min(connection.idle_since + connection.keep for connection in self._idle)
-            self._sweeper = self._loop.call_later(max(soonest - now, 0.01), self._sweep)
+            self._sweeper = self._loop.call_later(min(max(soonest - now, 0.01), _DAY), self._sweep)
 
     async def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
         timeout = min(self._connect_timeout, max(deadline - time.monotonic(), 0.001))
