@@ -48,7 +48,7 @@ class ReplyParser:
 
     __slots__ = (
         "_body", "_complete", "_fields", "_head_done", "_headers", "_keep_alive", "_parser", "_received", "_status", "_surplus",
-        "_too_long", "on_header",
+        "on_header",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class ReplyParser:
         self._body: list[bytes] = []
         self._received = 0
         self._status = 0
-        self._head_done = self._complete = self._surplus = self._keep_alive = self._too_long = False
+        self._head_done = self._complete = self._surplus = self._keep_alive = False
 
     @property
     def begun(self) -> bool:
@@ -72,21 +72,37 @@ class ReplyParser:
 
     def feed(self, data: Bytes) -> RawReply | None:
         """The reply, if *data* completes it; raises `DamagedReplyError` for what cannot be one."""
+        room = (MAX_BODY if self._head_done else MAX_HEAD) - self._received
+        if len(data) > room:
+            return self._feed_in_two(data, room)
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error.__context__, BaseException) and not isinstance(error.__context__, Exception):
+                # An interrupt, which came while the parser called back.
+                raise error.__context__ from None
             # What follows a complete reply is not a part of it; it only ends the connection.
             if not self._complete:
                 raise DamagedReplyError("what came is not HTTP") from None
             self._surplus = True
-        if self._complete and not self._too_long:
-            # An empty line after the reply, which the parser passes over, is a byte too many, too.
-            whole = not self._body or data[-1] == self._body[-1][-1] or "content-length" not in self._headers
-            return self._finish(reusable=self._keep_alive and not self._surplus and whole)
-        if self._too_long or self._received > (MAX_BODY if self._head_done else MAX_HEAD):
-            raise DamagedReplyError(f"the reply is longer than any of DynamoDB's: {self._received:,} bytes so far")
-        return None
+        if not self._complete:
+            return None
+        # An empty line after the reply, which the parser passes over, is a byte too many, too.
+        whole = not self._body or data[-1] == self._body[-1][-1] or "content-length" not in self._headers
+        return self._finish(reusable=self._keep_alive and not self._surplus and whole)
+
+    def _feed_in_two(self, data: Bytes, room: int) -> RawReply | None:
+        """`feed` what there is room for, and the rest if then there is more room: when the head is over."""
+        if room > 0:
+            headless = not self._head_done
+            reply = self.feed(data[:room])
+            if reply is not None:
+                reply.reusable = False
+                return reply
+            if headless and self._head_done:
+                return self.feed(data[room:])
+        raise DamagedReplyError(f"the reply is longer than any of DynamoDB's: more than {self._received:,} bytes")
 
     def at_end(self) -> RawReply:
         """The reply whose body ends with the connection; raises `ConnectionLostError` if there is none such."""
@@ -108,11 +124,12 @@ class ReplyParser:
     # What the parser calls
 
     def on_message_begin(self) -> None:
+        self._fields.clear()
         if self._complete:
             self._surplus = True
-        # Else, if there was a head, an interim reply (100 Continue) is over, and the real one begins.
-        self._fields.clear()
-        self._head_done = False
+            return
+        # If there was a head, an interim reply is over.
+        self._body.clear()
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -121,18 +138,15 @@ class ReplyParser:
             _LOWER.get(name) or _lower(name): value.decode("latin-1") for name, value in self._fields.items()
         }
         self._status = self._parser.get_status_code()
-        self._head_done = True
-        if self._received > MAX_HEAD:
-            # Some of that may be the body.
-            self._too_long = sum(len(name) + len(value) for name, value in self._fields.items()) > MAX_HEAD
+        # An interim reply (100 Continue) is a part of the head.
+        self._head_done = self._status >= 200
 
     def on_body(self, body: bytes) -> None:
         if not self._complete:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        # An interim reply is none yet.
-        if not self._complete and self._status >= 200:
+        if not self._complete and self._head_done:
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ._http import RawReply, ReplyParser
 from ._sockets import poll_for, server_keeps
-from ._tls import Trust, explain_connect
+from ._tls import Trust, explain_connect, is_refused_certificate
 from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError, TransportError
 
 if TYPE_CHECKING:
@@ -333,6 +333,9 @@ class StreamPool:
                     )
             except OSError as error:
                 failure = error
+                if is_refused_certificate(error):
+                    # Then nobody else is asked.
+                    break
             else:
                 return connection
         raise failure

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._core import Endpoint
 
-__all__ = ["Trust", "explain_connect"]
+__all__ = ["Trust", "explain_connect", "is_refused_certificate"]
 
 
 class Trust:
@@ -62,14 +62,18 @@ def _bundled() -> str:
     raise FileNotFoundError("this system has no certificates to trust")
 
 
+def is_refused_certificate(error: Exception) -> bool:
+    """Whether somebody is there who cannot prove to be the server."""
+    # Told by name: where there was no TLS, ``ssl`` need not have been imported.
+    return any(kind.__name__ == "SSLCertVerificationError" for kind in type(error).__mro__)
+
+
 def explain_connect(error: OSError | UnicodeError, endpoint: Endpoint, timeout: float) -> ConnectError:
     """Why there is no connection to *endpoint*."""
     where = f"{endpoint.host}:{endpoint.port}"
     if isinstance(error, ConnectError):
         return error
-    # Told by name: where there was no TLS, ``ssl`` need not have been imported.
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if "SSLCertVerificationError" in kinds:
+    if is_refused_certificate(error):
         reason = getattr(error, "verify_message", "") or "it cannot be verified"
         return CertificateError(f"the certificate of {where} was refused: {reason}")
     if isinstance(error, TimeoutError):
