@@ -37,7 +37,7 @@ def credentials() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def on_a_local_dynamodb(credentials: None) -> Iterator[None]:
+def on_a_local_dynamodb(credentials: None) -> Iterator[None]:  # noqa: ARG001 (they are there, then)
     """A DynamoDB with nothing in it, which every client finds that is told of no other."""
     with LocalDynamoDB() as dynamodb, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)

@@ -511,8 +511,7 @@ def sent_by_botocore(endpoint_url: str) -> AWSPreparedRequest:
     return kept[0]
 
 
-# BUG (the last three fail): _core.py sends quote(endpoint.path), and Endpoint.parse leaves the path percent-encoded, so
-# that "/a%20b" is sent as "/a%2520b": another path. What is signed is right: the path as it should be sent, encoded once more.
+# What is in it that is encoded already is sent as it is, and signed encoded once more.
 @pytest.mark.parametrize(
     "path",
     ["", "/", "/prefix", "/prefix/", "/a//b/./c/../d", "/ü", "/~tilde", "/$a;b,c", "/a%20b", "/a%2Fb", "/%C3%BC"],

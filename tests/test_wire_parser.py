@@ -172,6 +172,26 @@ def test_what_comes_after_a_reply_is_no_part_of_it_and_ends_its_connection(
     assert not whole.reusable
 
 
+@pytest.mark.parametrize("surplus", [b"\n", b"\r", b"\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Trailer: a\r\n\r\n",
+    ],
+)
+def test_an_empty_line_after_a_reply_is_too_much_too(reply: bytes, surplus: bytes) -> None:
+    # The parser passes over it: it may stand before a reply.
+    for first in range(1, len(reply + surplus) + 1):
+        outcome = check(reply + surplus, [first, len(reply + surplus)])
+        assert outcome.length == len(reply)
+
+
 # Whatever bytes it is
 
 

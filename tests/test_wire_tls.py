@@ -499,9 +499,6 @@ def test_an_address_where_nobody_is_leads_to_the_next(
         assert server.connections == 1
 
 
-# BUG (fails): StreamPool._connect_to_any (_streams.py) shakes hands with each address in turn, so that a CertificateError at
-# the first is followed by a second connection, or is lost in the ConnectError of the last address, and tried again. The
-# sockets of SocketPool have one address before there is any TLS.
 @pytest.mark.parametrize("second", ["the same", "nobody", "a good one"])
 def test_who_cannot_prove_it_at_the_first_address_is_not_looked_for_at_the_next(
     driver: Driver,

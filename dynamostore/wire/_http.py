@@ -13,6 +13,8 @@ __all__ = ["Bytes", "RawReply", "ReplyParser"]
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
+_LINE_ENDS = b"\r\n"
+
 MAX_HEAD = 64 * 1024
 # The largest replies, of a batch of 16 MB of items, are larger by a third in base64, and by their names.
 MAX_BODY = 64 * 1024 * 1024
@@ -75,6 +77,9 @@ class ReplyParser:
         room = (MAX_BODY if self._head_done else MAX_HEAD) - self._received
         if len(data) > room:
             return self._feed_in_two(data, room)
+        if len(data) > 1 and data[-1] in _LINE_ENDS:
+            # Not DynamoDB's JSON; but a head alone, and a reply in chunks.
+            return self._feed_to_the_end(bytes(data))
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -88,9 +93,18 @@ class ReplyParser:
             self._surplus = True
         if not self._complete:
             return None
-        # An empty line after the reply, which the parser passes over, is a byte too many, too.
-        whole = not self._body or data[-1] == self._body[-1][-1] or "content-length" not in self._headers
-        return self._finish(reusable=self._keep_alive and not self._surplus and whole)
+        return self._finish(reusable=self._keep_alive and not self._surplus)
+
+    def _feed_to_the_end(self, data: bytes) -> RawReply | None:
+        """`feed` what ends in line ends, those byte by byte: after the reply they are too many, and the parser passes over them."""
+        text = data.rstrip(_LINE_ENDS)
+        reply = self.feed(text) if text else None
+        for at in range(len(text), len(data)):
+            if reply is not None:
+                reply.reusable = False
+                return reply
+            reply = self.feed(data[at : at + 1])
+        return reply
 
     def _feed_in_two(self, data: Bytes, room: int) -> RawReply | None:
         """`feed` what there is room for, and the rest if then there is more room: when the head is over."""
