@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from random import uniform
 
 from . import items
@@ -348,7 +348,7 @@ class Plans:
 
         DynamoDB refuses any others.
         """
-        names, placeholders = _words(f"{condition} {update}", self.table)
+        names, placeholders = _arguments(condition, update, self.table)
         where: dict[str, object] = {
             "ConditionExpression": condition,
             "ExpressionAttributeNames": names,
@@ -385,8 +385,14 @@ def _was(record: Record) -> dict[str, AttributeValue]:
     }
 
 
+@cache
+def _words(expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names (without #) and the values (with :) of an expression; there are a dozen expressions in all."""
+    return tuple(set(re.findall(r"#(\w+)", expression))), tuple(set(re.findall(r":\w+", expression)))
+
+
 @lru_cache(maxsize=256)
-def _words(expression: str, table: Table) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The names (with #) and the values (with :) of an expression; there are a dozen expressions in all, for a table."""
-    names = {f"#{name}": getattr(table, name) for name in set(re.findall(r"#(\w+)", expression))}
-    return names, tuple(set(re.findall(r":\w+", expression)))
+def _arguments(condition: str, update: str, table: Table) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The attributes behind the names of a condition and an update, and their values."""
+    names, placeholders = _words(f"{condition} {update}")
+    return {f"#{name}": getattr(table, name) for name in names}, placeholders

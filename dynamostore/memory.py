@@ -95,8 +95,9 @@ class MemoryStore:
         with self._lock:
             if (taken := self._live(token)) is not None:
                 raise conflict(token, taken, taken=True)
-            self._unchanged(record, new)
+            # What is left there of a renamed record that is gone makes room, whatever comes of this.
             self._moved.pop(token, None)
+            self._unchanged(record, new)
             self._records[token] = new
             del self._records[record.token]
             if grace:

@@ -33,6 +33,7 @@ from session import (
     SessionConflict,
     SessionError,
     SessionManager,
+    SessionNotLoadedError,
     SessionTypeError,
 )
 
@@ -57,6 +58,7 @@ ERRORS: list[Exception] = [
     SessionTypeError(key="n", wanted="int", found="str"),
     SessionTypeError("in other words", key="n", wanted="int", found="str"),
     SessionClosedError("why"),
+    SessionNotLoadedError("why"),
     SessionConflict("why", ours={"n": 1, "cart": ["apple"]}, theirs={"n": 2}),
     CorruptSessionError("why", digest="457cadca9a78", reason="nested too deeply"),
     CorruptSessionError(reason="nested too deeply"),

@@ -42,6 +42,7 @@ from dynamostore.wire._core import Core, Endpoint
 from dynamostore.wire._http import RawReply
 from dynamostore.wire._retries import Caller, Limits, Quota
 from dynamostore.wire.errors import (
+    CertificateError,
     ConnectError,
     ConnectionLostError,
     DamagedReplyError,
@@ -290,6 +291,10 @@ LATE: dict[str, Case] = {
         "a header of a byte at a time": (drip(OK + b"X-Slow: ", b"a"), 1),
         "a body of a byte at a time": (drip(OK + TYPE + b"Content-Length: 9999\r\n\r\n", b" "), 1),
         "a chunk of a byte at a time": (drip(OK + TYPE + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), 1),
+        "a body of bytes that come as they are taken": (
+            pour(OK + TYPE + b"Content-Length: 999999999\r\n\r\n", b" "),
+            1,
+        ),
         "interim replies at a time": (drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), 1),
     }.items()
 }
@@ -790,7 +795,7 @@ def test_a_late_reply_is_nobody_elses(connect: Callable[..., WireClient], server
 # Writes whose reply is lost
 
 WRITES = ("create", "save", "replace", "touch", "rename", "delete")
-DONE = {name: case for name, case in CASES.items() if case.done}
+DONE = {name: case for name, case in CASES.items() if case.done and case.attempts > 1 and case.fault is not too_late}
 
 
 @pytest.fixture(scope="module")
@@ -819,15 +824,15 @@ def proxy(proxy_running: FaultyDynamoDB) -> FaultyDynamoDB:
     return proxy_running
 
 
-@pytest.mark.parametrize("name", [name for name in DONE if DONE[name].attempts > 1])
+@pytest.mark.parametrize("name", DONE)
 def test_a_write_that_was_done_is_no_conflict_though_its_reply_was_lost(
     driver: Driver, proxy: FaultyDynamoDB, honest: DynamoStore, name: str
 ) -> None:
     case = DONE[name]
-    client = driver.client(proxy.url, **(HURRIED if case.hurried else PATIENT))
+    # A real server may take its time, too; so just one of those that are waited for.
+    client = driver.client(proxy.url, **(PATIENT | {"read_timeout": 0.4} if case.hurried else PATIENT))
     store = driver.store(client)
-    # The slow ones take a time-out for each: two of them tell as much.
-    for write in ("replace", "rename") if case.hurried else WRITES:
+    for write in ("rename",) if case.hurried else WRITES:
         record = Record(new_token(), b"old data", LATER, 1)
         if write != "create":
             record = honest.create(record.token, record.data, record.expiry)
@@ -1164,7 +1169,7 @@ class Outcome:
     @property
     def passes(self) -> bool:
         return (
-            self.error is not None
+            self.error not in (None, CertificateError)
             or self.throttles
             or self.status in RETRIED_STATUS
             or self.code in ("InternalServerError", "RequestTimeout")
@@ -1188,7 +1193,9 @@ OUTCOMES = st.one_of(
     st.builds(
         Outcome,
         _took,
-        error=st.sampled_from([ConnectError, ReplyTimeoutError, ConnectionLostError, DamagedReplyError]),
+        error=st.sampled_from(
+            [ConnectError, CertificateError, ReplyTimeoutError, ConnectionLostError, DamagedReplyError]
+        ),
     ),
     st.builds(
         Outcome,
@@ -1237,6 +1244,7 @@ class Model:
             gone += delay
 
 
+@settings(max_examples=300)
 @given(
     attempts=st.integers(1, 8),
     call_timeout=st.integers(100, 60 * 1024).map(lambda n: n / 1024),
@@ -1245,6 +1253,10 @@ class Model:
 )
 @example(attempts=8, call_timeout=600.0, dice=1.0, outcomes=[Outcome(0, 400, "SlowDown")] * 8)
 @example(attempts=8, call_timeout=600.0, dice=1.0, outcomes=[Outcome(0, error=ConnectError)] * 60)
+@example(
+    attempts=3, call_timeout=60.0, dice=0.5, outcomes=[Outcome(0, 503, "SlowDown", wait=w) for w in ("20000", "1")]
+)
+@example(attempts=3, call_timeout=60.0, dice=0.5, outcomes=[Outcome(0, error=CertificateError)])
 def test_retries_are_made_when_the_standard_mode_makes_them(
     attempts: int, call_timeout: float, dice: float, outcomes: list[Outcome]
 ) -> None:
@@ -1566,6 +1578,7 @@ def test_a_call_that_is_interrupted_leaves_its_reply_to_nobody(credentials: None
                 time.sleep(1.2 * READ_TIMEOUT)
                 get(client)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     server.be_still()
 

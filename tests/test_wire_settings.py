@@ -278,7 +278,7 @@ VARIABLES = {
     "AWS_ACCOUNT_ID_ENDPOINT_MODE": modes(empty=True),
     "AWS_MAX_ATTEMPTS": attempts(empty=True),
     "AWS_RETRY_MODE": retry_modes(empty=True),
-    "AWS_CA_BUNDLE": mostly("~/a.pem", "~/b.pem", bad=""),
+    "AWS_CA_BUNDLE": bundles,
     "AWS_PROFILE": mostly("default", "work", bad="missing", empty=True),
     "AWS_DEFAULT_PROFILE": mostly("default", "work", bad="missing", empty=True),
     "AWS_CREDENTIAL_EXPIRATION": mostly("2100-01-01T00:00:00Z", bad="2015-08-30T12:36:00Z"),
@@ -405,6 +405,15 @@ def test_a_region_of_botocores_own_making_means_what_it_means_to_botocore(
 def test_an_empty_variable_is_refused_where_botocore_refuses_it(home: Path, name: str, more: dict[str, str]) -> None:
     environ = {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1", name: "", **more}
     assert compare(Setting(environ), home) is None
+
+
+# BUG (fails): _Rules._client (_botocore.py) makes its clients without verify=ca_bundle, so that botocore looks at the empty
+# variable. (Then "AWS_CA_BUNDLE" in VARIABLES can be mostly("~/a.pem", "~/b.pem", bad=""), and this test an @example there.)
+def test_an_argument_is_asked_before_an_empty_variable(home: Path) -> None:
+    environ = {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_CA_BUNDLE": ""}
+    found = compare(Setting(environ, ca_bundle="~/a.pem"), home)
+    assert found is not None
+    assert found.ca_bundle == str(home / "a.pem")
 
 
 def test_aws_region_is_used_where_botocore_finds_no_region_and_only_there(home: Path) -> None:
