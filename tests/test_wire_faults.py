@@ -291,7 +291,7 @@ LATE: dict[str, Case] = {
         "a header of a byte at a time": (drip(OK + b"X-Slow: ", b"a"), 1),
         "a body of a byte at a time": (drip(OK + TYPE + b"Content-Length: 9999\r\n\r\n", b" "), 1),
         "a chunk of a byte at a time": (drip(OK + TYPE + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), 1),
-        "a body of bytes that come as they are taken": (
+        "a body that never stops coming": (
             pour(OK + TYPE + b"Content-Length: 999999999\r\n\r\n", b" "),
             1,
         ),
