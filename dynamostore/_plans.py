@@ -293,7 +293,11 @@ class Plans:
 
     def _update(self, update: str, record: Record, new: Record, condition: str) -> Plan[None]:
         """Update the item of *record*, as read, to *new*."""
-        values = _was(record) | {
+        # `_was` and `_now` among them, in one piece: every write comes here.
+        values: dict[str, AttributeValue] = {
+            ":was": {"N": str(record.version)},
+            ":read": {"N": str(record.expiry_ns)},
+            ":held": {"B": record.data},
             ":now": {"N": str(self.clock())},
             ":expiry": {"N": str(new.expiry_ns)},
             ":ttl": {"N": str(items.ttl(new.expiry_ns))},

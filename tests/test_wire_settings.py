@@ -416,6 +416,51 @@ def test_an_argument_is_asked_before_an_empty_variable(home: Path) -> None:
     assert found.ca_bundle == str(home / "a.pem")
 
 
+FAST = {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1"}
+URL = "https://proxy.example/prefix"
+BY_ITSELF = {
+    "the older token": Setting({**FAST, "AWS_SECURITY_TOKEN": "one"}),
+    "both tokens": Setting({**FAST, "AWS_SECURITY_TOKEN": "one", "AWS_SESSION_TOKEN": "other"}),
+    "keys that have expired": Setting({**FAST, "AWS_CREDENTIAL_EXPIRATION": "2015-08-30T12:36:00Z"}),
+    "an endpoint": Setting({**FAST, "AWS_ENDPOINT_URL": URL}),
+    "an endpoint for DynamoDB": Setting(
+        {**FAST, "AWS_ENDPOINT_URL_DYNAMODB": URL, "AWS_ENDPOINT_URL": "https://other.example"}
+    ),
+    "an endpoint that does not count": Setting(
+        {**FAST, "AWS_ENDPOINT_URL": URL, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "AWS_SESSION_TOKEN": "one"}
+    ),
+    "IPv6": Setting({**FAST, "AWS_USE_DUALSTACK_ENDPOINT": "true"}),
+    "FIPS": Setting({**FAST, "AWS_USE_FIPS_ENDPOINT": "true"}),
+    "an account": Setting({**FAST, "AWS_ACCOUNT_ID": "123456789012"}),
+    "an account that is given": Setting(FAST, credentials=replace(GIVEN, account_id="123456789012")),
+    "no account": Setting({**FAST, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "required"}),
+    "attempts": Setting({**FAST, "AWS_MAX_ATTEMPTS": "7"}),
+    "a retry mode that there is not": Setting({**FAST, "AWS_RETRY_MODE": "often"}),
+    "a bundle": Setting({**FAST, "AWS_CA_BUNDLE": "~/a.pem"}),
+    "a bundle that is given": Setting({**FAST, "AWS_CA_BUNDLE": "~/a.pem"}, ca_bundle="~/b.pem"),
+    "AWS_REGION": Setting({**PAIR, "AWS_REGION": "us-east-1"}),
+    "AWS_REGION and more": Setting({**PAIR, "AWS_REGION": "us-east-1", "AWS_USE_FIPS_ENDPOINT": "true"}),
+    "a profile": Setting({**FAST, "AWS_PROFILE": "work"}, CONFIGURED),
+    "a default profile": Setting({**FAST, "AWS_DEFAULT_PROFILE": "work"}, CONFIGURED),
+    "a profile that there is not": Setting({**FAST, "AWS_PROFILE": "work"}),
+}
+
+
+@pytest.mark.parametrize("setting", BY_ITSELF.values(), ids=BY_ITSELF)
+def test_each_setting_by_itself_changes_what_it_changes_for_botocore(home: Path, setting: Setting) -> None:
+    found = compare(setting, home)
+    # At another time it is another signature.
+    plain = compare(Setting(FAST), home)
+    assert plain is not None
+    assert found is None or replace(found, authorization=who(found)) != replace(plain, authorization=who(plain))
+
+
+def who(found: Found) -> str:
+    """Whose signature it is, and for which region."""
+    key, _, region = found.authorization.split("/")[:3]
+    return key + region
+
+
 def test_aws_region_is_used_where_botocore_finds_no_region_and_only_there(home: Path) -> None:
     lambda_like = {**PAIR, "AWS_REGION": "eu-west-1"}
     with only(lambda_like, home):

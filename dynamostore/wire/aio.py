@@ -48,6 +48,9 @@ class AsyncWireClient:
     0
     """
 
+    checks_replies: Final = True
+    """A reply that it returns is whole, and DynamoDB's: a store need not look again."""
+
     def __init__(
         self,
         region: str | None = None,

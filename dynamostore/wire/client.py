@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Final, Self, TypeVar, Unpack
 
 from dynamostore._steps import run
 
@@ -49,6 +49,9 @@ class WireClient:
     ...         print(error.response["Error"]["Code"])
     ResourceNotFoundException
     """
+
+    checks_replies: Final = True
+    """A reply that it returns is whole, and DynamoDB's: a store need not look again."""
 
     def __init__(
         self,
