@@ -484,7 +484,9 @@ class Driver:
         self.loop = LoopThread(uvloop.new_event_loop() if kind == "uvloop" else None)
         self.loop.loop.set_exception_handler(lambda _, context: self.complaints.append(str(context)))
 
-    def client(self, url: str, *, dice: float = 0.02, max_connections: int | None = None, **settings: Any) -> WireClient:
+    def client(
+        self, url: str, *, dice: float = 0.02, max_connections: int | None = None, **settings: Any
+    ) -> WireClient:
         """A client whose *dice* always show the same: how long it waits before it tries again is no matter of luck."""
         client: Any
         if self.kind == "sync":

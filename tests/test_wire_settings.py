@@ -987,6 +987,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a port too high": ({"endpoint_url": "http://localhost:65536"}, "endpoint_url="),
     "no port": ({"endpoint_url": "http://localhost:x"}, "endpoint_url="),
     "half an IPv6 address": ({"endpoint_url": "http://[::1"}, "endpoint_url="),
+    "a tab, which a parser would leave out": ({"endpoint_url": "http://local\thost"}, "endpoint_url="),
+    "a line's end, which it would leave out": ({"endpoint_url": "http://localhost/a\nb"}, "endpoint_url="),
     "a URL that would end a header": ({"endpoint_url": "http://localhost\r\nX: y"}, "endpoint_url="),
     "no such bundle": ({"ca_bundle": "/no/such/bundle.pem"}, r"ca_bundle \(or AWS_CA_BUNDLE\) '/no/such/bundle.pem'"),
     "no such profile": ({"profile": "nobody"}, r"nobody.*profile=\.\.\. or AWS_PROFILE"),

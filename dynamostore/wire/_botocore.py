@@ -6,7 +6,9 @@ interface: sessions, configuration variables, and a real client, whose request i
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from typing import NoReturn
 
 import botocore.session
@@ -33,8 +35,6 @@ def resolve(
     ca_bundle: str | None = None,
 ) -> Settings:
     """The settings as botocore has them; `SettingsError` for what it refuses, or what is not done here."""
-    import os
-
     session = botocore.session.Session(profile=profile)
     try:
         if credentials is not None:
@@ -135,6 +135,11 @@ class FromBotocore:
         self._frozen: ReadOnlyCredentials | None = None
         self._access: tuple[Credentials, Endpoint] | None = None
         self._lock = threading.Lock()
+        _all.add(self)
+
+    def forget_the_lock(self) -> None:
+        """In the child after a fork: a thread of the parent's may have had it, and is not here to give it back."""
+        self._lock = threading.Lock()
 
     def current(self) -> tuple[Credentials, Endpoint] | None:
         """What is known, unless it is about to expire."""
@@ -175,6 +180,18 @@ class FromBotocore:
             if self._found is None:
                 self._found = self._session.get_credentials()
             return self._found
+
+
+_all: weakref.WeakSet[FromBotocore] = weakref.WeakSet()
+
+
+def _forget_locks() -> None:
+    for each in list(_all):
+        each.forget_the_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _ours(frozen: ReadOnlyCredentials) -> Credentials:

@@ -7,7 +7,6 @@ its driver to exchange a request for a reply, to fetch credentials, and to pause
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -79,6 +78,7 @@ class Quota:
     """How many retries a client may still make: when a service is down, it stops doubling the load on it.
 
     A retry costs, and a success gives back what it cost; so a few failures among many successes are always retried.
+    Threads that count at once may miscount by one of them; a lock could be left locked by a fork.
     """
 
     CAPACITY: Final = 500
@@ -88,21 +88,18 @@ class Quota:
 
     def __init__(self) -> None:
         self.available = self.CAPACITY
-        self._lock = threading.Lock()
 
     def take(self, cost: int) -> bool:
         """Whether there is enough for a retry, which then is taken."""
-        with self._lock:
-            if self.available < cost:
-                return False
-            self.available -= cost
-            return True
+        if self.available < cost:
+            return False
+        self.available -= cost
+        return True
 
     def give(self, amount: int) -> None:
         """Give back, after a success."""
         if self.available < self.CAPACITY:
-            with self._lock:
-                self.available = min(self.CAPACITY, self.available + amount)
+            self.available = min(self.CAPACITY, self.available + amount)
 
 
 class Caller:

@@ -163,7 +163,8 @@ class SocketPool:
         self._idle.append(connection)
         # The one that has been idle for longest; the next call looks at the next.
         try:
-            if now - self._idle[0].idle_since >= self._keep_idle:
+            oldest = self._idle[0]
+            if now - oldest.idle_since >= oldest.keep:
                 self._idle.popleft().close()
         except IndexError:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,17 @@ class Trust:
 
     def __init__(self, bundle: str | None) -> None:
         self._bundle = bundle
+        self._context: ssl.SSLContext | None = None
 
-    @cached_property
+    @property
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 and up; issuer, host name and dates are checked. Made once, when the first connection needs it."""
+        """TLS 1.2 and up; issuer, host name and dates are checked. Made when the first connection needs it."""
+        # Two threads may make one each; a lock could be left locked by a fork.
+        if self._context is None:
+            self._context = self._make()
+        return self._context
+
+    def _make(self) -> ssl.SSLContext:
         import ssl  # takes milliseconds, and a plain endpoint does not need it
 
         bundle = self._bundle
