@@ -60,7 +60,11 @@ def from_environment(
 ) -> Settings | None:
     """The settings, if the arguments and the environment say all that it takes; else None."""
     # Set, and be it to nothing, of which botocore makes something, or a mistake.
-    if any(name in environ for name in _BOTOCORE_KNOWS) or environ.get("AWS_CA_BUNDLE") == "" or _has_files(environ):
+    if (
+        any(name in environ for name in _BOTOCORE_KNOWS)
+        or (ca_bundle is None and environ.get("AWS_CA_BUNDLE") == "")
+        or _has_files(environ)
+    ):
         return None
     if region is None:
         region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION")
