@@ -332,6 +332,45 @@ assert not failed, failed
 print(json.dumps({"parent": sorted(used), **{f"child {n}": on for n, on in enumerate(children)}}))
 """
 
+# A credential_process: the first one says that it has begun, and waits until it may go on.
+SLOW_CREDENTIALS = """
+import json, pathlib, sys, time
+
+folder = pathlib.Path(sys.argv[1])
+if not (folder / "begun").exists():
+    (folder / "begun").touch()
+    while not (folder / "go on").exists():
+        time.sleep(0.01)
+print(json.dumps({"Version": 1, "AccessKeyId": "key", "SecretAccessKey": "secret"}))
+"""
+
+WHILE_A_THREAD_LOOKS_FOR_CREDENTIALS = """
+import pathlib, time
+
+folder = pathlib.Path(os.environ["AWS_CONFIG_FILE"]).parent
+client = WireClient("us-east-1", url, ca_bundle=bundle, attempts=1)
+answered = []
+thread = threading.Thread(target=lambda: answered.extend(ask("thread", 2)))
+thread.start()
+while not (folder / "begun").exists():
+    time.sleep(0.01)
+
+
+def child():
+    import signal
+
+    # Not to wait for ever for a thread that is not here.
+    signal.alarm(10)
+    return ask("child", 2)
+
+
+childs = fork(child)()
+assert not answered
+(folder / "go on").touch()
+thread.join()
+print(json.dumps({"parent": answered, "child": childs}))
+"""
+
 ASYNC = """
 import asyncio, json, os, sys
 from dynamostore.wire import AsyncWireClient, Credentials
@@ -421,6 +460,21 @@ def test_children_that_are_forked_while_threads_are_calling_have_connections_of_
     assert len(on["parent"]) <= 4
     assert all(len(on[f"child {n}"]) == 1 for n in range(3))
     assert len(set.union(*on.values())) == len(on["parent"]) + 3
+
+
+@needs_fork
+def test_a_child_does_not_wait_for_the_credentials_that_a_thread_of_its_parent_was_looking_for(
+    server: Echo, bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "credentials.py"
+    program.write_text(SLOW_CREDENTIALS)
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {sys.executable} -I -S {program} {tmp_path}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    on = run(SYNC + WHILE_A_THREAD_LOOKS_FOR_CREDENTIALS, server.url, bundle)
+    assert on == {"child": {1}, "parent": {2}}
 
 
 @needs_fork

@@ -278,7 +278,7 @@ VARIABLES = {
     "AWS_ACCOUNT_ID_ENDPOINT_MODE": modes(empty=True),
     "AWS_MAX_ATTEMPTS": attempts(empty=True),
     "AWS_RETRY_MODE": retry_modes(empty=True),
-    "AWS_CA_BUNDLE": bundles,
+    "AWS_CA_BUNDLE": mostly("~/a.pem", "~/b.pem", bad=""),
     "AWS_PROFILE": mostly("default", "work", bad="missing", empty=True),
     "AWS_DEFAULT_PROFILE": mostly("default", "work", bad="missing", empty=True),
     "AWS_CREDENTIAL_EXPIRATION": mostly("2100-01-01T00:00:00Z", bad="2015-08-30T12:36:00Z"),
