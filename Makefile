@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 help:
 	@echo 'make demo              sets up, then shows the example app on a local DynamoDB, over the wire'
 	@echo 'make serve             the example app on port 4000 (PORT=…), for curl; Ctrl-C ends it'
-	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; three minutes'
+	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; five minutes'
 	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
 	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
 	@echo 'make mutants           each guard turned off in turn, and what notices it; ten minutes'
@@ -58,7 +58,7 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 check: $(VENV)/.installed $(NODE_MODULES)/.installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 # `make simulate STEPS=20000000 SEED=1` looks longer, and elsewhere; DRIVER=sync or DRIVER=async, down to the client.
 STEPS ?= 1000000
