@@ -142,8 +142,8 @@ MUTANTS = [
     Mutant(
         "a retry is known by its version",
         ITEMS,
-        "    last, before = item.get(table.version)",
-        "    return False\n    last, before = item.get(table.version)",
+        '    if _content(item, table.version, "N") == str(version):\n        return True',
+        '    return False\n    if _content(item, table.version, "N") == str(version):\n        return True',
     ),
     Mutant("a retry is known though others wrote meanwhile", ITEMS, "RECENT = 8\n", "RECENT = 0\n"),
     Mutant(
