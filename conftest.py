@@ -15,7 +15,9 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()], patterns=["README.md", "docs/*.md"], fixtures=["on_a_local_dynamodb"]
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["on_a_local_dynamodb"],
 ).pytest()
 
 
