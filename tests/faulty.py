@@ -347,7 +347,6 @@ class FaultyDynamoDB:
         self._script: deque[Fault] = deque()
         self._thread = LoopThread()
         self._lines: dict[asyncio.Task[None], Line] = {}
-        self._accepting: asyncio.Task[None] | None = None
         self._sock = self._bound(0)
         self.port: int = self._sock.getsockname()[1]
 
@@ -408,13 +407,10 @@ class FaultyDynamoDB:
 
     async def _start(self) -> None:
         self._sock.listen(128)
-        self._accepting = asyncio.create_task(self._accept())
+        asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
     async def _stop(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.wait([self._accepting])
-            self._accepting = None
+        if asyncio.get_running_loop().remove_reader(self._sock):
             self._sock.close()
             self._sock = self._bound(self.port)
         serving = list(self._lines)
@@ -424,20 +420,18 @@ class FaultyDynamoDB:
         if serving:
             await asyncio.wait(serving)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(self._sock)
-            except OSError:
-                continue  # the client was gone before it was accepted
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections += 1
-            line = Line(sock, self.origin, self.connections, self._tls)
-            task = asyncio.create_task(self._serve(line))
-            self._lines[task] = line
-            task.add_done_callback(self._lines.pop)
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._sock.accept()
+        except OSError:
+            return  # the client was gone before it was accepted
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections += 1
+        line = Line(sock, self.origin, self.connections, self._tls)
+        task = asyncio.create_task(self._serve(line))
+        self._lines[task] = line
+        task.add_done_callback(self._lines.pop)
 
     async def _serve(self, line: Line) -> None:
         try:

@@ -110,7 +110,7 @@ def authorize(request: AWSRequest, by: By) -> str:
 
 @contextmanager
 def botocore_at(now: datetime) -> Iterator[None]:
-    """The clock of botocore's signer: a function since 1.40, before that a class."""
+    """The clock of botocore's signer: a function of its own in newer versions, ``datetime`` in older ones."""
     with pytest.MonkeyPatch.context() as patch:
         if hasattr(botocore.auth, "get_current_datetime"):
             patch.setattr("botocore.auth.get_current_datetime", lambda: now)

@@ -407,8 +407,9 @@ def test_an_empty_variable_is_refused_where_botocore_refuses_it(home: Path, name
     assert compare(Setting(environ), home) is None
 
 
-def test_an_argument_is_asked_before_an_empty_variable(home: Path) -> None:
-    environ = {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_CA_BUNDLE": ""}
+@pytest.mark.parametrize("more", [{}, {"AWS_MAX_ATTEMPTS": "4"}], ids=["fast", "asked"])
+def test_an_argument_is_asked_before_an_empty_variable(home: Path, more: dict[str, str]) -> None:
+    environ = {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_CA_BUNDLE": "", **more}
     found = compare(Setting(environ, ca_bundle="~/a.pem"), home)
     assert found is not None
     assert found.ca_bundle == str(home / "a.pem")
@@ -919,6 +920,24 @@ def test_an_http_proxy_is_refused_with_the_way_out_unless_it_is_not_for_this_hos
     bare.setenv("NO_PROXY", "elsewhere.example")
     with pytest.raises(SettingsError):
         client("eu-central-1", url, credentials=KEYS)
+
+
+def test_the_host_of_an_account_is_asked_about_the_proxy_too(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    bare.setenv("NO_PROXY", "dynamodb.eu-central-1.amazonaws.com")
+    keys = replace(KEYS, account_id="123456789012")
+    refused = pytest.raises(SettingsError, match=r"name 123456789012\.ddb\.eu-central-1\.amazonaws\.com in NO_PROXY")
+    with refused, WireClient("eu-central-1", credentials=keys) as client:
+        client.get_item(**ITEM)
+
+
+def test_what_a_credential_process_complains_of_is_not_repeated(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\ncredential_process = sh -c 'echo AKIASECRET >&2; exit 1'\n")
+    bare.setenv("AWS_CONFIG_FILE", str(config))
+    with WireClient("eu-central-1") as client, pytest.raises(CredentialsError) as caught:
+        client.get_item(**ITEM)
+    assert "AKIASECRET" not in str(caught.value)
 
 
 proxies = st.fixed_dictionaries(

@@ -16,10 +16,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoRegionError, ProfileNotFound
 
 from ._core import Endpoint
-from ._settings import ATTEMPTS, Settings, unsupported
+from ._settings import ATTEMPTS, Settings, check_proxy, unsupported
 from ._sigv4 import Credentials
 from .errors import CredentialsError, SettingsError
 
@@ -42,7 +42,7 @@ def resolve(
                 credentials.access_key, credentials.secret_key, credentials.token, credentials.account_id
             )
         region = region or session.get_config_variable("region") or os.environ.get("AWS_REGION") or None
-        rules = _Rules(session, region, endpoint_url)
+        rules = _Rules(session, region, endpoint_url, ca_bundle)
         bundle = ca_bundle or session.get_config_variable("ca_bundle")
         if session.get_config_variable("retry_mode") == "adaptive":
             raise unsupported("retry_mode adaptive is configured")
@@ -54,7 +54,9 @@ def resolve(
     except (BotoCoreError, ValueError) as error:
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"{error} (look at region=... and endpoint_url=...)") from error
+        raise SettingsError(
+            f"{error} (look at region=..., endpoint_url=..., and what the AWS_ variables and configuration files say)"
+        ) from error
     return Settings(
         rules.region,
         rules.endpoint,
@@ -67,10 +69,12 @@ def resolve(
 class _Rules:
     """Botocore's rules for the endpoint, asked by its own client."""
 
-    def __init__(self, session: botocore.session.Session, region: str | None, endpoint_url: str | None) -> None:
+    def __init__(
+        self, session: botocore.session.Session, region: str | None, endpoint_url: str | None, ca_bundle: str | None
+    ) -> None:
         self._session = session
         self._known: dict[str | None, Endpoint] = {}
-        self._asked = region, endpoint_url
+        self._asked = region, endpoint_url, ca_bundle
         # With keys of no account: the real ones are looked for when they are needed, which may take its time.
         client = self._client(Credentials("none", "none"))
         try:
@@ -87,16 +91,20 @@ class _Rules:
                 known, _ = _destination(self._client(credentials))
             except BotoCoreError as error:
                 raise SettingsError(f"no endpoint: {error}") from error
+            # NO_PROXY may name the region's host, and not the account's.
+            check_proxy(known, os.environ)
             # The same object for the same endpoint: requests are prepared for it.
             known = self._known[credentials.account_id] = self.endpoint if known == self.endpoint else known
         return known
 
     def _client(self, credentials: Credentials) -> BaseClient:
-        region, endpoint_url = self._asked
+        region, endpoint_url, ca_bundle = self._asked
         return self._session.create_client(
             "dynamodb",
             region_name=region,
             endpoint_url=endpoint_url,
+            # Without it, the client would look at AWS_CA_BUNDLE.
+            verify=ca_bundle,
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
             aws_session_token=credentials.token,
@@ -159,9 +167,13 @@ class FromBotocore:
             frozen = found.get_frozen_credentials() if found else None
         except Exception as error:
             # A provider that says nonsense makes botocore raise whatever comes of it. What botocore itself says names
-            # providers and profiles, never a key; of the rest only the kind is told.
-            reason = str(error) if isinstance(error, BotoCoreError) else type(error).__name__
-            raise CredentialsError(f"no usable AWS credentials: {reason}") from error
+            # providers and profiles; a credential process's own complaint, which might name anything, and the rest are
+            # told by their kind only.
+            told = isinstance(error, BotoCoreError) and not (
+                isinstance(error, CredentialRetrievalError) and error.kwargs.get("provider") == "custom-process"
+            )
+            reason = str(error) if told else type(error).__name__
+            raise CredentialsError(f"no usable AWS credentials: {reason}") from (error if told else None)
         if found is None or frozen is None:
             raise CredentialsError(
                 "no AWS credentials were found: in the environment, in files, or from a role (see boto3's "
