@@ -165,7 +165,7 @@ class FromBotocore:
         try:
             found = self._find()
             frozen = found.get_frozen_credentials() if found else None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (and all of it is told or named)
             # A provider that says nonsense makes botocore raise whatever comes of it. What botocore itself says names
             # providers and profiles; a credential process's own complaint, which might name anything, and the rest are
             # told by their kind only.
