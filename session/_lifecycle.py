@@ -9,11 +9,12 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from random import uniform
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeGuard, TypeVar
 
 from dynamostore import Conflict, ItemTooLargeError, Record
 from dynamostore._instants import INT64_MAX, Clock, from_ns
@@ -30,6 +31,9 @@ __all__ = ["OnConflict", "Policy", "State", "Status"]
 S = TypeVar("S")
 
 OnConflict: TypeAlias = Literal["merge", "raise", "overwrite"]
+
+REMEMBER = "__rememberMe"
+"""The key under which a session keeps whether its cookie outlives the browser, as in SCS v2."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _ATTEMPTS = 10
@@ -79,26 +83,36 @@ class Policy:
 
 @dataclass(slots=True)
 class State:
-    """One session in one request. *token* and *record* are what is stored; *draft* is what the request has."""
+    """One session in one request. *token* and *record* are what is stored; *draft* is what the request has.
+
+    *coming* is the token that a renewed session gets when it is stored; *found* tells of what was read whether the
+    client's cookie was to outlive the browser, *kept* the same of what is stored now.
+    """
 
     presented: str | None
     token: str | None
     deadline_ns: int
     record: Record | None = None
     loaded: bool = False
+    looked: bool = False
     draft: Draft = field(default_factory=lambda: Draft({}))
     renewing: bool = False
+    coming: str | None = None
+    rescheduled: bool = False
+    insisting: bool = False
     destroying: bool = False
     closed: bool = False
     written: bool = False
     prolonged: bool = False
     gone: bool = False
+    found: bool | None = None
+    kept: bool | None = None
 
     @property
     def changed(self) -> bool:
         """Whether there is something still to be stored."""
         try:
-            return self.renewing or self.draft.changes() is not None
+            return self.renewing or (self.rescheduled and self.record is not None) or self.draft.changes() is not None
         except (TypeError, ValueError):
             return True  # to what cannot be stored, which the commit will say
 
@@ -124,12 +138,17 @@ def _delete(token: str) -> Call[None]:
     return Call("delete", {"token": token})
 
 
+def could_be_ours(token: object) -> TypeGuard[str]:
+    """Whether it looks like what `new_token` makes."""
+    return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
+
+
 def begin(presented: str | None, policy: Policy) -> State:
     """The state at the start of a request whose client presented a token, or none.
 
     A token that could not be one of ours is none.
     """
-    token = presented if isinstance(presented, str) and _TOKEN.fullmatch(presented) else None
+    token = presented if could_be_ours(presented) else None
     return State(presented, token, policy.new_deadline_ns(), loaded=token is None)
 
 
@@ -142,6 +161,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
         data, deadline_ns = _decode(record, policy)
         if deadline_ns >= policy.clock():
             state.record, state.deadline_ns, state.draft = record, deadline_ns, Draft(data)
+            state.found = state.kept = remembered(data)
             state.loaded = True
             return
     state.token = None
@@ -151,13 +171,27 @@ def load(state: State, policy: Policy) -> Plan[None]:
 def renew(state: State, policy: Policy) -> None:
     """Have the next commit give the session a new token and a whole lifetime. It must be loaded."""
     state.deadline_ns = policy.new_deadline_ns()
+    state.rescheduled = False
     state.renewing = state.record is not None and not state.destroying
+    state.coming = new_token() if state.renewing else None
+
+
+def reschedule(state: State, deadline_ns: int) -> None:
+    """Have the next commit end the session at another time. It must be loaded."""
+    if deadline_ns != state.deadline_ns:
+        state.deadline_ns = deadline_ns
+        state.rescheduled = True
+
+
+def insist(state: State) -> None:
+    """Have the next commit store a new session even if there is nothing in it."""
+    state.insisting = True
 
 
 def destroy(state: State, policy: Policy) -> None:
     """Have the next commit delete the session; what is put after this makes a new one."""
     state.destroying = True
-    state.renewing = state.written = False
+    state.renewing = state.rescheduled = state.written = False
     state.draft = Draft({})
     state.deadline_ns = policy.new_deadline_ns()
     state.loaded = True
@@ -187,14 +221,14 @@ def commit(state: State, policy: Policy) -> Plan[None]:
 
 def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
-    state.destroying = state.renewing = False
+    state.destroying = state.renewing = state.rescheduled = state.insisting = False
     state.draft = Draft({})
     # What is stored does not seem to be missing: who looks now is told that it is too late.
     state.loaded = state.token is None
 
 
 def _store_new(state: State, policy: Policy) -> Plan[None]:
-    if state.draft.changes() is None:
+    if state.draft.changes() is None and not state.insisting:
         return
     token = new_token()
     state.record = yield from issue(_write("create", token=policy.key(token), **_content(state, policy)))
@@ -207,7 +241,7 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
         try:
             if state.renewing:
                 yield from _rename(state, policy)
-            elif state.draft.changes():
+            elif state.rescheduled or state.draft.changes():
                 yield from _replace(state, policy)
             else:
                 yield from _touch(state, policy)
@@ -259,7 +293,8 @@ def _replace(state: State, policy: Policy) -> Plan[None]:
 def _rename(state: State, policy: Policy) -> Plan[None]:
     # Refuses what JSON cannot say in a list or dict that was handed out.
     state.draft.changes()
-    token = new_token()
+    # Another one after a conflict: it was refused because that token is taken, for all that is known.
+    token, state.coming = state.coming or new_token(), None
     arguments = {"record": state.record, "token": policy.key(token), **_content(state, policy)}
     if policy.renewal_grace:
         arguments["grace"] = policy.renewal_grace
@@ -286,7 +321,8 @@ def _content(state: State, policy: Policy) -> dict[str, object]:
 
 def _stored(state: State, token: str | None) -> None:
     state.token = token
-    state.renewing, state.written = False, True
+    state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
+    state.kept = remembered(state.draft.data)
     state.draft.settle()
 
 
@@ -294,7 +330,7 @@ def _lost(state: State, policy: Policy) -> None:
     """Another request destroyed or renewed the session, or it expired: the changes go with it."""
     state.token = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.written = False
+    state.renewing = state.rescheduled = state.written = False
     state.gone = True
     state.draft = Draft({})
 
@@ -312,7 +348,7 @@ def _yield_to(
         return
     theirs, deadline_ns = _decode(winner, policy)
     what = f"session {digest(winner.token)} was changed by another request"
-    looked_only = not state.renewing and meant is None
+    looked_only = not (state.renewing or state.rescheduled) and meant is None
     if last or (policy.on_conflict == "raise" and not looked_only):
         if last:
             what += f", {_ATTEMPTS} times while it was to be stored"
@@ -324,7 +360,7 @@ def _yield_to(
             what += f", and the two cannot be merged: {error}"
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from error
     state.record = winner
-    if not state.renewing:
+    if not (state.renewing or state.rescheduled):
         state.deadline_ns = deadline_ns
 
 
@@ -347,6 +383,12 @@ def _with_keys(error: ItemTooLargeError, state: State) -> ItemTooLargeError:
         operation=error.operation,
         code=error.code,
     )
+
+
+def remembered(data: Mapping[str, JSONValue]) -> bool | None:
+    """Whether a session's cookie is to outlive the browser; None if it was never said."""
+    value = data.get(REMEMBER)
+    return value if isinstance(value, bool) else None
 
 
 def new_token() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -16,6 +17,7 @@ __all__ = ["Cookie"]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_NAME_LENGTH = 4096 - 43
 _PATH = re.compile(r"/[ -:<-~]*")
 
 
@@ -26,7 +28,8 @@ class Cookie:
     *persist*: the cookie outlives the browser, until the session expires; False makes it a session cookie.
     *same_site* is "Lax", "Strict" or "None". Raises `ValueError` for what a browser would refuse (RFC
     6265bis): a ``__Host-`` name with a domain, another path than ``/`` or without *secure*, ``__Secure-``,
-    ``SameSite=None`` or *partitioned* without *secure*, characters that may not stand in a header.
+    ``SameSite=None`` or *partitioned* without *secure*, ``__Http-`` without *http_only*, a name, path or domain that is too
+    long, characters that may not stand in a header.
 
     >>> Cookie(name="__Host-session", domain="example.org")
     Traceback (most recent call last):
@@ -46,17 +49,23 @@ class Cookie:
         for setting, value in (("name", self.name), ("path", self.path), ("domain", self.domain or "")):
             if not isinstance(value, str):
                 raise TypeError(f"cookie: {setting} must be a str, not {type(value).__name__}")
-        # Browsers match the prefixes whatever their case.
+        # Browsers match the prefixes whatever their case. "__Host-Http-" is both.
         prefix = self.name.lower()
+        is_host, is_http = prefix.startswith("__host-"), prefix.startswith(("__http-", "__host-http-"))
         refused = {
             "a name is one or more letters, digits or !#$%&'*+.^_`|~-": not _NAME.fullmatch(self.name),
             "a path begins with / and has no ; or control character": not _PATH.fullmatch(self.path),
             "that is no domain": self.domain is not None and not _DOMAIN.fullmatch(self.domain),
             'same_site is "Lax", "Strict" or "None"': self.same_site not in ("Lax", "Strict", "None"),
-            "a __Host- cookie must have no domain": prefix.startswith("__host-") and self.domain is not None,
-            'a __Host- cookie must have path="/"': prefix.startswith("__host-") and self.path != "/",
-            "a __Host- or __Secure- cookie must be secure": prefix.startswith(("__host-", "__secure-"))
-            and not self.secure,
+            "a __Host- cookie must have no domain": is_host and self.domain is not None,
+            'a __Host- cookie must have path="/"': is_host and self.path != "/",
+            "a __Host-, __Http- or __Secure- cookie must be secure": (
+                (is_host or is_http or prefix.startswith("__secure-")) and not self.secure
+            ),
+            "a __Http- cookie must have http_only=True": is_http and not self.http_only,
+            # Name and value together have 4096 bytes, an attribute 1024.
+            f"a name has at most {_NAME_LENGTH} characters": len(self.name) > _NAME_LENGTH,
+            "a path and a domain have at most 1024 characters": max(len(self.path), len(self.domain or "")) > 1024,
             'same_site="None" needs secure=True': self.same_site == "None" and not self.secure,
             "partitioned=True needs secure=True": self.partitioned and not self.secure,
         }
@@ -72,14 +81,22 @@ class Cookie:
         >>> Cookie().read('theme=dark; session=abc; session=def')
         'abc'
         """
-        for part in (header or "").split(";"):
+        return next(self.values(header), None)
+
+    def values(self, header: str | None) -> Iterator[str]:
+        """All values of the cookie in a request's ``Cookie`` header, in their order there."""
+        # Most requests of a site have cookies, and many have not this one.
+        if not header or self.name not in header:
+            return
+        for part in header.split(";"):
             name, separator, value = part.partition("=")
             if separator and name.strip() == self.name:
-                return value.strip().strip('"')
-        return None
+                yield value.strip().strip('"')
 
-    def set(self, token: str, expiry: datetime, now_ns: int) -> str:
+    def set(self, token: str, expiry: datetime, now_ns: int, *, persist: bool | None = None) -> str:
         """The ``Set-Cookie`` header that hands the client *token*; *now_ns* is Unix nanoseconds.
+
+        *persist*: whether this one outlives the browser, if not as the settings have it.
 
         >>> from datetime import UTC
         >>> Cookie().set("abc", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC), 999_999_990_000_000_000)
@@ -88,7 +105,7 @@ class Cookie:
         if not _VALUE.fullmatch(token):
             raise ValueError(f"cookie {self.name!r}: the value has a character that may not stand in a cookie")
         lasting = ""
-        if self.persist:
+        if self.persist if persist is None else persist:
             seconds = max(0, -((now_ns - to_ns(expiry)) // NS_PER_S))
             lasting = f"; Expires={format_datetime(expiry.astimezone(UTC), usegmt=True)}; Max-Age={seconds}"
         return self._header(token, lasting)

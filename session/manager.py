@@ -109,9 +109,10 @@ class BaseSessionManager(Generic[S]):
     def set_cookie(self, session: BaseSession) -> str | None:
         """The ``Set-Cookie`` header for the client once its session is stored, or None if it needs none.
 
-        It needs one if its session was created, renewed or, with a persistent cookie, prolonged; and to forget its
-        token if the session was destroyed, by this request or by another while this one was under way. Raises
-        `SessionError` within the block if something is still to be stored.
+        It needs one if its session was created, renewed or, with a persistent cookie, prolonged; if `remember
+        <session.Session.remember>` was told otherwise than before; and to forget its token if the session was destroyed,
+        by this request or by another while this one was under way. Raises `SessionError` within the block if something
+        is still to be stored.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore(), cookie=Cookie(persist=False))
@@ -125,12 +126,33 @@ class BaseSessionManager(Generic[S]):
             raise SessionError("set_cookie: the session is not stored yet: call it after the block, or save() first")
         if state.token is None or state.record is None:
             return self.cookie.clear() if state.gone and state.token is None and state.presented is not None else None
+        persist = self.cookie.persist if state.kept is None else state.kept
         if state.token == state.presented:
             # Within a renewal's grace: the request that renewed the session hands out the new token.
             outdated = state.record.token != self._policy.key(state.token)
-            if outdated or not (self.cookie.persist and state.prolonged):
+            persisted = self.cookie.persist if state.found is None else state.found
+            if outdated or not ((persist and state.prolonged) or persist != persisted):
                 return None
-        return self.cookie.set(state.token, state.record.expiry, self._policy.clock())
+        return self.cookie.set(state.token, state.record.expiry, self._policy.clock(), persist=persist)
+
+    def token(self, cookies: str | None) -> str | None:
+        """The client's token in its request's ``Cookie`` header; None if there is none.
+
+        Of several cookies of one name, the first that could hold a token: browsers send the one with the longest path
+        first, and another application's may be among them.
+
+        >>> from dynamostore import MemoryStore
+        >>> token = "A" * 43
+        >>> SessionManager(MemoryStore()).token(f"theme=dark; session=7; session={token}") == token
+        True
+        """
+        first = None
+        for value in self.cookie.values(cookies):
+            if _lifecycle.could_be_ours(value):
+                return value
+            first = first or value
+        # Not one of ours; but it tells that there is a cookie, to be cleared some day.
+        return first
 
     def discard(self, session: BaseSession) -> None:
         """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed."""

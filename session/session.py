@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from datetime import datetime
 
-from dynamostore._instants import from_ns
+from dynamostore._instants import from_ns, to_ns
 from dynamostore._steps import Plan
 
 from . import _lifecycle, values
@@ -57,6 +57,12 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
         self._look()
         record = None if self._state.destroying else self._state.record
         return record.expiry if record else None
+
+    @property
+    def remembered(self) -> bool | None:
+        """What `remember` was told; None if nothing: then the manager's ``Cookie(persist=...)`` holds."""
+        self._look()
+        return _lifecycle.remembered(self._state.draft.data)
 
     @property
     def status(self) -> Status:
@@ -136,6 +142,24 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
         self._change()
         _lifecycle.renew(self._state, self._policy)
 
+    def remember(self, remember: bool = True) -> None:
+        """Have the client keep the cookie until the session expires (True), or until the browser is closed (False).
+
+        For a "remember me" at login; it stands before the manager's ``Cookie(persist=...)``, and is kept in the session
+        (under ``__rememberMe``, as in SCS v2), so `clear` forgets it.
+        """
+        self.put_bool(_lifecycle.REMEMBER, remember)
+
+    def set_deadline(self, deadline: datetime) -> None:
+        """Have the session end at *deadline*, an aware datetime, however active it is; a renewal begins a new lifetime.
+
+        Earlier or later than the manager's lifetime would have it; one that is over ends the session when it is stored.
+        Raises `TypeError` or `ValueError` for what is no aware datetime from 1677 to 2262.
+        """
+        deadline_ns = to_ns(deadline)
+        self._change()
+        _lifecycle.reschedule(self._state, deadline_ns)
+
     def destroy(self) -> None:
         """Delete the session, data and token; it happens when the block is left (or at ``save``). Call it at logout.
 
@@ -173,6 +197,7 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
 
     def _look(self) -> None:
         """Have the data read, if it has not been."""
+        self._state.looked = True
         if not self._state.loaded:
             if self._state.closed:
                 raise SessionClosedError("the session's block is over: it was not read in it, and cannot be any more")
