@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
 
-from ..manager import BaseSessionManager
-from ..session import BaseSession
+from session.manager import BaseSessionManager
+from session.session import BaseSession
 
 __all__ = ["OUTAGE", "Headers", "commits", "is_outage", "outage_headers", "report", "session_headers"]
 
