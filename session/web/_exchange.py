@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
-
 from session.manager import BaseSessionManager
 from session.session import BaseSession
 
 __all__ = ["OUTAGE", "Headers", "commits", "is_outage", "outage_headers", "report", "session_headers"]
+
+S = TypeVar("S")
 
 Headers = list[tuple[str, str]]
 
@@ -26,7 +28,7 @@ def commits(status: int, *, commit_errors: bool) -> bool:
 
 
 def session_headers(
-    manager: BaseSessionManager[object], session: BaseSession, headers: Iterable[tuple[str, str]]
+    manager: BaseSessionManager[S], session: BaseSession, headers: Iterable[tuple[str, str]]
 ) -> Headers:
     """A response's *headers* with those of its session, committed or discarded.
 
