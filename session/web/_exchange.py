@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol
 
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
-from session.manager import BaseSessionManager
 from session.session import BaseSession
 
 __all__ = ["OUTAGE", "Headers", "commits", "is_outage", "outage_headers", "report", "session_headers"]
-
-S = TypeVar("S")
 
 Headers = list[tuple[str, str]]
 
@@ -27,9 +24,13 @@ def commits(status: int, *, commit_errors: bool) -> bool:
     return status < 500 or commit_errors
 
 
-def session_headers(
-    manager: BaseSessionManager[S], session: BaseSession, headers: Iterable[tuple[str, str]]
-) -> Headers:
+class Manager(Protocol):
+    """A session manager, as far as headers go."""
+
+    def set_cookie(self, session: BaseSession) -> str | None: ...
+
+
+def session_headers(manager: Manager, session: BaseSession, headers: Iterable[tuple[str, str]]) -> Headers:
     """A response's *headers* with those of its session, committed or discarded.
 
     ``Set-Cookie`` if the client needs one. ``Vary: Cookie`` if the response may depend on the cookie: the session was looked

@@ -1,0 +1,86 @@
+"""Synchronous code waits for a coroutine, within another one: `waiting` drives that one, and `wait` is called in it.
+
+The coroutine is run on a greenlet of its own. Synchronous code that it calls can leave it for the driver, which awaits what
+is asked for in the task's own name, and come back. As in SQLAlchemy's asyncio extension, but for a whole coroutine.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+__all__ = ["wait", "waiting"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A coroutine that *by* is waiting for."""
+
+    by: greenlet
+    coroutine: Coroutine[Any, Any, object]
+
+
+class _Strand(greenlet):
+    """The greenlet of a coroutine that `waiting` drives."""
+
+
+@types.coroutine
+def waiting(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await *coroutine*; what it calls may `wait`."""
+    strand = _Strand(_steps)
+    # What it sets in its context is the task's, as if it were awaited plainly.
+    strand.gr_context = getcurrent().gr_context
+    reply: Any = strand.switch(coroutine)
+    while not strand.dead:
+        turn: greenlet = strand
+        try:
+            if isinstance(reply, _Wanted):
+                turn = reply.by
+                sent = yield from reply.coroutine.__await__()
+            else:
+                sent = yield reply
+        except BaseException as error:  # noqa: BLE001 (a cancellation, too, is its own to see)
+            reply = turn.throw(error)
+        else:
+            reply = turn.switch(sent)
+    result: T = reply
+    return result
+
+
+def _steps(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine* to its end; what it yields goes to the driver, and the answer back."""
+    driver = getcurrent().parent
+    assert driver is not None
+    resume: Callable[[], Any] = partial(coroutine.send, None)
+    while True:
+        try:
+            yielded = resume()
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        try:
+            sent = driver.switch(yielded)
+        except BaseException as error:  # noqa: BLE001
+            resume = partial(coroutine.throw, error)
+        else:
+            resume = partial(coroutine.send, sent)
+
+
+def wait(make: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+    """Wait for the coroutine that *make* makes; False if this is not in a coroutine that `waiting` drives."""
+    current = getcurrent()
+    strand: greenlet | None = current
+    # Others put greenlets of theirs on top.
+    while strand is not None and not isinstance(strand, _Strand):
+        strand = strand.parent
+    if strand is None or strand.parent is None:
+        return False
+    strand.parent.switch(_Wanted(current, make()))
+    return True
