@@ -1,7 +1,8 @@
 """The example app of SCS for Go, in Python: /put stores "Hello world!" in the session, /get returns it.
 
-Plain WSGI, so any server will do. The region, credentials and endpoint come from the environment, as boto3
-has it; the table must be there (``store.create_table()``, or ``python examples/demo.py`` for all of it).
+Plain WSGI, so any server will do: ``python examples/hello.py`` serves it with waitress, ``gunicorn --chdir examples hello:app``
+with gunicorn. The region, credentials and endpoint come from the environment, as boto3 has it; the table must be there
+(``store.create_table()``, or ``python examples/demo.py`` for all of it).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dynamostore
 from session import Cookie, SessionManager
+from session.web.wsgi import SessionMiddleware, get_session
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -21,24 +23,23 @@ store = dynamostore.connect(table=os.environ.get("SESSION_TABLE", "scs_session")
 manager = SessionManager(store, cookie=Cookie(secure=False))
 
 
-def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def hello(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    session = get_session(environ)
     status, body = "200 OK", ""
-    with manager.session(manager.cookie.read(environ.get("HTTP_COOKIE"))) as s:
-        match environ["PATH_INFO"]:
-            case "/put":
-                s.put_string("message", "Hello world!")
-            case "/get":
-                body = s.get_string("message")
-            case "/logout":
-                s.destroy()
-            case _:
-                status, body = "404 Not Found", "try /put, /get and /logout\n"
-
-    headers = [("Content-Type", "text/plain; charset=utf-8")]
-    if cookie := manager.set_cookie(s):
-        headers.append(("Set-Cookie", cookie))
-    start_response(status, headers)
+    match environ["PATH_INFO"]:
+        case "/put":
+            session.put_string("message", "Hello world!")
+        case "/get":
+            body = session.get_string("message")
+        case "/logout":
+            session.destroy()
+        case _:
+            status, body = "404 Not Found", "try /put, /get and /logout\n"
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
     return [body.encode()]
+
+
+app = SessionMiddleware(hello, manager)
 
 
 def main() -> None:

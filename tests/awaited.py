@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -15,60 +15,68 @@ R = TypeVar("R")
 
 
 class AwaitedStore:
-    """An `AsyncStore` in front of a store: each verb waits, does what it does, and waits again for its reply."""
+    """An `AsyncStore` in front of a store: each verb waits, does what it does, and waits again for its reply.
 
-    def __init__(self, store: Store) -> None:
+    *wait* is told what for, and is awaited: if not given, by hand.
+    """
+
+    def __init__(self, store: Store, wait: Callable[[str], Awaitable[object]] | None = None) -> None:
         self._store = store
+        self._wait = wait or _by_hand
 
     async def find(self, token: str) -> Record | None:
-        await _wait("find")
+        await self._wait("find")
         found = self._store.find(token)
-        await _wait("found")
+        await self._wait("found")
         return found
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        await _wait("save")
+        await self._wait("save")
         record = self._store.save(token, data, expiry)
-        await _wait("saved")
+        await self._wait("saved")
         return record
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        await _wait("create")
+        await self._wait("create")
         record = self._store.create(token, data, expiry)
-        await _wait("created")
+        await self._wait("created")
         return record
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        await _wait("replace")
+        await self._wait("replace")
         new = self._store.replace(record, data, expiry)
-        await _wait("replaced")
+        await self._wait("replaced")
         return new
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        await _wait("touch")
+        await self._wait("touch")
         new = self._store.touch(record, expiry)
-        await _wait("touched")
+        await self._wait("touched")
         return new
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        await _wait("rename")
+        await self._wait("rename")
         new = self._store.rename(record, token, data, expiry, grace=grace)
-        await _wait("renamed")
+        await self._wait("renamed")
         return new
 
     async def delete(self, token: str) -> None:
-        await _wait("delete")
+        await self._wait("delete")
         self._store.delete(token)
-        await _wait("deleted")
+        await self._wait("deleted")
 
     async def ping(self) -> None:
-        await _wait("ping")
+        await self._wait("ping")
+
+
+async def _by_hand(what: str) -> None:
+    await _say(what)
 
 
 @types.coroutine
-def _wait(what: str) -> Generator[str, None, None]:
+def _say(what: str) -> Generator[str, None, None]:
     yield what
 
 

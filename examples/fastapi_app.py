@@ -1,0 +1,79 @@
+"""The example app under FastAPI, its session a dependency: /put stores "Hello world!" in the session, /get returns it.
+
+``python examples/fastapi_app.py`` serves it with uvicorn on the address in LISTEN, or ``uvicorn --app-dir examples
+fastapi_app:app``. The region, credentials and endpoint come from the environment; the table must be there.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+import dynamostore
+from dynamostore import StoreError
+from session import AsyncSession, AsyncSessionManager, Cookie
+from session.web.asgi import SessionMiddleware, get_session
+
+store = dynamostore.connect_async(table=os.environ.get("SESSION_TABLE", "scs_session"))
+# Over plain HTTP, so not secure; leave that away where there is HTTPS.
+manager = AsyncSessionManager(store, cookie=Cookie(secure=False))
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async with store:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+app.add_middleware(SessionMiddleware, manager=manager)
+
+
+async def current_session(request: Request) -> AsyncSession:
+    return get_session(request.scope)
+
+
+Session = Annotated[AsyncSession, Depends(current_session)]
+
+
+@app.get("/put")
+async def put(session: Session) -> None:
+    session.put_string("message", "Hello world!")
+
+
+@app.get("/get")
+def get(session: Session) -> str:  # not async: it runs in a thread, and is none the wiser
+    return session.get_string("message")
+
+
+@app.post("/login")
+async def login(session: Session, user_id: int) -> int:
+    session.renew_token()  # same data, new token
+    session.put_int("user_id", user_id)
+    return user_id
+
+
+@app.get("/logout")
+async def logout(session: Session) -> None:
+    session.destroy()
+
+
+@app.exception_handler(StoreError)
+async def unavailable(_: Request, __: Exception) -> JSONResponse:
+    """An outage in the app's own words; without this, it is a 503 in plain text."""
+    return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
+
+
+def main() -> None:
+    """Serve the app on the address in LISTEN."""
+    import uvicorn
+
+    host, _, port = os.environ.get("LISTEN", "127.0.0.1:4000").rpartition(":")
+    uvicorn.run(app, host=host, port=int(port), log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

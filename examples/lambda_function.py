@@ -1,0 +1,67 @@
+"""The example app on AWS Lambda, without a framework: for an HTTP API of API Gateway (payload 2.0), or a function URL.
+
+Both hand over the cookies in a list of their own, and take them back in one. The store is made once, when the function
+starts, and kept for the requests to come. Its role needs GetItem, PutItem, UpdateItem and DeleteItem on the table.
+
+>>> handler({"rawPath": "/elsewhere"}, None)["statusCode"]
+404
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TypedDict
+
+import dynamostore
+from session import Session, SessionManager
+
+
+class Event(TypedDict, total=False):
+    """What is used of a request; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html"""
+
+    rawPath: str
+    cookies: list[str]
+
+
+class Response(TypedDict, total=False):
+    """The answer."""
+
+    statusCode: int
+    headers: dict[str, str]
+    cookies: list[str]
+    body: str
+
+
+store = dynamostore.connect(table=os.environ.get("SESSION_TABLE", "scs_session"))
+manager = SessionManager(store)
+
+
+def handler(event: Event, _: object) -> Response:
+    """Answer a request; an outage is a 503, and the client keeps its cookie."""
+    try:
+        with manager.session(manager.token("; ".join(event.get("cookies", [])))) as s:
+            status, body = respond(event.get("rawPath", "/"), s)
+    except dynamostore.StoreError:
+        logging.getLogger(__name__).exception("the session store failed")
+        return {"statusCode": 503, "headers": {"retry-after": "5"}, "body": "try again soon"}
+    headers = {"content-type": "text/plain; charset=utf-8"}
+    if not (cookie := manager.set_cookie(s)):
+        return {"statusCode": status, "headers": headers, "body": body}
+    headers |= {"cache-control": 'no-cache="Set-Cookie"', "vary": "Cookie"}
+    return {"statusCode": status, "headers": headers, "cookies": [cookie], "body": body}
+
+
+def respond(path: str, session: Session) -> tuple[int, str]:
+    """The app: a status and a body."""
+    match path:
+        case "/put":
+            session.put_string("message", "Hello world!")
+            return 200, ""
+        case "/get":
+            return 200, session.get_string("message")
+        case "/logout":
+            session.destroy()
+            return 200, ""
+        case _:
+            return 404, "try /put, /get and /logout\n"

@@ -1,0 +1,431 @@
+"""What every adapter promises, over sockets: counts of calls, cookies, errors, and what comes from strange clients."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TypeAlias
+
+import httpx
+import pytest
+
+from dynamostore import StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore.testing import FakeClock
+from session import Cookie, SessionManager
+from session.session import BaseSession
+
+from .adapters import ON_ASGI, ON_WSGI, Action, Answer, Hosts, Site
+from .counting import CountingStore
+
+HOUR = timedelta(hours=1)
+Serve: TypeAlias = Callable[..., httpx.Client]
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with ExitStack() as stack:
+        yield Hosts(stack)
+
+
+@pytest.fixture(params=(*ON_WSGI, *ON_ASGI))
+def serve(request: pytest.FixtureRequest, hosts: Hosts, counted: CountingStore, clock: FakeClock) -> Iterator[Serve]:
+    """Serve actions on an adapter; what it returns is a client that keeps cookies."""
+    with ExitStack() as stack:
+
+        def serve(
+            actions: Mapping[str, Action], settings: Mapping[str, object] | None = None, *, commit_errors: bool = False
+        ) -> httpx.Client:
+            site = Site(
+                store=counted, actions=actions, clock=clock, settings=settings or {}, commit_errors=commit_errors
+            )
+            url = hosts.serve(request.param, site)
+            return stack.enter_context(httpx.Client(base_url=url, trust_env=False))
+
+        yield serve
+
+
+# Actions
+
+
+def ignore(_: BaseSession) -> str:
+    return "nothing"
+
+
+def read(s: BaseSession) -> str:
+    return str(s.get_int("n"))
+
+
+def change(s: BaseSession) -> str:
+    return str(s.increment("n"))
+
+
+def login(s: BaseSession) -> None:
+    s.renew_token()
+    s.put_int("user_id", 7)
+
+
+def logout(s: BaseSession) -> None:
+    s.destroy()
+
+
+def whole(s: BaseSession) -> str:
+    return ",".join(f"{key}={value}" for key, value in s.items())
+
+
+ACTIONS: dict[str, Action] = {
+    "/ignore": ignore,
+    "/read": read,
+    "/change": change,
+    "/login": login,
+    "/logout": logout,
+    "/whole": whole,
+}
+
+
+def cookies(response: httpx.Response) -> list[str]:
+    return response.headers.get_list("set-cookie")
+
+
+def with_a_session(client: httpx.Client, counted: CountingStore) -> str:
+    client.get("/change")
+    assert counted.taken() == ["create"]
+    return client.cookies["session"]
+
+
+# What a request costs
+
+
+@pytest.mark.parametrize(
+    ("path", "calls"),
+    [
+        ("/ignore", []),
+        ("/read", ["find"]),
+        ("/change", ["find", "replace"]),
+        ("/login", ["find", "rename"]),
+        ("/logout", ["delete"]),
+    ],
+)
+def test_a_request_costs_no_more_calls_than_it_must(
+    serve: Serve, counted: CountingStore, path: str, calls: list[str]
+) -> None:
+    client = serve(ACTIONS)
+    with_a_session(client, counted)
+    assert client.get(path).status_code == 200
+    assert counted.taken() == calls
+
+
+@pytest.mark.parametrize(("path", "calls"), [("/ignore", []), ("/read", []), ("/login", ["create"]), ("/logout", [])])
+def test_a_first_request_costs_no_read(serve: Serve, counted: CountingStore, path: str, calls: list[str]) -> None:
+    assert serve(ACTIONS).get(path).status_code == 200
+    assert counted.taken() == calls
+
+
+# The cookie, and the headers that go with it
+
+
+def test_a_cookie_is_set_when_the_client_needs_another_value_and_only_then(serve: Serve) -> None:
+    client = serve(ACTIONS)
+    assert cookies(client.get("/read")) == []
+    (created,) = cookies(client.get("/change"))
+    first = client.cookies["session"]
+    assert created.startswith(f"session={first}; Path=/; Expires=")
+    assert created.endswith("; HttpOnly; SameSite=Lax")
+    assert cookies(client.get("/change")) == []
+    assert cookies(client.get("/read")) == []
+    (renewed,) = cookies(client.get("/login"))
+    second = client.cookies["session"]
+    assert renewed.startswith(f"session={second}; ")
+    assert first != second
+    assert client.get("/whole").text == "n=2,user_id=7"
+    (cleared,) = cookies(client.get("/logout"))
+    assert cleared.startswith("session=; Path=/; Expires=Thu, 01 Jan 1970")
+    assert "session" not in client.cookies
+    assert client.get("/whole").text == ""
+
+
+def test_a_token_that_was_renewed_or_destroyed_leads_nowhere(serve: Serve) -> None:
+    client = serve(ACTIONS)
+    client.get("/change")
+    old = client.cookies["session"]
+    client.get("/login")
+    new = client.cookies["session"]
+    client.get("/logout")
+    for token in (old, new):
+        assert client.get("/whole", headers={"Cookie": f"session={token}"}).text == ""
+
+
+@pytest.mark.parametrize("persist", [True, False], ids=["persistent", "session cookie"])
+def test_a_session_that_is_extended_moves_only_a_persistent_cookie(
+    serve: Serve, clock: FakeClock, persist: bool
+) -> None:
+    client = serve(ACTIONS, {"idle_timeout": HOUR, "cookie": Cookie(secure=False, persist=persist)})
+    token = cookies(client.get("/change"))[0].partition(";")[0]
+    clock.advance(HOUR / 2)
+    moved = cookies(client.get("/read", headers={"Cookie": token}))
+    if persist:
+        assert moved[0].startswith(f"{token}; Path=/; Expires=")
+        assert "; Max-Age=3600; " in moved[0]
+    else:
+        assert moved == []
+    clock.advance(HOUR * 0.9)
+    assert client.get("/read", headers={"Cookie": token}).text == "1"
+    clock.advance(HOUR * 1.1)
+    assert client.get("/read", headers={"Cookie": token}).text == "0"
+
+
+def test_remember_me_makes_one_cookie_persistent_and_forgetting_it_another_not(serve: Serve) -> None:
+    actions = {**ACTIONS, "/remember": lambda s: s.remember(), "/forget": lambda s: s.remember(False)}
+    client = serve(actions, {"cookie": Cookie(secure=False, persist=False)})
+    assert "Expires" not in cookies(client.get("/change"))[0]
+    assert "; Max-Age=86400; " in cookies(client.get("/remember"))[0]
+    assert cookies(client.get("/remember")) == []
+    assert "Expires" in cookies(client.get("/login"))[0]
+    (forgotten,) = cookies(client.get("/forget"))
+    assert "Expires" not in forgotten
+    assert client.get("/read").text == "1"
+
+
+def test_caches_are_told_what_they_must_know(serve: Serve) -> None:
+    client = serve(ACTIONS)
+    ignoring = client.get("/ignore").headers
+    assert "vary" not in ignoring
+    assert "cache-control" not in ignoring
+    reading = client.get("/read").headers
+    assert reading["vary"] == "Cookie"
+    assert "cache-control" not in reading
+    changing = client.get("/change").headers
+    assert changing["vary"] == "Cookie"
+    assert changing["cache-control"] == 'no-cache="Set-Cookie"'
+
+
+@pytest.mark.parametrize(
+    ("own", "whole"),
+    [
+        ({"Vary": "Accept-Encoding"}, {"Vary": "Accept-Encoding, Cookie"}),
+        ({"vary": "accept, COOKIE"}, {"Vary": "accept, COOKIE"}),
+        ({"Vary": "*"}, {"Vary": "*"}),
+        ({"Cache-Control": "max-age=60"}, {"Cache-Control": 'max-age=60, no-cache="Set-Cookie"'}),
+        ({"Cache-Control": "private, max-age=60"}, {"Cache-Control": "private, max-age=60"}),
+        ({"cache-control": "No-Store"}, {"Cache-Control": "No-Store"}),
+        ({"Set-Cookie": "theme=dark"}, {}),
+    ],
+)
+def test_what_the_app_says_itself_stands(serve: Serve, own: dict[str, str], whole: dict[str, str]) -> None:
+    def action(s: BaseSession) -> Answer:
+        s.increment("n")
+        return Answer(headers=tuple(own.items()))
+
+    response = serve({"/": action}).get("/")
+    for name, value in whole.items():
+        assert response.headers[name] == value
+    assert sorted(header.partition("=")[0] for header in cookies(response)) == sorted(
+        ["session", *(["theme"] if "Set-Cookie" in own else [])]
+    )
+
+
+# Errors
+
+
+@pytest.mark.parametrize("status", [200, 204, 303, 404, 499])
+def test_an_answer_below_500_commits(serve: Serve, status: int) -> None:
+    def action(s: BaseSession) -> Answer:
+        s.increment("n")
+        return Answer(status=status)
+
+    client = serve({"/": action, **ACTIONS})
+    assert client.get("/").status_code == status
+    assert client.get("/read").text == "1"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_answer_of_500_and_over_commits_nothing_unless_it_is_asked_to(
+    serve: Serve, counted: CountingStore, status: int
+) -> None:
+    def action(s: BaseSession) -> Answer:
+        s.increment("n")
+        return Answer(status=status)
+
+    for asked in (False, True):
+        client = serve({"/": action, **ACTIONS}, commit_errors=asked)
+        with_a_session(client, counted)
+        response = client.get("/")
+        assert response.status_code == status
+        assert cookies(response) == []
+        assert client.get("/read").text == ("2" if asked else "1")
+        counted.taken()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_app_that_raises_commits_nothing_and_says_nothing_of_it(serve: Serve, counted: CountingStore) -> None:
+    def action(s: BaseSession) -> str:
+        s.put_string("n", "what nobody is to know")
+        raise LookupError("what nobody is to know")
+
+    client = serve({**ACTIONS, "/": action})
+    token = with_a_session(client, counted)
+    response = client.get("/")
+    assert response.status_code == 500
+    assert cookies(response) == []
+    assert "nobody is to know" not in response.text
+    assert "Traceback" not in response.text
+    assert token not in response.text
+    assert client.get("/read").text == "1"
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, ThrottledError, TableNotFoundError], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("when", ["reading", "writing"])
+def test_an_outage_is_a_503_and_no_logout(
+    serve: Serve, counted: CountingStore, kind: type[StoreError], when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def action(s: BaseSession) -> str:
+        if when == "reading":
+            counted.failure = kind("no answer")
+        n = s.increment("n")
+        counted.failure = kind("no answer")
+        return str(n)
+
+    client = serve({**ACTIONS, "/": action})
+    token = with_a_session(client, counted)
+    with caplog.at_level(logging.ERROR, "session.web"):
+        response = client.get("/")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.text == "The session store cannot be reached. Please try again soon.\n"
+    assert cookies(response) == []
+    assert "no answer" in caplog.text
+    assert token not in caplog.text
+    counted.failure = None
+    assert client.get("/read").text == "1"
+
+
+def test_an_app_may_answer_an_outage_itself(serve: Serve, counted: CountingStore) -> None:
+    def action(s: BaseSession) -> Answer:
+        try:
+            s.increment("n")
+        except StoreError as error:
+            return Answer(f"{type(error).__name__}: as a guest", 200)
+        raise AssertionError
+
+    client = serve({**ACTIONS, "/": action})
+    token = with_a_session(client, counted)
+    counted.failure = UnavailableError("no answer")
+    response = client.get("/")
+    assert (response.status_code, response.text) == (200, "UnavailableError: as a guest")
+    assert cookies(response) == []
+    counted.failure = None
+    assert client.get("/read").text == "1"
+    assert client.cookies["session"] == token
+
+
+def test_a_session_that_ended_meanwhile_is_not_brought_back(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    manager = SessionManager(counted, clock=clock)
+
+    def action(s: BaseSession) -> str:
+        s.increment("n")
+        with manager.session(s.token) as other:
+            other.destroy()
+        return "too late"
+
+    client = serve({**ACTIONS, "/": action})
+    with_a_session(client, counted)
+    response = client.get("/")
+    assert response.status_code == 200
+    assert cookies(response)[0].startswith("session=; ")
+    assert client.get("/whole").text == ""
+
+
+# Strange clients
+
+
+def test_a_cookie_that_cannot_be_ours_is_no_session_and_no_call(serve: Serve, counted: CountingStore) -> None:
+    client = serve(ACTIONS)
+    for cookie in (
+        b"session=admin",
+        b"session=",
+        b"session",
+        b"=; ;;session;=session",
+        b'session="; Path=/; Domain=x"',
+        b"session=\xff\xfe\x80",
+        b"session=" + "schlüssel".encode(),
+        b"session=" + b"A" * 10_000,
+        b"session=%00%0d%0aSet-Cookie:%20a=b",
+        b"session=" + b"A" * 42 + b"\t",
+        b"\xe2\x28\xa1=1; session=x",
+    ):
+        response = raw(client, cookie)
+        assert response.startswith(b"HTTP/1.1 200"), (cookie, response)
+        assert response.endswith(b"\r\n\r\n0") or b"\r\n1\r\n0\r\n" in response, (cookie, response)
+        assert b"set-cookie" not in response.lower()
+    assert counted.taken() == []
+
+
+def test_a_token_is_never_adopted(serve: Serve) -> None:
+    client = serve(ACTIONS)
+    forged = secrets.token_urlsafe(32)
+    (header,) = cookies(client.get("/change", headers={"Cookie": f"session={forged}"}))
+    assert forged not in header
+
+
+def test_of_several_cookies_of_one_name_the_first_that_could_be_ours_counts(
+    serve: Serve, counted: CountingStore
+) -> None:
+    client = serve(ACTIONS)
+    token = with_a_session(client, counted)
+    for jar in (
+        f"session={token}; session=other",
+        f"session=set-by-another-path; session={token}",
+        f"a=b; session=; session={'x' * 44}; xsession={secrets.token_urlsafe(32)}; session={token}",
+    ):
+        assert raw(client, jar.encode()).partition(b"\r\n\r\n")[2].strip(b"\r\n01") == b"", jar
+        assert counted.taken() == ["find"]
+
+
+def test_nothing_in_the_session_gets_into_a_header(serve: Serve) -> None:
+    def action(s: BaseSession) -> None:
+        s["x\r\nSet-Cookie: a=b"] = "y\r\nSet-Cookie: c=d"
+
+    client = serve({**ACTIONS, "/": action})
+    assert len(cookies(client.get("/"))) == 1
+    assert "c=d" in client.get("/whole").text
+
+
+def test_head_is_as_get_without_the_body(serve: Serve, counted: CountingStore) -> None:
+    client = serve(ACTIONS)
+    response = client.head("/change")
+    assert (response.status_code, response.text) == (200, "")
+    assert len(cookies(response)) == 1
+    assert client.get("/read").text == "1"
+    counted.failure = UnavailableError("no answer")
+    response = client.head("/read")
+    assert (response.status_code, response.text) == (503, "")
+
+
+def raw(client: httpx.Client, cookie: bytes) -> bytes:
+    """The response, to the byte, to a GET of /read with that cookie, to the byte."""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=5) as sock:
+        sock.sendall(b"GET /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: " + cookie + b"\r\n\r\n")
+        with sock.makefile("rb") as reply:
+            return reply.read()
+
+
+# Two at once
+
+
+def test_two_requests_at_once_both_keep_their_changes(serve: Serve, counted: CountingStore, clock: FakeClock) -> None:
+    manager = SessionManager(counted, clock=clock)
+
+    def action(s: BaseSession) -> None:
+        s.increment("n")
+        with manager.session(s.token) as other:
+            other.increment("n")
+            other.put_string("other", "kept")
+
+    client = serve({**ACTIONS, "/": action})
+    with_a_session(client, counted)
+    client.get("/")
+    assert client.get("/whole").text == "n=3,other=kept"
