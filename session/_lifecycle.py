@@ -230,7 +230,7 @@ def discard(state: State) -> None:
 def _store_new(state: State, policy: Policy) -> Plan[None]:
     if state.draft.changes() is None and not state.insisting:
         return
-    token = new_token()
+    token, state.coming = state.coming or new_token(), None
     state.record = yield from issue(_write("create", token=policy.key(token), **_content(state, policy)))
     _stored(state, token)
 

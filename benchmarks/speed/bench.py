@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,11 @@ import msgspec
 
 from dynamostore.local import CREDENTIALS
 
-from .messages import Command, Failed, Ready, Reply
+from .messages import Failed, Ready, Reply
 from .peers import PEERS
 from .stored import stored_token
 
-__all__ = ["ROOT", "Bench", "BenchError", "Worker", "progress", "together"]
+__all__ = ["ROOT", "Bench", "BenchError", "Child", "Worker", "progress", "together"]
 
 R = TypeVar("R")
 T = TypeVar("T", bound=msgspec.Struct)
@@ -73,8 +73,8 @@ class Bench:
 
     @classmethod
     @contextmanager
-    def open(cls, python: Path) -> Iterator[Self]:
-        """The bench on an interpreter; `BenchError` if there is none."""
+    def open(cls, python: Path, packages: Iterable[str] | None = None) -> Iterator[Self]:
+        """The bench on an interpreter, and the versions of *packages* there (default: the peers'); `BenchError` if there is none."""
         # Not resolved: a link in an environment leads out of it.
         python = python.absolute()
         how = "make bench sets it up (.venv-bench/bin/pip install -r benchmarks/requirements.txt -e .)"
@@ -82,10 +82,11 @@ class Bench:
             raise BenchError(f"there is no {python}: {how}")
         with tempfile.TemporaryDirectory() as home:
             bench = cls(python, Path(home))
-            packages = dict.fromkeys(package for peer in PEERS.values() for package in peer.packages)
+            if packages is None:
+                packages = (package for peer in PEERS.values() for package in peer.packages)
             program = "import sys; from benchmarks.about import versions; print(versions(*sys.argv[1:]))"
             try:
-                bench.versions = bench.run("-c", program, *packages).strip()
+                bench.versions = bench.run("-c", program, *dict.fromkeys(packages)).strip()
             except BenchError as error:
                 raise BenchError(f"{python} has not all that is measured: {error}; {how}") from error
             yield bench
@@ -138,16 +139,19 @@ class Bench:
         self.notes.append(f"{what}, {where}: {error}")
 
 
-class Worker:
-    """A ``children.worker`` for the length of a ``with`` block; `BenchError` on entering if it cannot start."""
+class Child:
+    """A module that is run for the length of a ``with`` block, and answers each line of its input with one.
 
-    def __init__(self, bench: Bench, name: str, url: str, ca: Path | None, pool: int) -> None:
-        self.name = name
-        self._decoder = msgspec.json.Decoder(Reply)
-        arguments = [name, url, stored_token(name), str(pool)]
+    `BenchError` on entering if it does not say that it is `Ready`. *replies* is the union of what it may answer.
+    """
+
+    def __init__(
+        self, bench: Bench, module: str, arguments: Sequence[str], replies: object, ca: Path | None = None
+    ) -> None:
+        self._decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(replies)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed on leaving)
         self._process = subprocess.Popen(
-            [bench.python, "-m", "benchmarks.speed.children.worker", *arguments],
+            [bench.python, "-m", module, *arguments],
             cwd=ROOT,
             env=bench.environment(ca),
             stdin=subprocess.PIPE,
@@ -163,7 +167,7 @@ class Worker:
             raise
         return self
 
-    def ask(self, command: Command, kind: type[R]) -> R:
+    def ask(self, command: msgspec.Struct, kind: type[R]) -> R:
         """The answer to a command; `BenchError` if it failed, or took too long."""
         assert self._process.stdin is not None
         try:
@@ -203,3 +207,12 @@ class Worker:
             self._process.kill()
             self._process.wait()
         self._log.close()
+
+
+class Worker(Child):
+    """A ``children.worker`` of one peer."""
+
+    def __init__(self, bench: Bench, name: str, url: str, ca: Path | None, pool: int) -> None:
+        arguments = [name, url, stored_token(name), str(pool)]
+        super().__init__(bench, "benchmarks.speed.children.worker", arguments, Reply, ca)
+        self.name = name

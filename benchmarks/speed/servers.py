@@ -25,7 +25,7 @@ from .bench import ROOT, Bench, BenchError
 from .peers import PEERS
 from .stored import DEADLINE_NS, FIRST_VERSION, RECENT, REGION, SIZES, payload, stored_token, table_of
 
-__all__ = ["Certificate", "Server", "Stats", "make_certificate", "ministack", "stub"]
+__all__ = ["Certificate", "Server", "Stats", "get", "make_certificate", "ministack", "stub"]
 
 _START_TIMEOUT = 30.0
 
@@ -71,7 +71,7 @@ class Server:
         """The statistics, of the stub server."""
         if not self.counts:
             return None
-        return msgspec.json.decode(_get(self, "/stats"), type=Stats)
+        return msgspec.json.decode(get(self, "/stats"), type=Stats)
 
 
 def make_certificate(bench: Bench) -> Certificate:
@@ -81,14 +81,20 @@ def make_certificate(bench: Bench) -> Certificate:
 
 
 @contextmanager
-def stub(bench: Bench, certificate: Certificate | None, *, apart: bool = False) -> Iterator[Server]:
+def stub(
+    bench: Bench,
+    certificate: Certificate | None,
+    *,
+    apart: bool = False,
+    module: str = "benchmarks.speed.children.stub",
+) -> Iterator[Server]:
     """The stub server, with TLS if it has a certificate; *apart*: not `together`, which its name is to say."""
     files = [str(certificate.chain), str(certificate.key)] if certificate else []
     name = "the stub server on any processor" if apart else "the stub server"
     # Handed down: a port that was only looked up would be anybody's until the server has started.
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         server = _server(name, listening.getsockname()[1], certificate, counts=True)
-        command = [str(bench.python), "-c", _PROGRAM, "benchmarks.speed.children.stub", str(listening.fileno()), *files]
+        command = [str(bench.python), "-c", _PROGRAM, module, str(listening.fileno()), *files]
         with _running(server, "/stats", command, bench.environment(None), [listening.fileno()]):
             listening.close()
             yield server
@@ -184,12 +190,13 @@ def _running(
 
 def _answers(server: Server, path: str) -> bool:
     try:
-        return bool(_get(server, path))
+        return bool(get(server, path))
     except (OSError, http.client.HTTPException):
         return False
 
 
-def _get(server: Server, path: str) -> bytes:
+def get(server: Server, path: str) -> bytes:
+    """What the server says to a GET; b"" if it is another program that answers."""
     where = urlsplit(server.url)
     assert where.hostname is not None
     if server.ca is None:
@@ -200,7 +207,6 @@ def _get(server: Server, path: str) -> bytes:
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        # Another program on that port is not the server.
         return response.read() if response.status == 200 else b""
     finally:
         connection.close()
