@@ -52,14 +52,19 @@ def on_waitress(app: WSGIApplication) -> Iterator[str]:
     channels: dict[int, Any] = {}
     server = create_server(app, listen="127.0.0.1:0", threads=4, map=channels)
     thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}"
-    finally:
+
+    def stop() -> None:
         server.close()
         for channel in list(channels.values()):
             with suppress(OSError):
                 channel.close()
+
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}"
+    finally:
+        # In its own thread, which may be waiting for what is closed.
+        server.trigger.pull_trigger(stop)
         thread.join()
         server.task_dispatcher.shutdown()
 

@@ -342,9 +342,16 @@ def test_an_outage_that_write_meets_can_be_answered_by_the_app(manager: SessionM
     assert (response.body, response.token) == (b"two", None)
 
 
-def test_an_error_after_the_headers_goes_to_the_server(manager: SessionManager, counted: CountingStore) -> None:
+@pytest.mark.parametrize("way", ["yield", "write"])
+def test_an_error_after_the_headers_goes_to_the_server(manager: SessionManager, way: str) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [])
+        write = start_response("200 OK", [])
+        if way == "write":
+            write(b"one")
+            raise UnavailableError("something else's")
+        return lazily()
+
+    def lazily() -> Iterator[bytes]:
         yield b"one"
         raise UnavailableError("something else's")
 

@@ -1,4 +1,5 @@
 # waitress ships no types; this is what the examples and the tests use of it.
+from collections.abc import Callable
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -7,8 +8,12 @@ def serve(app: WSGIApplication, *, listen: str = ..., threads: int = ..., _quiet
 class Server:
     effective_port: int | str
     task_dispatcher: TaskDispatcher
+    trigger: Trigger
     def run(self) -> None: ...
     def close(self) -> None: ...
+
+class Trigger:
+    def pull_trigger(self, thunk: Callable[[], object] | None = None) -> None: ...
 
 class TaskDispatcher:
     def shutdown(self) -> bool: ...
