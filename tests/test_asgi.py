@@ -1,0 +1,680 @@
+"""The ASGI middleware: reads that are waited for in synchronous code, WebSockets, tasks and threads, and outages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import uvloop
+from greenlet import getcurrent, greenlet
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from dynamostore import MemoryStore, StoreError, UnavailableError
+from dynamostore.testing import FakeClock
+from session import (
+    AsyncSession,
+    AsyncSessionManager,
+    Cookie,
+    SessionClosedError,
+    SessionError,
+    SessionManager,
+    SessionNotLoadedError,
+)
+from session.web import asgi
+from session.web._waiting import wait, waiting
+from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
+
+from .awaited import AwaitedStore
+from .counting import CountingStore
+from .serving import on_uvicorn
+
+T = TypeVar("T")
+PLAIN = Cookie(secure=False)
+
+
+@pytest.fixture
+def amanager(counted: CountingStore, clock: FakeClock) -> AsyncSessionManager:
+    return AsyncSessionManager(AwaitedStore(counted, lambda _: asyncio.sleep(0)), clock=clock, cookie=PLAIN)
+
+
+@pytest.fixture
+def token(manager: SessionManager, counted: CountingStore) -> str:
+    with manager.session(None) as s:
+        s.put_int("n", 1)
+    assert s.token is not None
+    counted.taken()
+    return s.token
+
+
+def held(manager: SessionManager, token: str | None) -> dict[str, object]:
+    with manager.session(token) as s:
+        return dict(s)
+
+
+@dataclass
+class Exchange:
+    """One request without a server: what the app sent."""
+
+    sent: list[MutableMapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        status: int = self.sent[0]["status"]
+        return status
+
+    def header(self, name: str) -> list[str]:
+        return [value.decode() for other, value in self.sent[0]["headers"] if other == name.encode()]
+
+    @property
+    def body(self) -> str:
+        return b"".join(message.get("body", b"") for message in self.sent).decode()
+
+
+async def request(app: ASGIApp, token: str | None = None, **scope: Any) -> Exchange:
+    exchange = Exchange()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        exchange.sent.append(message)
+
+    headers = [] if token is None else [(b"cookie", f"session={token}".encode())]
+    whole: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": headers,
+        "query_string": b"",
+        **scope,
+    }
+    await app(whole, receive, send)
+    return exchange
+
+
+def responding(action: Callable[[AsyncSession], Coroutine[Any, Any, object]]) -> ASGIApp:
+    """An app that answers with what *action* returns."""
+
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        body = str(await action(get_session(scope))).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(coroutine)
+
+
+# Looking at the session without an await
+
+
+async def in_this_task(s: AsyncSession) -> object:
+    await asyncio.sleep(0)
+    s["n"] = s.get_int("n") + 1
+    await asyncio.sleep(0)
+    return s["n"]
+
+
+async def deep_down(s: AsyncSession) -> object:
+    async def deeper(depth: int) -> int:
+        await asyncio.sleep(0)
+        return s.increment("n") if depth == 0 else await deeper(depth - 1)
+
+    async with asyncio.timeout(5):
+        return await deeper(20)
+
+
+async def in_an_async_generator(s: AsyncSession) -> object:
+    async def numbers() -> AsyncIterator[int]:
+        yield s.increment("n")
+
+    return await anext(numbers())
+
+
+async def in_a_thread(s: AsyncSession) -> object:
+    return await asyncio.to_thread(s.increment, "n")
+
+
+async def on_a_greenlet_of_another_library(s: AsyncSession) -> object:
+    """As SQLAlchemy's ``run_sync`` does it: synchronous code on a greenlet, that awaits on its own account, too."""
+    driver = getcurrent()
+
+    def synchronous() -> int:
+        driver.switch(asyncio.sleep(0, "awaited"))
+        n = s.increment("n")
+        driver.switch(asyncio.sleep(0, "again"))
+        return n
+
+    strand = greenlet(synchronous)
+    reply = strand.switch()
+    while not strand.dead:
+        reply = strand.switch(await reply)
+    return reply
+
+
+async def after_load(s: AsyncSession) -> object:
+    await s.load()
+    return await asyncio.create_task(in_this_task(s))
+
+
+LOOKS = [in_this_task, deep_down, in_an_async_generator, in_a_thread, on_a_greenlet_of_another_library, after_load]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.__name__)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("synchronous", [False, True], ids=["AsyncSessionManager", "SessionManager"])
+def test_the_session_is_read_where_it_is_first_looked_at(
+    amanager: AsyncSessionManager,
+    manager: SessionManager,
+    counted: CountingStore,
+    token: str,
+    look: Callable[[AsyncSession], Coroutine[Any, Any, object]],
+    loop: str,
+    synchronous: bool,
+) -> None:
+    app = SessionMiddleware(responding(look), manager if synchronous else amanager)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+        assert runner.run(request(app, token)).body == "2"
+    assert counted.taken() == ["find", "replace"]
+
+
+async def in_a_task_of_its_own(s: AsyncSession) -> object:
+    return await asyncio.create_task(in_this_task(s))
+
+
+async def in_another_loop(s: AsyncSession) -> object:
+    return await asyncio.to_thread(lambda: asyncio.run(in_this_task(s)))
+
+
+@pytest.mark.parametrize("look", [in_a_task_of_its_own, in_another_loop], ids=lambda look: look.__name__)
+def test_where_it_cannot_be_waited_for_that_is_said_with_the_way_out(
+    amanager: AsyncSessionManager, token: str, look: Callable[[AsyncSession], Coroutine[Any, Any, object]]
+) -> None:
+    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first, or .*autoload=True"):
+        run(request(SessionMiddleware(responding(look), amanager), token))
+    assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), token)).body == "2"
+    # And where there is nothing to read there is nothing to wait for.
+    assert run(request(SessionMiddleware(responding(look), amanager))).body == "1"
+
+
+def test_without_greenlet_load_is_awaited_and_the_error_says_so(
+    amanager: AsyncSessionManager, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi, "_greenlets", False)
+    with pytest.raises(SessionNotLoadedError, match=r"or install dynamostore\[asgi\]"):
+        run(request(SessionMiddleware(responding(in_this_task), amanager), token))
+    assert run(request(SessionMiddleware(responding(after_load), amanager), token)).body == "2"
+    assert run(request(SessionMiddleware(responding(in_a_thread), amanager), token)).body == "3"
+
+
+def test_it_is_imported_without_greenlet() -> None:
+    from .distribution import ROOT
+    from .distribution import run as run_program
+
+    program = "import sys; sys.modules['greenlet'] = None; import session.web.asgi as a; print(a._greenlets)"
+    assert run_program(sys.executable, "-c", program, cwd=ROOT).strip() == "False"
+
+
+def test_autoload_reads_for_each_request_that_has_a_cookie(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    async def ignore(_: AsyncSession) -> None: ...
+
+    app = SessionMiddleware(responding(ignore), amanager, autoload=True)
+    run(request(app, token))
+    assert counted.taken() == ["find"]
+    run(request(app))
+    run(request(app, "not ours"))
+    assert counted.taken() == []
+
+
+def test_what_is_set_in_the_context_is_seen_as_ever(amanager: AsyncSessionManager, token: str) -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+    seen = []
+
+    async def look(s: AsyncSession) -> object:
+        seen.append(variable.get())
+        variable.set("by the app")
+        s.get_int("n")
+        seen.append(variable.get())
+        await asyncio.sleep(0)
+        seen.append(variable.get())
+        return await asyncio.create_task(child())
+
+    async def child() -> str:
+        return variable.get()
+
+    async def main() -> None:
+        variable.set("by the server")
+        exchange = await request(SessionMiddleware(responding(look), amanager), token)
+        assert exchange.body == "by the app"
+        # As it would be without the middleware: one task, one context.
+        assert variable.get() == "by the app"
+
+    run(main())
+    assert seen == ["by the server", "by the app", "by the app"]
+
+
+def test_a_failed_read_is_raised_where_the_session_is_looked_at(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    async def look(s: AsyncSession) -> object:
+        try:
+            return s.get_int("n")
+        except StoreError as error:
+            await asyncio.sleep(0)
+            counted.failure = None
+            return f"{type(error).__name__}, then {s.get_int('n')}"
+
+    counted.failure = UnavailableError("no answer")
+    assert run(request(SessionMiddleware(responding(look), amanager), token)).body == "UnavailableError, then 1"
+
+
+def test_a_request_that_is_cancelled_while_it_reads_is_discarded(
+    counted: CountingStore, manager: SessionManager, token: str
+) -> None:
+    seen: list[BaseException] = []
+
+    async def look(s: AsyncSession) -> object:
+        try:
+            s.increment("n")
+        except asyncio.CancelledError as error:
+            seen.append(error)
+            raise
+        raise AssertionError
+
+    async def main() -> None:
+        reading = asyncio.Event()
+
+        async def forever(_: str) -> None:
+            reading.set()
+            await asyncio.Event().wait()
+
+        slow = AsyncSessionManager(AwaitedStore(counted, forever))
+        task = asyncio.create_task(request(SessionMiddleware(responding(look), slow), token))
+        await reading.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    assert len(seen) == 1
+    assert held(manager, token) == {"n": 1}
+
+
+def test_a_synchronous_store_is_called_in_threads_and_a_cancelled_call_ends_before_the_request_does(
+    counted: CountingStore, clock: FakeClock, token: str
+) -> None:
+    threads = set()
+    calling, go_on = threading.Event(), threading.Event()
+
+    class Slow(CountingStore):
+        def _count(self, verb: str) -> None:
+            threads.add(threading.current_thread())
+            super()._count(verb)
+            calling.set()
+            assert go_on.wait(5)
+
+    store = Slow(counted._store)
+    app = SessionMiddleware(responding(in_this_task), SessionManager(store, clock=clock))
+
+    async def main() -> None:
+        task = asyncio.create_task(request(app, token))
+        await asyncio.to_thread(calling.wait, 5)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    assert threading.main_thread() not in threads
+    assert store.taken() == ["find"]
+
+
+# Any coroutine, driven
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> list[str]:
+    return draw(st.lists(st.sampled_from(["await", "wait", "wait for an error", "await an error", "nest"]), max_size=8))
+
+
+@given(programs(), st.sampled_from(["return", "raise"]))
+def test_a_coroutine_that_is_driven_does_what_it_does_when_it_is_awaited(program: list[str], end: str) -> None:
+    async def value(said: list[str], what: str) -> None:
+        await asyncio.sleep(0)
+        said.append(what)
+
+    async def error() -> None:
+        await asyncio.sleep(0)
+        raise LookupError
+
+    async def body(
+        said: list[str], wait_for: Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
+    ) -> str:
+        for i, step in enumerate(program):
+            match step:
+                case "await":
+                    await value(said, f"{i}")
+                case "wait":
+                    await wait_for(lambda i=i: value(said, f"{i}"))  # type: ignore[misc]  # mypy does not see the default
+                case "nest":
+                    await asyncio.create_task(value(said, f"{i}"))
+                case _:
+                    try:
+                        await (wait_for(error) if step.startswith("wait") else error())
+                    except LookupError:
+                        said.append(f"{i}!")
+        if end == "raise":
+            raise LookupError
+        return "returned"
+
+    async def plainly(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await make()
+
+    async def driven(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        assert wait(make)
+
+    async def outcome(drive: Callable[[list[str]], Awaitable[str]]) -> tuple[list[str], str]:
+        said: list[str] = []
+        try:
+            return said, await drive(said)
+        except LookupError:
+            return said, "raised"
+
+    async def main() -> None:
+        expected = await outcome(lambda said: body(said, plainly))
+        assert await outcome(lambda said: waiting(body(said, driven))) == expected
+
+    run(main())
+
+
+def test_nobody_waits_where_nobody_drives() -> None:
+    assert not wait(lambda: asyncio.sleep(0))
+
+
+# The response
+
+
+def test_what_is_changed_once_the_response_has_begun_is_refused(
+    amanager: AsyncSessionManager, manager: SessionManager, token: str
+) -> None:
+    refused = []
+
+    async def endpoint(request: Request) -> Response:
+        session = get_session(request.scope)
+        session.increment("n")
+
+        async def body() -> AsyncIterator[str]:
+            yield str(session.get_int("n"))
+            with pytest.raises(SessionClosedError):
+                session.increment("n")
+            refused.append(1)
+
+        return StreamingResponse(body())
+
+    app = Starlette(routes=[Route("/", endpoint)], middleware=[Middleware(SessionMiddleware, manager=amanager)])
+    with on_uvicorn(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.get("/", headers={"Cookie": f"session={token}"}).text == "2"
+    assert refused == [1]
+    assert held(manager, token) == {"n": 2}
+
+
+def test_an_app_that_does_not_answer_commits_nothing(
+    amanager: AsyncSessionManager, manager: SessionManager, token: str
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        get_session(scope).increment("n")
+
+    assert run(request(SessionMiddleware(app, amanager), token)).sent == []
+    assert held(manager, token) == {"n": 1}
+
+
+def test_two_cookie_headers_are_one_jar(amanager: AsyncSessionManager, token: str) -> None:
+    # As HTTP/2 has it: RFC 9113, 8.2.3.
+    headers = [(b"cookie", b"a=b"), (b"cookie", f"session={token}".encode())]
+    assert run(request(SessionMiddleware(responding(in_this_task), amanager), headers=headers)).body == "2"
+
+
+def test_an_exception_handler_of_the_app_answers_an_outage_at_the_point_of_use_and_at_the_commit(
+    amanager: AsyncSessionManager, counted: CountingStore, manager: SessionManager, token: str
+) -> None:
+    async def read(request: Request) -> Response:
+        return PlainTextResponse(str(request.session["n"]))
+
+    async def unavailable(_: Request, error: Exception) -> Response:
+        return PlainTextResponse(f"the app says {type(error).__name__}", 503)
+
+    middleware = [Middleware(SessionMiddleware, manager=amanager)]
+    app = Starlette(routes=[Route("/", read)], middleware=middleware, exception_handlers={StoreError: unavailable})
+    with on_uvicorn(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        counted.failure = UnavailableError("no answer")
+        response = client.get("/", headers={"Cookie": f"session={token}"})
+        assert (response.status_code, response.text) == (503, "the app says UnavailableError")
+        assert "set-cookie" not in response.headers
+    counted.failure = None
+    assert held(manager, token) == {"n": 1}
+
+
+def test_a_middleware_of_the_function_kind_stands_outside(amanager: AsyncSessionManager, token: str) -> None:
+    class Outside(BaseHTTPMiddleware):
+        async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+            return await call_next(request)
+
+    async def read(request: Request) -> Response:
+        return PlainTextResponse(str(request.session["n"]))
+
+    # It runs what is within it in a task of its own; within that, the session can wait.
+    middleware = [Middleware(Outside), Middleware(SessionMiddleware, manager=amanager)]
+    with on_uvicorn(Starlette(routes=[Route("/", read)], middleware=middleware)) as url:
+        assert httpx.get(url, cookies={"session": token}, trust_env=False).text == "1"
+
+
+def test_what_is_no_request_passes_untouched(amanager: AsyncSessionManager) -> None:
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((scope, receive, send))
+
+    scope: Any = {"type": "lifespan"}
+    receive: Any = object()
+    send: Any = object()
+    run(_call(SessionMiddleware(app, amanager), scope, receive, send))
+    assert seen == [(scope, receive, send)]
+    assert seen[0][1] is receive
+    assert scope == {"type": "lifespan"}
+
+
+async def _call(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+def test_two_managers_have_two_cookies_and_two_sessions(clock: FakeClock) -> None:
+    def make(**settings: Any) -> AsyncSessionManager:
+        store = AwaitedStore(MemoryStore(clock=clock), lambda _: asyncio.sleep(0))
+        return AsyncSessionManager(store, clock=clock, cookie=Cookie(secure=False, **settings))
+
+    async def endpoint(request: Request) -> Response:
+        sessions = {key: get_session(request.scope, key) for key in ("session", "admin")}
+        if key := request.query_params.get("put"):
+            sessions[key].put_string("who", key)
+        return PlainTextResponse(repr({key: dict(s) for key, s in sessions.items()}))
+
+    middleware = [
+        Middleware(SessionMiddleware, manager=make()),
+        Middleware(SessionMiddleware, manager=make(name="admin", same_site="Strict"), key="admin"),
+    ]
+    app = Starlette(routes=[Route("/", endpoint)], middleware=middleware)
+    with on_uvicorn(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.get("/?put=session").text == "{'session': {'who': 'session'}, 'admin': {}}"
+        assert client.get("/?put=admin").text == "{'session': {'who': 'session'}, 'admin': {'who': 'admin'}}"
+        assert client.get("/").text == "{'session': {'who': 'session'}, 'admin': {'who': 'admin'}}"
+        assert set(client.cookies) == {"session", "admin"}
+
+
+# WebSockets
+
+
+@contextmanager
+def socket(app: ASGIApp, token: str | None) -> Iterator[ClientConnection]:
+    headers = {} if token is None else {"Cookie": f"session={token}"}
+    with (
+        on_uvicorn(app) as url,
+        connect(url.replace("http", "ws"), additional_headers=headers, proxy=None) as connection,
+    ):
+        yield connection
+
+
+def speaking(
+    before: Callable[[AsyncSession], object], after: Callable[[AsyncSession], object] | None = None
+) -> ASGIApp:
+    """A WebSocket's app that does one thing *before* it accepts, and another *after*, and then says what came of it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        session = get_session(scope)
+        await receive()
+        before(session)
+        await send({"type": "websocket.accept", "headers": [(b"x-own", b"kept")]})
+        result: object = None
+        try:
+            result = after(session) if after else dict(session)
+            if isinstance(result, Coroutine):
+                result = await result
+        except SessionError as error:
+            result = error
+        await send({"type": "websocket.send", "text": str(result)})
+        await send({"type": "websocket.close", "code": 1000})
+
+    return app
+
+
+def test_a_websocket_is_handed_its_cookie_when_it_is_accepted(
+    amanager: AsyncSessionManager, manager: SessionManager
+) -> None:
+    app = SessionMiddleware(speaking(lambda s: s.put_int("n", 1)), amanager)
+    with socket(app, None) as ws:
+        assert ws.response is not None
+        cookie = ws.response.headers["set-cookie"]
+        assert ws.response.headers["x-own"] == "kept"
+        assert ws.recv() == "{'n': 1}"
+    assert held(manager, cookie.partition(";")[0].partition("=")[2]) == {"n": 1}
+
+
+def test_a_websocket_may_change_its_session_as_long_as_it_lives(
+    amanager: AsyncSessionManager, manager: SessionManager, counted: CountingStore, token: str
+) -> None:
+    async def save(s: AsyncSession) -> int:
+        s.increment("n")
+        await s.save()
+        n = held(manager, token)["n"]
+        s.increment("n")
+        assert isinstance(n, int)
+        return n
+
+    with socket(SessionMiddleware(speaking(lambda s: s.increment("n"), save), amanager), token) as ws:
+        assert ws.response is not None
+        assert "set-cookie" not in ws.response.headers
+        assert ws.recv() == "3"
+        with pytest.raises(Exception, match="1000"):
+            ws.recv()
+    assert held(manager, token) == {"n": 4}
+    assert counted.taken()[:3] == ["find", "replace", "replace"]
+
+
+def test_a_websocket_that_ignores_its_session_costs_nothing(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    with socket(SessionMiddleware(speaking(lambda _: None, lambda _: "hello"), amanager), token) as ws:
+        assert ws.recv() == "hello"
+    assert counted.taken() == []
+
+
+@pytest.mark.parametrize("renewing", [False, True], ids=["begun", "renewed"])
+def test_a_token_that_the_client_could_not_get_any_more_is_refused(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str, renewing: bool
+) -> None:
+    async def late(s: AsyncSession) -> None:
+        if renewing:
+            s.renew_token()
+        s.put_int("n", 7)
+        await s.save()
+
+    app = SessionMiddleware(speaking(lambda _: None, late), amanager)
+    with socket(app, token if renewing else None) as ws:
+        assert str(ws.recv()).startswith("the WebSocket is accepted, so its client can get no new token")
+    assert set(counted.taken()) <= {"find"}
+
+
+def test_a_websocket_is_refused_with_503_where_the_store_fails(
+    amanager: AsyncSessionManager, counted: CountingStore, manager: SessionManager, token: str
+) -> None:
+    counted.failure = UnavailableError("no answer")
+    app = SessionMiddleware(speaking(lambda s: s.increment("n")), amanager)
+    with on_uvicorn(app) as url, pytest.raises(InvalidStatus) as caught:
+        connect(url.replace("http", "ws"), additional_headers={"Cookie": f"session={token}"}, proxy=None)
+    response = caught.value.response
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert "set-cookie" not in response.headers
+    counted.failure = None
+    assert held(manager, token) == {"n": 1}
+
+
+def test_a_websocket_is_closed_with_1013_where_the_server_has_no_denials(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    counted.failure = UnavailableError("no answer")
+    app = SessionMiddleware(speaking(lambda s: s.increment("n")), amanager)
+    assert run(request(app, token, type="websocket")).sent == [{"type": "websocket.close", "code": 1013}]
+
+
+def test_a_denied_websocket_has_a_response_that_commits(
+    amanager: AsyncSessionManager, manager: SessionManager, token: str
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        get_session(scope).renew_token()
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"log in"})
+
+    with on_uvicorn(SessionMiddleware(app, amanager)) as url, pytest.raises(InvalidStatus) as caught:
+        connect(url.replace("http", "ws"), additional_headers={"Cookie": f"session={token}"}, proxy=None)
+    assert caught.value.response.status_code == 401
+    renewed = caught.value.response.headers["set-cookie"].partition(";")[0].partition("=")[2]
+    assert held(manager, renewed) == {"n": 1}
+    assert held(manager, token) == {}
+
+
+# Mistakes
+
+
+def test_an_app_that_is_in_no_middleware_is_told() -> None:
+    scope: dict[str, object] = {}
+    with pytest.raises(RuntimeError, match=r"no session in scope\['admin'\]"):
+        get_session(scope, "admin")
+
+
+def test_what_is_no_manager_is_refused(memory: MemoryStore) -> None:
+    manager: Any = memory
+    with pytest.raises(TypeError, match="must be an AsyncSessionManager or a SessionManager, not MemoryStore"):
+        SessionMiddleware(responding(in_this_task), manager)
