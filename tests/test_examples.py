@@ -1,0 +1,143 @@
+"""The examples, as they are run: each under its real server, over sockets, on ministack."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from dynamostore import DynamoStore, Table
+
+from .backends import Backends
+from .serving import BIN, EXAMPLES, environment, serving
+
+PYTHON = [sys.executable]
+GUNICORN = [str(BIN / "gunicorn"), "--bind={listen}", "--workers=2", "--threads=2", f"--chdir={EXAMPLES}"]
+UVICORN = [str(BIN / "uvicorn"), "--port={port}", "--log-level=warning", f"--app-dir={EXAMPLES}"]
+SERVERS = {
+    "WSGI on waitress": [*PYTHON, str(EXAMPLES / "hello.py")],
+    "WSGI on gunicorn": [*GUNICORN, "hello:app"],
+    "Starlette": [*PYTHON, str(EXAMPLES / "starlette_app.py")],
+    "Starlette on the command line": [*UVICORN, "starlette_app:app"],
+    "FastAPI": [*PYTHON, str(EXAMPLES / "fastapi_app.py")],
+    "FastAPI on the command line": [*UVICORN, "fastapi_app:app"],
+}
+TABLE = "examples"
+
+
+@pytest.fixture(scope="module")
+def url(backends: Backends) -> str:
+    """A ministack with the examples' table."""
+    backend = backends.server("ministack")
+    assert backend.url is not None
+    DynamoStore(backend.client, Table(name=TABLE)).create_table()
+    return backend.url
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def client(request: pytest.FixtureRequest, url: str) -> Iterator[httpx.Client]:
+    with (
+        serving(*SERVERS[request.param], **environment(url, TABLE)) as app,
+        httpx.Client(base_url=app, trust_env=False) as client,
+    ):
+        yield client
+
+
+def test_it_stores_a_message_gives_it_back_and_forgets_it(client: httpx.Client) -> None:
+    assert "Hello world!" not in client.get("/get").text
+    response = client.get("/put")
+    assert response.status_code == 200
+    assert response.headers["set-cookie"].startswith("session=")
+    assert "Hello world!" in client.get("/get").text
+    assert client.get("/logout").headers["set-cookie"].startswith("session=; ")
+    assert "Hello world!" not in client.get("/get").text
+    assert client.get("/elsewhere").status_code == 404
+
+
+def test_a_session_is_the_same_in_every_one_of_them(url: str) -> None:
+    jar = httpx.Cookies()
+    for i, command in enumerate((SERVERS["WSGI on waitress"], SERVERS["Starlette"], SERVERS["FastAPI"])):
+        with (
+            serving(*command, **environment(url, TABLE)) as app,
+            httpx.Client(base_url=app, trust_env=False, cookies=jar) as client,
+        ):
+            if i == 0:
+                client.get("/put")
+                jar = client.cookies
+            assert "Hello world!" in client.get("/get").text
+
+
+def test_fastapi_logs_in_with_a_new_token(url: str) -> None:
+    with (
+        serving(*SERVERS["FastAPI"], **environment(url, TABLE)) as app,
+        httpx.Client(base_url=app, trust_env=False) as client,
+    ):
+        client.get("/put")
+        before = client.cookies["session"]
+        assert client.post("/login?user_id=7").json() == 7
+        assert client.cookies["session"] != before
+        assert client.get("/get").json() == "Hello world!"
+
+
+def test_a_websocket_sees_the_session(url: str) -> None:
+    with (
+        serving(*SERVERS["Starlette"], **environment(url, TABLE)) as app,
+        httpx.Client(base_url=app, trust_env=False) as client,
+    ):
+        client.get("/put")
+        cookie = {"Cookie": f"session={client.cookies['session']}"}
+        with connect(f"ws{app[4:]}/greet", additional_headers=cookie, proxy=None) as ws:
+            assert ws.recv() == "Hello world!"
+
+
+# Lambda
+
+
+@pytest.fixture
+def function(url: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for name, value in environment(url, TABLE).items():
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("lambda_function", EXAMPLES / "lambda_function.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_lambda_function_takes_its_cookies_from_the_event_and_gives_them_back(function: ModuleType) -> None:
+    # As API Gateway has it (payload 2.0), and function URLs.
+    event = {"version": "2.0", "rawPath": "/put", "requestContext": {"http": {"method": "GET", "path": "/put"}}}
+    put = function.handler(event, None)
+    assert put["statusCode"] == 200
+    assert put["headers"]["cache-control"] == 'no-cache="Set-Cookie"'
+    (cookie,) = put["cookies"]
+    assert "; Secure; HttpOnly; SameSite=Lax" in cookie
+    jar = ["theme=dark", cookie.partition(";")[0]]
+    got = function.handler({"rawPath": "/get", "cookies": jar}, None)
+    assert got == {
+        "statusCode": 200,
+        "headers": {"content-type": "text/plain; charset=utf-8"},
+        "body": "Hello world!",
+    }
+    (cleared,) = function.handler({"rawPath": "/logout", "cookies": jar}, None)["cookies"]
+    assert cleared.startswith("session=; ")
+    assert function.handler({"rawPath": "/get", "cookies": jar}, None)["body"] == ""
+    assert function.handler({"rawPath": "/elsewhere", "cookies": []}, None)["statusCode"] == 404
+
+
+def test_the_lambda_function_answers_an_outage_with_503_and_leaves_the_cookie(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = function.handler({"rawPath": "/put"}, None)["cookies"][0].partition(";")[0]
+    monkeypatch.setattr(
+        function, "manager", function.SessionManager(DynamoStore(function.store.client, Table(name="gone")))
+    )
+    response = function.handler({"rawPath": "/get", "cookies": [cookie]}, None)
+    assert response["statusCode"] == 503
+    assert "cookies" not in response
