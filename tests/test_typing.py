@@ -24,6 +24,7 @@ TYPING = ROOT / "tests" / "typing"
 VERSIONS = ("3.11", "3.13")
 # What the files in tests/typing import; pytest and hypothesis with what their own types stand on.
 IMPORTED = (
+    "anyio",
     "attrs",
     "boto3",
     "botocore",
@@ -34,6 +35,7 @@ IMPORTED = (
     "iniconfig",
     "pluggy",
     "sortedcontainers",
+    "starlette",
 )
 
 

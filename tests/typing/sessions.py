@@ -81,7 +81,9 @@ def blocks(manager: SessionManager, token: str | None) -> None:
     assert_type(s.token, str | None)
     assert_type(manager.set_cookie(s), str | None)
     assert_type(manager.set_cookie(session=s), str | None)
+    assert_type(manager.token("session=abc"), str | None)
     assert_type(manager.cookie.read("session=abc"), str | None)
+    assert_type(manager.cookie.values(None), Iterator[str])
     with manager.session(manager.cookie.read(None)):
         pass
 
@@ -366,7 +368,11 @@ def life(s: Session) -> None:
     assert_type(s.deadline, datetime)
     assert_type(s.expiry, datetime | None)
     assert_type(s.status, Status)
+    assert_type(s.remembered, bool | None)
     s.renew_token()
+    s.remember()
+    s.remember(remember=False)
+    s.set_deadline(datetime.now(UTC))
     s.save()
     s.destroy()
 
@@ -378,6 +384,9 @@ def life_refused(s: Session) -> None:
     s.token()  # type: ignore[misc, operator]
     s.renew_token("token")  # type: ignore[call-arg]
     s.renew()  # type: ignore[attr-defined]
+    s.remember(14)  # type: ignore[arg-type]
+    s.set_deadline(14)  # type: ignore[arg-type]
+    s.remembered = True  # type: ignore[misc]
     s.commit()  # type: ignore[attr-defined]
     s.save(force=True)  # type: ignore[call-arg]
     renewed = s.renew_token()  # type: ignore[func-returns-value]
