@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-contention dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-contention dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make mutants           each guard turned off in turn, and what notices it; ten minutes'
 	@echo 'make fuzz              random bytes for the parser of replies, guided by what they reach; a minute (SECONDS=...)'
 	@echo 'make bench             speed beside boto3, PynamoDB, pydynox, aiobotocore and aiodynamo; six minutes, once set up'
+	@echo 'make bench-web         what a session costs a request, beside Flask-Session, Django and starsessions; three minutes'
 	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
 	@echo 'make dist              wheel and sdist, checked'
 	@echo 'make clean             removes what the above made'
@@ -88,6 +89,9 @@ fuzz: $(VENV)/.installed
 
 bench: $(VENV)/.installed .venv-bench/.installed
 	@$(BIN)/python -m benchmarks.speed
+
+bench-web: $(VENV)/.installed .venv-bench/.installed
+	@$(BIN)/python -m benchmarks.web
 
 bench-contention: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.contention

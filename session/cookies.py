@@ -18,7 +18,8 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _NAME_LENGTH = 4096 - 43
-_PATH = re.compile(r"/[ -:<-~]*")
+# What browsers leave as it is in the path of a URL, which they compare it with as it stands: " " would never match "%20".
+_PATH = re.compile(r"/[!$-:=@-\[\]_a-z~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Cookie:
         is_host, is_http = prefix.startswith("__host-"), prefix.startswith(("__http-", "__host-http-"))
         refused = {
             "a name is one or more letters, digits or !#$%&'*+.^_`|~-": not _NAME.fullmatch(self.name),
-            "a path begins with / and has no ; or control character": not _PATH.fullmatch(self.path),
+            "a path begins with / and is written as in a URL (%20 for a space)": not _PATH.fullmatch(self.path),
             "that is no domain": self.domain is not None and not _DOMAIN.fullmatch(self.domain),
             'same_site is "Lax", "Strict" or "None"': self.same_site not in ("Lax", "Strict", "None"),
             "a __Host- cookie must have no domain": is_host and self.domain is not None,
