@@ -113,6 +113,14 @@ class WireClient:
         """TransactWriteItems: all of several writes, or none."""
         return self._call(types.TRANSACT_WRITE_ITEMS, arguments)
 
+    def batch_get_item(self, **arguments: Unpack[types.BatchGetItem]) -> types.BatchGetItemReply:
+        """BatchGetItem: at most 100 items by their keys, or as many of them as it can."""
+        return self._call(types.BATCH_GET_ITEM, arguments)
+
+    def batch_write_item(self, **arguments: Unpack[types.BatchWriteItem]) -> types.BatchWriteItemReply:
+        """BatchWriteItem: at most 25 whole items put or deleted, or as many of them as it can."""
+        return self._call(types.BATCH_WRITE_ITEM, arguments)
+
     def scan(self, **arguments: Unpack[types.Scan]) -> types.ScanReply:
         """Scan: a page of a table's items."""
         return self._call(types.SCAN, arguments)
@@ -132,6 +140,12 @@ class WireClient:
     def describe_time_to_live(self, **arguments: Unpack[types.TableName]) -> types.DescribeTimeToLiveReply:
         """DescribeTimeToLive."""
         return self._call(types.DESCRIBE_TIME_TO_LIVE, arguments)
+
+    def describe_continuous_backups(
+        self, **arguments: Unpack[types.TableName]
+    ) -> types.DescribeContinuousBackupsReply:
+        """DescribeContinuousBackups: whether the table can be brought back to a point in time."""
+        return self._call(types.DESCRIBE_CONTINUOUS_BACKUPS, arguments)
 
     def update_time_to_live(self, **arguments: Unpack[types.UpdateTimeToLive]) -> types.Reply:
         """UpdateTimeToLive."""

@@ -14,9 +14,12 @@ from dynamostore import client
 from dynamostore.client import AttributeDefinition, Item, KeySchemaElement, TimeToLiveSpecification
 
 __all__ = [
+    "BATCH_GET_ITEM",
+    "BATCH_WRITE_ITEM",
     "CREATE_TABLE",
     "DELETE_ITEM",
     "DELETE_TABLE",
+    "DESCRIBE_CONTINUOUS_BACKUPS",
     "DESCRIBE_TABLE",
     "DESCRIBE_TIME_TO_LIVE",
     "GET_ITEM",
@@ -25,9 +28,14 @@ __all__ = [
     "TRANSACT_WRITE_ITEMS",
     "UPDATE_ITEM",
     "UPDATE_TIME_TO_LIVE",
+    "BatchGetItem",
+    "BatchGetItemReply",
+    "BatchWriteItem",
+    "BatchWriteItemReply",
     "ConsumedCapacity",
     "CreateTable",
     "DeleteItem",
+    "DescribeContinuousBackupsReply",
     "DescribeTableReply",
     "DescribeTimeToLiveReply",
     "GetItem",
@@ -130,6 +138,49 @@ class Scan(TypedDict):
     TotalSegments: NotRequired[int]
 
 
+class KeysAndAttributes(TypedDict):
+    """What BatchGetItem is to read of one table."""
+
+    Keys: Sequence[Item]
+    ConsistentRead: NotRequired[bool]
+    ProjectionExpression: NotRequired[str]
+    ExpressionAttributeNames: NotRequired[Mapping[str, str]]
+
+
+class BatchGetItem(TypedDict):
+    """The arguments of BatchGetItem: at most 100 keys, none twice."""
+
+    RequestItems: Mapping[str, KeysAndAttributes]
+    ReturnConsumedCapacity: NotRequired[Capacity]
+
+
+class PutRequest(TypedDict):
+    """One item that BatchWriteItem is to put."""
+
+    Item: Item
+
+
+class DeleteRequest(TypedDict):
+    """One item that BatchWriteItem is to delete."""
+
+    Key: Item
+
+
+class WriteRequest(TypedDict, total=False):
+    """One write of BatchWriteItem: the one or the other."""
+
+    PutRequest: "PutRequest"
+    DeleteRequest: "DeleteRequest"
+
+
+class BatchWriteItem(TypedDict):
+    """The arguments of BatchWriteItem: at most 25 writes, of as many items."""
+
+    RequestItems: Mapping[str, Sequence[WriteRequest]]
+    ReturnConsumedCapacity: NotRequired[Capacity]
+    ReturnItemCollectionMetrics: NotRequired[Literal["SIZE", "NONE"]]
+
+
 class CreateTable(TypedDict):
     """The arguments of CreateTable that a table of records needs."""
 
@@ -213,6 +264,41 @@ class ScanReply(Reply, total=False):
     ConsumedCapacity: ConsumedCapacity
 
 
+class BatchGetItemReply(Reply, total=False):
+    """What BatchGetItem replies; what it left out is in ``UnprocessedKeys``."""
+
+    Responses: Mapping[str, Sequence[Item]]
+    UnprocessedKeys: Mapping[str, KeysAndAttributes]
+    ConsumedCapacity: Sequence[ConsumedCapacity]
+
+
+class BatchWriteItemReply(Reply, total=False):
+    """What BatchWriteItem replies; what it left out is in ``UnprocessedItems``."""
+
+    UnprocessedItems: Mapping[str, Sequence[WriteRequest]]
+    ItemCollectionMetrics: Mapping[str, Sequence[Mapping[str, object]]]
+    ConsumedCapacity: Sequence[ConsumedCapacity]
+
+
+class PointInTimeRecovery(TypedDict, total=False):
+    """Whether a table can be brought back to a point in time."""
+
+    PointInTimeRecoveryStatus: str
+
+
+class ContinuousBackups(TypedDict, total=False):
+    """What is read of a table's backups."""
+
+    ContinuousBackupsStatus: str
+    PointInTimeRecoveryDescription: PointInTimeRecovery
+
+
+class DescribeContinuousBackupsReply(Reply, total=False):
+    """What DescribeContinuousBackups replies."""
+
+    ContinuousBackupsDescription: ContinuousBackups
+
+
 class DescribeTableReply(client.DescribeTableReply, Reply):
     """What DescribeTable replies, as far as it is read."""
 
@@ -267,9 +353,12 @@ PUT_ITEM = Operation("PutItem", PutItem, WriteItemReply)
 UPDATE_ITEM = Operation("UpdateItem", UpdateItem, WriteItemReply)
 DELETE_ITEM = Operation("DeleteItem", DeleteItem, WriteItemReply)
 TRANSACT_WRITE_ITEMS = Operation("TransactWriteItems", TransactWriteItems, TransactWriteItemsReply)
+BATCH_GET_ITEM = Operation("BatchGetItem", BatchGetItem, BatchGetItemReply)
+BATCH_WRITE_ITEM = Operation("BatchWriteItem", BatchWriteItem, BatchWriteItemReply)
 SCAN = Operation("Scan", Scan, ScanReply)
 CREATE_TABLE = Operation("CreateTable", CreateTable, Reply)
 DELETE_TABLE = Operation("DeleteTable", TableName, Reply)
 DESCRIBE_TABLE = Operation("DescribeTable", TableName, DescribeTableReply)
 DESCRIBE_TIME_TO_LIVE = Operation("DescribeTimeToLive", TableName, DescribeTimeToLiveReply)
 UPDATE_TIME_TO_LIVE = Operation("UpdateTimeToLive", UpdateTimeToLive, Reply)
+DESCRIBE_CONTINUOUS_BACKUPS = Operation("DescribeContinuousBackups", TableName, DescribeContinuousBackupsReply)
