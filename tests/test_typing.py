@@ -26,9 +26,15 @@ VERSIONS = ("3.11", "3.13")
 IMPORTED = (
     "anyio",
     "attrs",
+    "blinker",
     "boto3",
     "botocore",
+    "click",
+    "flask",
     "httptools",
+    "itsdangerous",
+    "jinja2",
+    "markupsafe",
     "msgspec",
     "pytest",
     "hypothesis",
@@ -36,6 +42,7 @@ IMPORTED = (
     "pluggy",
     "sortedcontainers",
     "starlette",
+    "werkzeug",
 )
 
 

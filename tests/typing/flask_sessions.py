@@ -1,0 +1,48 @@
+"""The sessions of a Flask app, as a view types them."""
+
+from datetime import datetime
+from typing import assert_type
+
+import flask
+
+from dynamostore import MemoryStore
+from session import AsyncSessionManager, JSONValue, Session, SessionManager
+from session.web.flask import FlaskSession, SessionInterface, session
+
+
+def interfaces(app: flask.Flask, manager: SessionManager) -> None:
+    app.session_interface = SessionInterface(manager)
+    SessionInterface(manager, commit_errors=True).init_app(app)
+    assert_type(SessionInterface(manager).manager, SessionManager)
+
+
+def interfaces_refused(manager: SessionManager, other: AsyncSessionManager) -> None:
+    SessionInterface()  # type: ignore[call-arg]
+    SessionInterface(other)  # type: ignore[arg-type]
+    SessionInterface(MemoryStore())  # type: ignore[arg-type]
+    SessionInterface(manager, True)  # type: ignore[call-arg]
+
+
+def views() -> str:
+    plain: Session = session
+    assert_type(session, FlaskSession)
+    assert_type(session.get_int("n"), int)
+    assert_type(session.get_time("at"), datetime | None)
+    assert_type(session["k"], JSONValue)
+    assert_type(session.get("k"), JSONValue | None)
+    assert_type(session.permanent, bool)
+    assert_type(session.new, bool)
+    assert_type(session.modified, bool)
+    assert_type(session.accessed, bool)
+    assert_type(session.token, str | None)
+    session.permanent = True
+    return session.get_string("message")
+
+
+def views_refused() -> None:
+    session.get_integer("n")  # type: ignore[attr-defined]
+    session["k"] = object()  # type: ignore[assignment]
+    session.get_int("n").lower()  # type: ignore[attr-defined]
+    session.new = True  # type: ignore[misc]
+    # Flask types its own name of it as a plain mapping.
+    flask.session.get_int("n")  # type: ignore[attr-defined]
