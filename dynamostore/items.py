@@ -34,6 +34,7 @@ __all__ = [
     "forgot",
     "item_size",
     "key",
+    "key_of",
     "moved",
     "new_version",
     "number",
@@ -102,6 +103,11 @@ def key(table: Table, token: str) -> dict[str, AttributeValue]:
     {'token': {'S': 'abc'}}
     """
     return {table.token: {"S": token}}
+
+
+def key_of(table: Table, item: Item) -> str:
+    """The token that *item* is under; `CorruptRecordError` if it has none, as no item of a table has."""
+    return _token(table, item)
 
 
 def ttl(expiry_ns: int) -> int:

@@ -141,9 +141,7 @@ class WireClient:
         """DescribeTimeToLive."""
         return self._call(types.DESCRIBE_TIME_TO_LIVE, arguments)
 
-    def describe_continuous_backups(
-        self, **arguments: Unpack[types.TableName]
-    ) -> types.DescribeContinuousBackupsReply:
+    def describe_continuous_backups(self, **arguments: Unpack[types.TableName]) -> types.DescribeContinuousBackupsReply:
         """DescribeContinuousBackups: whether the table can be brought back to a point in time."""
         return self._call(types.DESCRIBE_CONTINUOUS_BACKUPS, arguments)
 

@@ -1,0 +1,232 @@
+"""`AsyncBatch`: `Batch`, awaited. The plans and the jobs are the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from dynamostore.aio import AsyncDynamoStore
+from dynamostore.client import Item
+from dynamostore.contract import Record
+from dynamostore.items import key
+
+from ._base import BaseBatch, Job, Watch, noting, page_size
+from ._files import JOB as EXPORT
+from ._files import Exported
+from ._parallel import in_tasks
+from ._plans import FIND_MANY, WRITE_MANY, Chunks, Page, Request
+from ._position import Position
+from ._results import BatchIncompleteError, Counts, Outcome, Tally
+
+__all__ = ["AsyncBatch"]
+
+T = TypeVar("T")
+
+AnyIterable: TypeAlias = Iterable[T] | AsyncIterable[T]
+
+
+class AsyncBatch(BaseBatch[AsyncDynamoStore]):
+    """Jobs over many records of an async *store*: all that `Batch` does and promises, in the same words.
+
+    What yields is an async iterator; what takes many takes any iterable, or an async one. Segments are read in tasks. A
+    job that is cancelled ends with the calls that are under way, as after a lost connection.
+
+    >>> from datetime import UTC, datetime
+    >>> from dynamostore.local import LocalDynamoDB
+    >>> async def main(dynamodb: LocalDynamoDB) -> None:
+    ...     async with dynamodb.connect_async("scs_session") as store:
+    ...         await store.create_table()
+    ...         batch = AsyncBatch(store)
+    ...         print(await batch.save_many((f"token {n}", b"data", datetime(2200, 1, 1, tzinfo=UTC)) for n in range(50)))
+    ...         print(len([record async for record in batch.scan(segments=2)]))
+    >>> with LocalDynamoDB() as dynamodb:
+    ...     asyncio.run(main(dynamodb))
+    <Tally 50 done, 0 skipped, 0 failed>
+    50
+    """
+
+    def __init__(
+        self,
+        store: AsyncDynamoStore,
+        *,
+        rate: float | None = None,
+        attempts: int = 10,
+        watch: Watch | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(store, rate=rate, attempts=attempts, watch=watch, monotonic=monotonic)
+
+    # Many records
+
+    async def find_many(self, tokens: AnyIterable[str]) -> AsyncIterator[Outcome]:
+        """As `Batch.find_many`."""
+        seen = done = 0
+        async for chunk in _in_chunks(tokens, FIND_MANY, str):
+            outcomes = await self.store._run(self._jobs.find(chunk))
+            for outcome in outcomes:
+                yield outcome
+            seen += len(chunk)
+            done += sum(outcome.record is not None for outcome in outcomes)
+            self._report(seen, done)
+
+    async def save_many(self, records: AnyIterable[tuple[str, bytes, datetime]]) -> Tally:
+        """As `Batch.save_many`."""
+        tally, seen = Tally(), 0
+        async for chunk in _in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
+            tally.add(await self.store._run(self._jobs.save(chunk)))
+            seen += len(chunk)
+            self._report(seen, tally.done)
+        return tally
+
+    async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
+        """As `Batch.delete_many`."""
+        tally, seen = Tally(), 0
+        async for chunk in _in_chunks(tokens, WRITE_MANY, str):
+            tally.add(await self.store._run(self._jobs.delete(chunk)))
+            seen += len(chunk)
+            self._report(seen, tally.done)
+        return tally
+
+    # All records
+
+    def scan(
+        self, *, segments: int = 1, limit: int | None = None, consistent: bool = False, resume: str | None = None
+    ) -> AsyncIterator[Record]:
+        """As `Batch.scan`."""
+        pages = self._pages(
+            Request(consistent=consistent, page_size=page_size(limit)), self._position("scan", segments, resume)
+        )
+        return _at_most(limit, pages, self._records)
+
+    def scan_items(
+        self,
+        *,
+        segments: int = 1,
+        limit: int | None = None,
+        projection: Iterable[str] = (),
+        consistent: bool = False,
+        resume: str | None = None,
+    ) -> AsyncIterator[Item]:
+        """As `Batch.scan_items`."""
+        request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
+        return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
+
+    async def count(self, *, segments: int = 1, resume: str | None = None) -> Counts:
+        """As `Batch.count`."""
+        tally = await self._do(self._counting(), segments, resume)
+        return Counts(tally.done, tally.skipped)
+
+    async def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
+        """As `Batch.purge_expired`."""
+        return await self._do(self._purging(dry_run=dry_run), segments, resume)
+
+    async def copy(
+        self, to: AsyncDynamoStore, *, segments: int = 1, expired: bool = False, resume: str | None = None
+    ) -> Tally:
+        """As `Batch.copy`."""
+        return await self._do(self._copying(to, expired=expired), segments, resume)
+
+    # Files
+
+    async def export(
+        self, path: str | Path, *, segments: int = 1, expired: bool = False, overwrite: bool = False
+    ) -> Exported:
+        """As `Batch.export`; the file is written in threads."""
+        file = await asyncio.to_thread(self._export_to, path, segments, overwrite=overwrite)
+        try:
+            async with aclosing(self._pages(Request(), file.position, reporting=False)) as pages:
+                async for page, _ in pages:
+                    await asyncio.to_thread(self._export_page, file, page, expired=expired)
+                    self._report(file.records, file.records, position=file.position)
+            return await asyncio.to_thread(file.finish)
+        finally:
+            file.close()
+
+    async def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
+        """As `Batch.load`; the file is read in threads."""
+        loading, whole = await asyncio.to_thread(self._loading, path, expired=expired, resume=resume)
+        chunks = loading.chunks()
+        while chunk := await asyncio.to_thread(next, chunks, None):
+            loading.tally.add(await self.store._run(self._jobs.put(chunk)))
+            self._report(loading.line, loading.tally.done, resume=f"{whole.sha256}:{loading.line - 1}")
+        return loading.tally
+
+    # How
+
+    async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: str | None) -> Tally:
+        position = self._position(job.name, segments, resume)
+        tally = Tally()
+        try:
+            async with aclosing(self._pages(job.request, position, job)) as pages:
+                async for _, part in pages:
+                    tally.add(part)
+        except BatchIncompleteError as error:
+            error.tally = tally
+            raise
+        return tally
+
+    async def _pages(
+        self, request: Request, position: Position, job: Job[AsyncDynamoStore] | None = None, *, reporting: bool = True
+    ) -> AsyncGenerator[tuple[Page, Tally], None]:
+        """The pages that are left, each with what came of it."""
+        segments = len(position.after)
+        errors: dict[int, Exception] = {}
+
+        async def pages(segment: int) -> AsyncGenerator[tuple[Page, Tally], None]:
+            start = position.start_key(self.store.table, segment)
+            while True:
+                page = await self.store._run(self._jobs.page(request, segment, segments, start))
+                yield page, (await job.on._run(job.handle(page)) if job else Tally())
+                if page.after is None:
+                    return
+                start = key(self.store.table, page.after)
+
+        seen = done = 0
+        parts = {segment: pages(segment) for segment in position.left}
+        async with aclosing(in_tasks(parts, noting(errors))) as results:
+            async for page, tally in results:
+                yield page, tally
+                if position.job != EXPORT:
+                    position.advance(page.segment, page.after)
+                seen += page.scanned
+                done += tally.done
+                if reporting:
+                    self._report(seen, done, position=position)
+        if errors:
+            raise self._incomplete(errors, position, Tally(done=done))
+
+
+async def _at_most(
+    limit: int | None,
+    pages: AsyncGenerator[tuple[Page, Tally], None],
+    results: Callable[[Sequence[Item]], Iterator[T]],
+) -> AsyncIterator[T]:
+    left = limit
+    async with aclosing(pages):
+        async for page, _ in pages:
+            for result in results(page.items):
+                if left == 0:
+                    return
+                yield result
+                left = None if left is None else left - 1
+            if left == 0:
+                return
+
+
+async def _in_chunks(entries: AnyIterable[T], size: int, token: Callable[[T], object]) -> AsyncIterator[list[T]]:
+    chunks = Chunks(size, token)
+    if isinstance(entries, AsyncIterable):
+        async for entry in entries:
+            if chunk := chunks.add(entry):
+                yield chunk
+    else:
+        for entry in entries:
+            if chunk := chunks.add(entry):
+                yield chunk
+    if chunk := chunks.rest():
+        yield chunk

@@ -1,0 +1,169 @@
+"""An export's file: written page by page, so that a process that is killed can go on; and read again, checked."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from dynamostore.table import Table
+
+from ._lines import FORMAT, Digest, End, Head
+from ._position import Position
+
+__all__ = ["ExportFile", "Exported", "read_lines", "verify"]
+
+JOB = "export"
+_GZIP = 31
+"""zlib's name for the gzip format, with the largest window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What is in a file: how many *records*, and the *sha256* of its lines, which its last line holds, too."""
+
+    path: Path
+    table: str
+    records: int
+    sha256: str
+
+
+class _Notes(msgspec.Struct, forbid_unknown_fields=True):
+    """Beside a file that is being written: so much of it is good, and this is where the table was left."""
+
+    offset: int
+    records: int
+    position: str
+
+
+class ExportFile:
+    """A file that is being written: ``PATH.partial`` until it is whole, with ``PATH.resume`` beside it.
+
+    What was begun before goes on: it is cut back to what was noted last.
+    """
+
+    def __init__(self, path: Path, table: Table, segments: int, *, overwrite: bool) -> None:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} is there already: overwrite=True replaces it")
+        self.path = path
+        self._partial = path.with_name(f"{path.name}.partial")
+        self._resume = path.with_name(f"{path.name}.resume")
+        self._digest = Digest()
+        if self._resume.exists() and self._partial.exists():
+            self._file, self.position = self._go_on(table)
+        else:
+            self.position = Position.start(table, JOB, segments)
+            # It holds tokens and data: not for everybody to read.
+            self._file = os.fdopen(os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+b")
+            head = Head(FORMAT, table.name, datetime.now(UTC).replace(microsecond=0))
+            self.write(msgspec.json.encode(head) + b"\n", 0)
+
+    @property
+    def records(self) -> int:
+        """How many are written."""
+        return self._digest.records
+
+    def write(self, lines: bytes, records: int) -> None:
+        """Some more lines, so many of them records."""
+        if self.path.suffix == ".gz":
+            # A member of its own, so that the file can be cut off after it.
+            compressor = zlib.compressobj(wbits=_GZIP)
+            self._file.write(compressor.compress(lines) + compressor.flush())
+        else:
+            self._file.write(lines)
+        self._digest.add(lines, records)
+
+    def note(self) -> None:
+        """What is written so far is good, and the position is where it is."""
+        self._file.flush()
+        notes = _Notes(self._file.tell(), self._digest.records, self.position.text)
+        new = self._resume.with_name(f"{self._resume.name}.new")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(notes))
+        new.replace(self._resume)
+
+    def finish(self) -> Exported:
+        """The table is read to its end: write the last line, and give the file its name."""
+        end = self._digest.end()
+        self.write(end, 0)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._partial.replace(self.path)
+        self._resume.unlink(missing_ok=True)
+        last = msgspec.json.decode(end, type=End)
+        return Exported(self.path, self.position.table, last.records, last.sha256)
+
+    def close(self) -> None:
+        """Leave it, to be gone on with."""
+        self._file.close()
+
+    def _go_on(self, table: Table) -> tuple[BinaryIO, Position]:
+        try:
+            notes = msgspec.json.decode(self._resume.read_bytes(), type=_Notes)
+            position = Position.parse(notes.position, table, JOB)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ValueError(f"{self._resume}: {error}; to begin anew, delete it") from None
+        file: BinaryIO = self._partial.open("r+b")
+        file.truncate(notes.offset)
+        try:
+            for line in _lines(self._partial, gzipped=self.path.suffix == ".gz"):
+                self._digest.add(line, 0)
+        except (OSError, EOFError, zlib.error) as error:
+            file.close()
+            raise ValueError(f"{self._partial} is damaged: {error}; to begin anew, delete it") from None
+        self._digest.records = notes.records
+        if file.seek(0, os.SEEK_END) != notes.offset:
+            file.close()
+            raise ValueError(f"{self._partial} is shorter than {self._resume} says; to begin anew, delete both")
+        return file, position
+
+
+def verify(path: Path) -> Exported:
+    """Read a file to its end; `ValueError` if it is not whole, or not as it was written."""
+    sha256 = hashlib.sha256()
+    head: Head | None = None
+    last = b""
+    lines = 0
+    try:
+        for line in _lines(path, gzipped=path.suffix == ".gz"):
+            if head is None:
+                head = msgspec.json.decode(line, type=Head)
+                if head.dynamostore != FORMAT:
+                    raise ValueError(f"{path} is of format {head.dynamostore}, and this version reads {FORMAT}")
+            sha256.update(last)
+            last = line
+            lines += 1
+        if head is None or lines < 2:
+            raise ValueError(f"{path} is no whole export: it is empty")
+        end = msgspec.json.decode(last, type=End)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path} is no whole export of dynamostore's: {error}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if end.sha256 != sha256.hexdigest() or end.records != lines - 2:
+        raise ValueError(f"{path} is damaged: it is not as it was written (its SHA-256 is another)")
+    return Exported(path, head.table, end.records, end.sha256)
+
+
+def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The records of a file that was verified, with their numbers, but for the first so many."""
+    previous: bytes | None = None
+    for number, line in enumerate(_lines(path, gzipped=path.suffix == ".gz")):
+        # Neither the first line nor the last is one.
+        if previous is not None and number - 1 > skip:
+            yield number - 1, previous
+        previous = line
+
+
+def _lines(path: Path, *, gzipped: bool) -> Iterator[bytes]:
+    with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
+        yield from file

@@ -1,0 +1,130 @@
+"""Items as lines of JSON, readable and exact, and back; the file's first line and its last."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from dynamostore import items
+from dynamostore._instants import from_ns
+from dynamostore.client import AttributeValue, Item
+from dynamostore.contract import Record
+from dynamostore.errors import CorruptRecordError
+from dynamostore.table import Table
+
+__all__ = ["Digest", "End", "Head", "Line", "decode_line", "encode_line"]
+
+FORMAT = 1
+_MAX_RECENT = 8 * items.RECENT
+
+
+class Head(msgspec.Struct, forbid_unknown_fields=True):
+    """The first line: that this is such a file, and what of."""
+
+    dynamostore: int
+    table: str
+    exported: datetime
+
+
+class End(msgspec.Struct, forbid_unknown_fields=True):
+    """The last line: how many records there are, and the SHA-256 of all that comes before it (before it was compressed)."""
+
+    records: int
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One record: its data as *text* where it is UTF-8, else as *base64*; or, of what is no plain record, the whole *item*."""
+
+    token: str
+    text: str | None = None
+    base64: bytes | None = None
+    expires: datetime | None = None
+    """For the reader; *expiry* is what counts, in Unix nanoseconds."""
+    expiry: int | None = None
+    version: int = 0
+    recent: bytes = b""
+    beside: dict[str, AttributeValue] = {}
+    item: dict[str, AttributeValue] | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def encode_line(table: Table, item: Item) -> bytes:
+    """An item as a line.
+
+    >>> encode_line(Table(), {"token": {"S": "abc"}, "data": {"B": b"hi"}, "expiry": {"N": "1000000000000000000"},
+    ...     "ttl": {"N": "1000000001"}})
+    b'{"token":"abc","text":"hi","expires":"2001-09-09T01:46:40Z","expiry":1000000000000000000}\\n'
+    """
+    try:
+        record = items.decode(table, item)
+    except CorruptRecordError:
+        record = None
+    if record is None or items.encode(table, record) != dict(item):
+        return _encode(Line(items.key_of(table, item), item=dict(item))) + b"\n"
+    line = Line(
+        record.token,
+        expires=record.expiry,
+        expiry=record.expiry_ns,
+        version=record.version,
+        recent=record.recent,
+        beside=dict(record.beside),
+    )
+    try:
+        line.text = record.data.decode()
+    except UnicodeDecodeError:
+        line.base64 = record.data
+    return _encode(line) + b"\n"
+
+
+def decode_line(table: Table, text: bytes) -> Item:
+    """The item that a line is; `ValueError` if it is none.
+
+    >>> decode_line(Table(), b'{"token":"abc","text":"hi","expiry":1000000000000000000}')["ttl"]
+    {'N': '1000000001'}
+    """
+    try:
+        line = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"this is no record: {error}") from None
+    if line.item is not None:
+        if line.item.get(table.token, {}).get("S") != line.token:
+            raise ValueError("this is no record: its item has another token, or another name for it")
+        return line.item
+    data = line.base64 if line.text is None else line.text.encode()
+    if data is None or line.expiry is None or (line.text is not None and line.base64 is not None):
+        raise ValueError("this is no record: it takes an expiry, and either text or base64")
+    try:
+        from_ns(line.expiry)
+        record = Record.at(
+            line.token, data, line.expiry, line.version, beside=line.beside, recent=line.recent[:_MAX_RECENT]
+        )
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"this is no record: {error}") from None
+    return items.encode(table, record)
+
+
+@dataclass
+class Digest:
+    """The SHA-256 of a file's lines, and how many of them are records."""
+
+    records: int = 0
+
+    def __post_init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def add(self, lines: bytes, records: int) -> None:
+        """Some more lines."""
+        self._sha256.update(lines)
+        self.records += records
+
+    def end(self) -> bytes:
+        """The last line."""
+        return _encode(End(self.records, self._sha256.hexdigest())) + b"\n"

@@ -1,0 +1,339 @@
+"""The plans of batch jobs: many records in one call, a page of a table at a time, and what is done with it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from random import uniform
+from typing import Any, Generic, TypeVar
+
+from dynamostore import items
+from dynamostore._checks import new_record
+from dynamostore._faults import ConditionFailed
+from dynamostore._plans import AS_READ, Plans
+from dynamostore._steps import Call, Plan, issue, pause
+from dynamostore.client import Item
+from dynamostore.contract import Record
+from dynamostore.errors import (
+    CorruptRecordError,
+    ItemTooLargeError,
+    StoreError,
+    ThrottledError,
+    UnavailableError,
+)
+from dynamostore.table import Table
+
+from ._budget import Budget, units
+from ._results import Failure, Outcome, Tally
+
+__all__ = ["FIND_MANY", "PASSING", "WRITE_MANY", "Chunks", "Jobs", "Page", "Request", "in_chunks", "translate"]
+
+T = TypeVar("T")
+
+FIND_MANY = 100
+"""BatchGetItem's limit."""
+WRITE_MANY = 25
+"""BatchWriteItem's limit."""
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 5.0
+# What may be tried again: the calls of a batch may all be made twice.
+PASSING = (ThrottledError, UnavailableError)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to read of a table: all of it, or the attributes in *projection*; *where*: only what a filter takes."""
+
+    projection: tuple[str, ...] = ()
+    where: str = ""
+    values: Mapping[str, int] | None = None
+    counting: bool = False
+    consistent: bool = False
+    page_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a segment: the items that the filter took, of so many *scanned*, and the token after which there is more."""
+
+    segment: int
+    items: Sequence[Item]
+    count: int
+    scanned: int
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The plans on one table; *attempts*, for each call, without any progress."""
+
+    plans: Plans
+    budget: Budget
+    attempts: int
+
+    @property
+    def table(self) -> Table:
+        return self.plans.table
+
+    # Many records at once
+
+    def find(self, tokens: Sequence[str]) -> Plan[list[Outcome]]:
+        """An outcome for each token, in their order: at most 100, and twice the same if it is there twice."""
+        found: dict[str, Item] = {}
+        keys = {token: items.key(self.table, token) for token in tokens if items.storable(token)}
+
+        def request(pending: Sequence[str]) -> Mapping[str, object]:
+            wanted = [keys[token] for token in pending]
+            return {self.table.name: {"Keys": wanted, "ConsistentRead": self.plans.consistent_read}}
+
+        def left(reply: Mapping[str, Any]) -> list[str]:
+            read = _of_table(reply.get("Responses"), self.table.name)
+            for item in read:
+                found[item[self.table.token]["S"]] = item
+            self.budget.spend(units(reply, read=read, consistent=self.plans.consistent_read))
+            unprocessed = (reply.get("UnprocessedKeys") or {}).values()
+            return [key[self.table.token]["S"] for part in unprocessed for key in part["Keys"]]
+
+        failed = yield from self._until_done("batch_get_item", list(keys), request, left)
+        outcomes = []
+        for token in tokens:
+            if error := failed.get(token):
+                outcomes.append(Outcome(token, error=error))
+                continue
+            try:
+                # Within a renewal's grace it leads elsewhere.
+                record = yield from self.plans._record(token, found.get(token), evict=False)
+            except StoreError as error:
+                outcomes.append(Outcome(token, error=error))
+            else:
+                outcomes.append(Outcome(token, record))
+        return outcomes
+
+    def save(self, entries: Sequence[tuple[str, bytes, datetime]]) -> Plan[Tally]:
+        """Add or overwrite at most 25 records, of as many tokens."""
+        tally = Tally()
+        whole: list[Item] = []
+        for token, data, expiry in entries:
+            try:
+                record = new_record(self.table, token, data, expiry)
+            except (ItemTooLargeError, ValueError, TypeError) as error:
+                tally.failed[token] = error
+            else:
+                whole.append(items.encode(self.table, record))
+        tally.add((yield from self.put(whole)))
+        return tally
+
+    def put(self, whole: Sequence[Item]) -> Plan[Tally]:
+        """Put at most 25 items, of as many tokens, whatever is there."""
+        return (yield from self._write({_token(self.table, item): {"PutRequest": {"Item": item}} for item in whole}))
+
+    def delete(self, tokens: Sequence[str]) -> Plan[Tally]:
+        """Delete what is under at most 25 tokens."""
+        keys = {token: items.key(self.table, token) for token in tokens if items.storable(token)}
+        tally = yield from self._write({token: {"DeleteRequest": {"Key": key}} for token, key in keys.items()})
+        tally.skipped += len(set(tokens)) - len(keys)
+        return tally
+
+    def _write(self, requests: Mapping[str, object]) -> Plan[Tally]:
+        def request(pending: Sequence[str]) -> Mapping[str, object]:
+            return {self.table.name: [requests[token] for token in pending]}
+
+        def left(reply: Mapping[str, Any]) -> list[str]:
+            self.budget.spend(units(reply))
+            unprocessed = (reply.get("UnprocessedItems") or {}).values()
+            return [self._written(write) for part in unprocessed for write in part]
+
+        failed = yield from self._until_done("batch_write_item", list(requests), request, left)
+        return Tally(done=len(requests) - len(failed), failed=dict(failed))
+
+    def _written(self, write: Mapping[str, Any]) -> str:
+        put, delete = write.get("PutRequest"), write.get("DeleteRequest")
+        return _token(self.table, put["Item"] if put else (delete or {})["Key"])
+
+    def _until_done(
+        self,
+        operation: str,
+        pending: list[str],
+        request: Callable[[Sequence[str]], Mapping[str, object]],
+        left: Callable[[Mapping[str, Any]], list[str]],
+    ) -> Plan[Mapping[str, Failure]]:
+        """Make a call until nothing is left of it; what is left after too many in vain, and why."""
+        attempt = 0
+        reason: Failure = ThrottledError("it was never tried")
+        while pending:
+            if attempt == self.attempts:
+                return dict.fromkeys(pending, reason)
+            if attempt:
+                yield from _back_off(attempt)
+            yield from self._in_time()
+            arguments = {"RequestItems": request(pending), "ReturnConsumedCapacity": "TOTAL"}
+            try:
+                reply = yield from issue(Call[Mapping[str, Any]](operation, arguments))
+            except PASSING as error:
+                reason = error
+                attempt += 1
+                continue
+            unprocessed = left(reply)
+            # Where some of it was done, the rest will be.
+            attempt = attempt + 1 if len(unprocessed) == len(pending) else min(1, len(unprocessed))
+            pending = unprocessed
+            reason = ThrottledError(f"{operation}: left unprocessed {self.attempts} times, for want of capacity")
+        return {}
+
+    # A table, page by page
+
+    def page(self, request: Request, segment: int, segments: int, start: Item | None) -> Plan[Page]:
+        """The next page of a segment."""
+        arguments: dict[str, object] = {"TableName": self.table.name, "ReturnConsumedCapacity": "TOTAL"}
+        names = {f"#{name}": getattr(self.table, name) for name in request.projection}
+        if request.projection:
+            arguments["ProjectionExpression"] = ", ".join(names)
+        if request.where:
+            names["#expiry"] = self.table.expiry
+            arguments["FilterExpression"] = request.where
+        if names:
+            arguments["ExpressionAttributeNames"] = names
+        if request.values:
+            arguments["ExpressionAttributeValues"] = {k: items.number(v) for k, v in request.values.items()}
+        if request.counting:
+            arguments["Select"] = "COUNT"
+        if request.consistent:
+            arguments["ConsistentRead"] = True
+        if request.page_size is not None:
+            arguments["Limit"] = request.page_size
+        if segments > 1:
+            arguments |= {"Segment": segment, "TotalSegments": segments}
+        if start is not None:
+            arguments["ExclusiveStartKey"] = start
+        reply = yield from self._patiently(Call("scan", arguments))
+        read = reply.get("Items") or []
+        self.budget.spend(units(reply, read=read, consistent=request.consistent))
+        last = reply.get("LastEvaluatedKey")
+        after = _token(self.table, last) if last else None
+        return Page(segment, read, reply.get("Count", len(read)), reply.get("ScannedCount", len(read)), after)
+
+    def _patiently(self, call: Call[Mapping[str, Any]]) -> Plan[Mapping[str, Any]]:
+        for attempt in range(1, self.attempts + 1):
+            yield from self._in_time()
+            try:
+                return (yield from issue(call))
+            except PASSING:
+                if attempt == self.attempts:
+                    raise
+            yield from _back_off(attempt)
+        raise AssertionError
+
+    def _in_time(self) -> Plan[None]:
+        """Wait for what was consumed before, if there is a rate."""
+        while seconds := self.budget.wait():
+            yield from pause(seconds)
+
+    # What is done with a page
+
+    def purge(self, page: Page) -> Plan[Tally]:
+        """Delete the expired items of a page, each unless it was written anew since it was read."""
+        tally = Tally()
+        for item in page.items:
+            token = _token(self.table, item)
+            try:
+                read = items.decode_expiry(self.table, item)
+                where = self.plans._where(AS_READ, {":read": items.number(read)})
+                arguments = {"TableName": self.table.name, "Key": items.key(self.table, token), **where}
+                reply = yield from self._patiently(
+                    Call("delete_item", {**arguments, "ReturnConsumedCapacity": "TOTAL"})
+                )
+            except ConditionFailed:
+                tally.skipped += 1
+            except StoreError as error:
+                tally.failed[token] = error
+            else:
+                tally.done += 1
+                self.budget.spend(units(reply) or 1.0)
+        return tally
+
+    def put_all(self, page: Iterable[Item]) -> Plan[Tally]:
+        """Put any number of items, 25 at a time."""
+        tally = Tally()
+        for chunk in in_chunks(page, WRITE_MANY, lambda item: _token(self.table, item)):
+            tally.add((yield from self.put(chunk)))
+        return tally
+
+    def record(self, item: Item) -> Record | None:
+        """The live record that an item is; None if it has expired, or is no record but leads to one."""
+        record = items.decode_whole(self.table, item)
+        if record is None:
+            expiry_ns = items.decode_expiry(self.table, item)
+            if expiry_ns < self.plans.clock() or items.moved(self.table, item) is not None:
+                return None
+            return items.decode(self.table, item, expiry_ns)
+        return record if record.expiry_ns >= self.plans.clock() else None
+
+    def is_live(self, item: Item) -> bool:
+        """Whether an item has not expired; one that nobody can tell of is."""
+        try:
+            return items.decode_expiry(self.table, item) >= self.plans.clock()
+        except CorruptRecordError:
+            return True
+
+
+def translate(item: Item, table: Table, to: Table) -> Item:
+    """*item* with its attributes named as another table has them."""
+    if table.own == to.own:
+        return item
+    names = dict(zip(table.own, to.own, strict=True))
+    return {names.get(name, name): value for name, value in item.items()}
+
+
+class Chunks(Generic[T]):
+    """Entries in lists of at most *size*, none of which has a token twice: what comes later is done later."""
+
+    def __init__(self, size: int, token: Callable[[T], object]) -> None:
+        self._size = size
+        self._token = token
+        self._chunk: list[T] = []
+        self._tokens: set[object] = set()
+
+    def add(self, entry: T) -> list[T]:
+        """Take one more; the list that is full, or an empty one."""
+        token = self._token(entry)
+        full = self.rest() if len(self._chunk) == self._size or token in self._tokens else []
+        self._chunk.append(entry)
+        self._tokens.add(token)
+        return full
+
+    def rest(self) -> list[T]:
+        """The last list."""
+        chunk, self._chunk, self._tokens = self._chunk, [], set()
+        return chunk
+
+
+def in_chunks(entries: Iterable[T], size: int, token: Callable[[T], object]) -> Iterator[list[T]]:
+    """`Chunks` of *entries*.
+
+    >>> list(in_chunks("abcab", 3, str))
+    [['a', 'b', 'c'], ['a', 'b']]
+    """
+    chunks = Chunks(size, token)
+    for entry in entries:
+        if chunk := chunks.add(entry):
+            yield chunk
+    if chunk := chunks.rest():
+        yield chunk
+
+
+def _back_off(attempt: int) -> Plan[None]:
+    yield from pause(uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))
+
+
+def _token(table: Table, item: Mapping[str, Any]) -> str:
+    token: str = item[table.token]["S"]
+    return token
+
+
+def _of_table(responses: Mapping[str, Sequence[Item]] | None, table: str) -> Sequence[Item]:
+    """The items of the one table that was asked for, by its name (to an ARN some answer with the name)."""
+    if not responses:
+        return []
+    return responses[table] if table in responses else next(iter(responses.values()))

@@ -1,0 +1,86 @@
+"""`Position`: how far each segment of a table has been read; as text, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from dynamostore.client import Item
+from dynamostore.items import key, storable
+from dynamostore.table import Table
+
+__all__ = ["Position", "check_segments"]
+
+MAX_SEGMENTS = 1_000_000
+"""DynamoDB's own limit."""
+
+
+class _Text(msgspec.Struct, forbid_unknown_fields=True):
+    dynamostore: int
+    table: str
+    job: str
+    after: list[str | None]
+    done: list[bool]
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a *job* on a table stands: for each segment, the token *after* which it goes on, and whether it is *done*."""
+
+    table: str
+    job: str
+    after: list[str | None]
+    done: list[bool]
+
+    @classmethod
+    def start(cls, table: Table, job: str, segments: int) -> Position:
+        """The beginning."""
+        check_segments(segments)
+        return cls(table.name, job, [None] * segments, [False] * segments)
+
+    @classmethod
+    def parse(cls, text: str, table: Table, job: str) -> Position:
+        """What `text` gave; `ValueError` if it is nothing of the kind, or of another table or job."""
+        try:
+            found = msgspec.json.decode(text, type=_Text)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"this is no resume token: {error}") from None
+        if found.dynamostore != 1 or not found.after or len(found.after) != len(found.done):
+            raise ValueError("this is no resume token of this version of dynamostore")
+        if (found.table, found.job) != (table.name, job):
+            raise ValueError(
+                f"this is the resume token of {found.job} on table {found.table!r}, not of {job} on table {table.name!r}"
+            )
+        if not all(token is None or storable(token) for token in found.after):
+            raise ValueError("this resume token is damaged")
+        return cls(found.table, found.job, found.after, found.done)
+
+    @property
+    def text(self) -> str:
+        """It as text, which holds the tokens that were seen last."""
+        whole = _Text(dynamostore=1, table=self.table, job=self.job, after=self.after, done=self.done)
+        return msgspec.json.encode(whole).decode()
+
+    @property
+    def left(self) -> list[int]:
+        """The segments that are not done."""
+        return [segment for segment, done in enumerate(self.done) if not done]
+
+    def start_key(self, table: Table, segment: int) -> Item | None:
+        """Where *segment* goes on; None: at its beginning."""
+        token = self.after[segment]
+        return None if token is None else key(table, token)
+
+    def advance(self, segment: int, after: str | None) -> None:
+        """A page of *segment* is dealt with; None: it was the last."""
+        if after is None:
+            self.done[segment] = True
+        else:
+            self.after[segment] = after
+
+
+def check_segments(segments: int) -> None:
+    """`ValueError` for what is no number of segments."""
+    if not 1 <= segments <= MAX_SEGMENTS:
+        raise ValueError(f"segments must be from 1 to {MAX_SEGMENTS:,}")

@@ -1,0 +1,242 @@
+"""`Batch`: jobs over many records, on a `DynamoStore`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from dynamostore.client import Item
+from dynamostore.contract import Record
+from dynamostore.errors import StoreError
+from dynamostore.items import key
+from dynamostore.store import DynamoStore
+
+from ._base import BaseBatch, Job, Watch, noting, page_size
+from ._files import JOB as EXPORT
+from ._files import Exported
+from ._parallel import in_threads
+from ._plans import FIND_MANY, WRITE_MANY, Page, Request, in_chunks
+from ._position import Position
+from ._results import BatchIncompleteError, Counts, Outcome, Tally
+
+__all__ = ["Batch"]
+
+T = TypeVar("T")
+
+
+class Batch(BaseBatch[DynamoStore]):
+    """Jobs over many records of a *store*, politely: in as few calls as can be, and no faster than you say.
+
+    *rate* is in capacity units a second, reads and writes together, as the server says what was consumed (None: as fast as
+    it goes). *attempts*: how often a call is made in vain, with a growing pause in between, before its records are given up.
+    *watch* is called with a `Progress` after each page or chunk. A client of its own (`dynamostore.connect` with longer
+    time-outs, say) is wise; it needs boto3's ``scan``, ``batch_get_item`` and ``batch_write_item``. *monotonic* gives seconds.
+
+    A token that was tried and failed is in a `Tally`'s ``failed``, with the reason; what none of it can succeed at (no table, no
+    right) is raised. Where *segments* are given, so many parts of the table are read at once, in threads; if one of them fails,
+    the others are read to their end, then `BatchIncompleteError` says where to go on with *resume*. So does each
+    `Progress`. A job that goes on does a page of each segment again at most.
+
+    >>> from datetime import UTC, datetime
+    >>> from dynamostore.local import LocalDynamoDB
+    >>> with LocalDynamoDB() as dynamodb:
+    ...     store = dynamodb.connect("scs_session")
+    ...     store.create_table()
+    ...     batch = Batch(store, rate=1000)
+    ...     batch.save_many((f"token {n}", b"data", datetime(2200 - n % 2 * 200, 1, 1, tzinfo=UTC)) for n in range(50))
+    ...     batch.count(), batch.purge_expired(), batch.count()
+    <Tally 50 done, 0 skipped, 0 failed>
+    (Counts(live=25, expired=25), <Tally 25 done, 0 skipped, 0 failed>, Counts(live=25, expired=0))
+    """
+
+    def __init__(
+        self,
+        store: DynamoStore,
+        *,
+        rate: float | None = None,
+        attempts: int = 10,
+        watch: Watch | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(store, rate=rate, attempts=attempts, watch=watch, monotonic=monotonic)
+
+    # Many records
+
+    def find_many(self, tokens: Iterable[str]) -> Iterator[Outcome]:
+        """An `Outcome` for each of *tokens*, in their order, 100 a call, as they come."""
+        seen = done = 0
+        for chunk in in_chunks(tokens, FIND_MANY, str):
+            outcomes = self.store._run(self._jobs.find(chunk))
+            yield from outcomes
+            seen += len(chunk)
+            done += sum(outcome.record is not None for outcome in outcomes)
+            self._report(seen, done)
+
+    def save_many(self, records: Iterable[tuple[str, bytes, datetime]]) -> Tally:
+        """Add or overwrite records of token, data and expiry, 25 a call; of one token the last counts."""
+        tally, seen = Tally(), 0
+        for chunk in in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
+            tally.add(self.store._run(self._jobs.save(chunk)))
+            seen += len(chunk)
+            self._report(seen, tally.done)
+        return tally
+
+    def delete_many(self, tokens: Iterable[str]) -> Tally:
+        """Delete what is under *tokens*, 25 a call, whether there is anything or not.
+
+        Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow where a renewal's grace leads.
+        """
+        tally, seen = Tally(), 0
+        for chunk in in_chunks(tokens, WRITE_MANY, str):
+            tally.add(self.store._run(self._jobs.delete(chunk)))
+            seen += len(chunk)
+            self._report(seen, tally.done)
+        return tally
+
+    # All records
+
+    def scan(
+        self, *, segments: int = 1, limit: int | None = None, consistent: bool = False, resume: str | None = None
+    ) -> Iterator[Record]:
+        """All live records, in no order, as they are read; at most *limit*. A corrupt one is logged, and left out.
+
+        In bounded memory: a page of 1 MB or two for each segment. *consistent* reads cost twice as much.
+        """
+        pages = self._pages(
+            Request(consistent=consistent, page_size=page_size(limit)), self._position("scan", segments, resume)
+        )
+        return _at_most(limit, pages, self._records)
+
+    def scan_items(
+        self,
+        *,
+        segments: int = 1,
+        limit: int | None = None,
+        projection: Iterable[str] = (),
+        consistent: bool = False,
+        resume: str | None = None,
+    ) -> Iterator[Item]:
+        """All items as they lie in the table, expired ones too; *projection*: only these of `Table`'s attributes.
+
+        The names are `Table`'s own ("token", "expiry"), whatever they are called in the table.
+        """
+        request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
+        return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
+
+    def count(self, *, segments: int = 1, resume: str | None = None) -> Counts:
+        """How many records there are. It reads the whole table, if only there: the price is that of a `scan`."""
+        tally = self._do(self._counting(), segments, resume)
+        return Counts(tally.done, tally.skipped)
+
+    def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
+        """Delete the records that have expired, each on condition that it was not renewed meanwhile (then it is *skipped*).
+
+        DynamoDB's TTL does so by itself, in a day or two. *dry_run* deletes nothing, and counts them as skipped.
+        """
+        return self._do(self._purging(dry_run=dry_run), segments, resume)
+
+    def copy(self, to: DynamoStore, *, segments: int = 1, expired: bool = False, resume: str | None = None) -> Tally:
+        """Put all items into another table, exactly as they are (with its names); *expired* ones, too, or skip them.
+
+        It overwrites what is there under the same token. Safe to run again.
+        """
+        return self._do(self._copying(to, expired=expired), segments, resume)
+
+    # Files
+
+    def export(
+        self, path: str | Path, *, segments: int = 1, expired: bool = False, overwrite: bool = False
+    ) -> Exported:
+        """Write all records to a file of JSON Lines, compressed if its name ends with ``.gz``: readable, exact, checksummed.
+
+        It is ``PATH.partial`` until it is whole; if the process is killed, the same call goes on where it was, and nothing is
+        there twice. Raises `FileExistsError` if it is there already, unless told to *overwrite*.
+        """
+        file = self._export_to(path, segments, overwrite=overwrite)
+        try:
+            for page, _ in self._pages(Request(), file.position, reporting=False):
+                self._export_page(file, page, expired=expired)
+                self._report(file.records, file.records, position=file.position)
+            return file.finish()
+        finally:
+            file.close()
+
+    def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
+        """Put the records of a file of `export` into the table, as they were; *expired* ones, too, or skip them.
+
+        The file is read to its end first, and refused with `ValueError` if it is not as it was written. It overwrites what is
+        there under the same token. Safe to run again.
+        """
+        loading, whole = self._loading(path, expired=expired, resume=resume)
+        for chunk in loading.chunks():
+            loading.tally.add(self.store._run(self._jobs.put(chunk)))
+            self._report(loading.line, loading.tally.done, resume=f"{whole.sha256}:{loading.line - 1}")
+        return loading.tally
+
+    # How
+
+    def _do(self, job: Job[DynamoStore], segments: int, resume: str | None) -> Tally:
+        position = self._position(job.name, segments, resume)
+        tally = Tally()
+        try:
+            for _, part in self._pages(job.request, position, job):
+                tally.add(part)
+        except BatchIncompleteError as error:
+            error.tally = tally
+            raise
+        return tally
+
+    def _pages(
+        self, request: Request, position: Position, job: Job[DynamoStore] | None = None, *, reporting: bool = True
+    ) -> Generator[tuple[Page, Tally], None, None]:
+        """The pages that are left, each with what came of it."""
+        segments = len(position.after)
+        errors: dict[int, Exception] = {}
+        failed = noting(errors)
+
+        def pages(segment: int) -> Iterator[tuple[Page, Tally]]:
+            start = position.start_key(self.store.table, segment)
+            while True:
+                page = self.store._run(self._jobs.page(request, segment, segments, start))
+                yield page, (job.on._run(job.handle(page)) if job else Tally())
+                if page.after is None:
+                    return
+                start = key(self.store.table, page.after)
+
+        seen = done = 0
+        for page, tally in self._together({segment: pages(segment) for segment in position.left}, failed):
+            yield page, tally
+            if position.job != EXPORT:
+                position.advance(page.segment, page.after)
+            seen += page.scanned
+            done += tally.done
+            if reporting:
+                self._report(seen, done, position=position)
+        if errors:
+            raise self._incomplete(errors, position, Tally(done=done))
+
+    def _together(
+        self, parts: dict[int, Iterator[tuple[Page, Tally]]], failed: Callable[[int, Exception], None]
+    ) -> Iterator[tuple[Page, Tally]]:
+        if len(parts) > 1:
+            yield from in_threads(parts, failed)
+            return
+        for segment, pages in parts.items():
+            try:
+                yield from pages
+            except StoreError as error:
+                failed(segment, error)
+
+
+def _at_most(
+    limit: int | None,
+    pages: Generator[tuple[Page, Tally], None, None],
+    results: Callable[[Sequence[Item]], Iterator[T]],
+) -> Iterator[T]:
+    with closing(pages):
+        yield from islice((result for page, _ in pages for result in results(page.items)), limit)
