@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-contention dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz              random bytes for the parser of replies, guided by what they reach; a minute (SECONDS=...)'
 	@echo 'make bench             speed beside boto3, PynamoDB, pydynox, aiobotocore and aiodynamo; six minutes, once set up'
 	@echo 'make bench-web         what a session costs a request, beside Flask-Session, Django and starsessions; three minutes'
+	@echo 'make bench-batch       jobs over tables of 1,000 to 100,000 records, beside boto3, PynamoDB and pydynox; five minutes'
 	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
 	@echo 'make dist              wheel and sdist, checked'
 	@echo 'make clean             removes what the above made'
@@ -92,6 +93,9 @@ bench: $(VENV)/.installed .venv-bench/.installed
 
 bench-web: $(VENV)/.installed .venv-bench/.installed
 	@$(BIN)/python -m benchmarks.web
+
+bench-batch: $(VENV)/.installed .venv-bench/.installed
+	@$(BIN)/python -m benchmarks.batch
 
 bench-contention: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.contention
