@@ -190,7 +190,7 @@ def insist(state: State) -> None:
 
 def destroy(state: State, policy: Policy) -> None:
     """Have the next commit delete the session; what is put after this makes a new one."""
-    state.destroying = True
+    state.destroying, state.coming = True, None
     state.renewing = state.rescheduled = state.written = False
     state.draft = Draft({})
     state.deadline_ns = policy.new_deadline_ns()
@@ -222,6 +222,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
 def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
     state.destroying = state.renewing = state.rescheduled = state.insisting = False
+    state.coming = None
     state.draft = Draft({})
     # What is stored does not seem to be missing: who looks now is told that it is too late.
     state.loaded = state.token is None
@@ -230,7 +231,7 @@ def discard(state: State) -> None:
 def _store_new(state: State, policy: Policy) -> Plan[None]:
     if state.draft.changes() is None and not state.insisting:
         return
-    token, state.coming = state.coming or new_token(), None
+    token = state.coming or new_token()
     state.record = yield from issue(_write("create", token=policy.key(token), **_content(state, policy)))
     _stored(state, token)
 
@@ -252,6 +253,8 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
             meant = meant or state.draft.changes()
             last = attempt == _ATTEMPTS - 1
             winner = conflict.current
+            if winner is not None and state.coming is not None and winner.token == policy.key(state.coming):
+                state.coming = None  # it is taken
             if winner is not None and attempt and not last:
                 # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
                 # again by the time it is written, and a refused write costs more than a read.
@@ -293,8 +296,7 @@ def _replace(state: State, policy: Policy) -> Plan[None]:
 def _rename(state: State, policy: Policy) -> Plan[None]:
     # Refuses what JSON cannot say in a list or dict that was handed out.
     state.draft.changes()
-    # Another one after a conflict: it was refused because that token is taken, for all that is known.
-    token, state.coming = state.coming or new_token(), None
+    token = state.coming or new_token()
     arguments = {"record": state.record, "token": policy.key(token), **_content(state, policy)}
     if policy.renewal_grace:
         arguments["grace"] = policy.renewal_grace
@@ -320,7 +322,7 @@ def _content(state: State, policy: Policy) -> dict[str, object]:
 
 
 def _stored(state: State, token: str | None) -> None:
-    state.token = token
+    state.token, state.coming = token, None
     state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
     state.kept = remembered(state.draft.data)
     state.draft.settle()
@@ -328,7 +330,7 @@ def _stored(state: State, token: str | None) -> None:
 
 def _lost(state: State, policy: Policy) -> None:
     """Another request destroyed or renewed the session, or it expired: the changes go with it."""
-    state.token = state.record = None
+    state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
     state.renewing = state.rescheduled = state.written = False
     state.gone = True

@@ -477,6 +477,46 @@ def test_an_exception_handler_of_the_app_answers_an_outage_at_the_point_of_use_a
     assert held(manager, token) == {"n": 1}
 
 
+@pytest.mark.parametrize("when", ["reading", "writing"])
+def test_around_the_whole_of_starlette_an_outage_is_a_503_too(
+    amanager: AsyncSessionManager, counted: CountingStore, manager: SessionManager, token: str, when: str
+) -> None:
+    async def change(request: Request) -> Response:
+        if when == "writing":
+            request.session["n"] = 7
+        counted.failure = UnavailableError("no answer")
+        request.session["n"] = 8
+        return PlainTextResponse("")
+
+    # Starlette answers 500, and raises then.
+    app = SessionMiddleware(Starlette(routes=[Route("/", change)]), amanager)
+    exchange = run(request(app, token))
+    assert (exchange.status, exchange.header("retry-after")) == (503, ["5"])
+    assert exchange.body == "The session store cannot be reached. Please try again soon.\n"
+    counted.failure = None
+    assert held(manager, token) == {"n": 1}
+
+
+def test_an_error_page_that_an_app_sends_for_an_outage_is_its_own(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        with pytest.raises(UnavailableError):
+            get_session(scope).increment("n")
+        await send({"type": "http.response.start", "status": 500, "headers": [(b"x-own", b"page")]})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        if raising:
+            raise LookupError
+
+    counted.failure = UnavailableError("no answer")
+    raising = False
+    exchange = run(request(SessionMiddleware(app, amanager), token))
+    assert (exchange.status, exchange.header("x-own"), exchange.body) == (500, ["page"], "sorry")
+    raising = True
+    with pytest.raises(LookupError):
+        run(request(SessionMiddleware(app, amanager), token))
+
+
 def test_a_middleware_of_the_function_kind_stands_outside(amanager: AsyncSessionManager, token: str) -> None:
     class Outside(BaseHTTPMiddleware):
         async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 from dynamostore._steps import Plan
@@ -110,6 +111,7 @@ class SessionMiddleware:
         except BaseException as error:
             self._manager.discard(session)
             if exchange.begun or not is_outage(exchange.failure or error):
+                await exchange.release()
                 raise
             report(exchange.failure or error)
             await exchange.refuse()
@@ -137,19 +139,33 @@ def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSes
 class _WebSession(AsyncSession):
     """An async session that is read when it is first looked at, wherever that can be waited for."""
 
-    __slots__ = ("_late", "_loop")
+    __slots__ = ("_late", "_loop", "_outage")
 
     def __init__(self, state: State, policy: Policy, drive: Drive) -> None:
         super().__init__(state, policy, drive)
         self._loop = asyncio.get_running_loop()
         self._late = False
+        self._outage = False
+
+    async def load(self) -> None:
+        with self._watched():
+            await super().load()
 
     async def save(self) -> None:
         if self._late and (self._state.renewing or (self._state.record is None and self._state.changed)):
             raise SessionError(
                 "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
             )
-        await super().save()
+        with self._watched():
+            await super().save()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._outage = is_outage(error)
+            raise
 
     def _load(self) -> None:
         try:
@@ -194,6 +210,9 @@ class _Exchange:
         """The app has returned."""
         raise NotImplementedError
 
+    async def release(self) -> None:
+        """Send what was held back: it stays the response."""
+
     async def refuse(self) -> None:
         """Answer an outage."""
         raise NotImplementedError
@@ -229,16 +248,36 @@ class _Exchange:
 
 
 class _Request(_Exchange):
+    held: list[Message] | None = None
+    """An error page of the app's, while it may raise an outage: around the whole of a framework's app, that answers
+    500 first, and raises then."""
+
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self.begun:
-            await self._settle(_status(message))
-            await self._start(message)
+        if self.held is not None:
+            self.held.append(message)
+        elif message["type"] == "http.response.start" and not self.begun:
+            status = _status(message)
+            if status == 500 and self._session._outage:
+                self.held = [message]
+            else:
+                await self._settle(status)
+                await self._start(message)
         else:
             await self._send(message)
 
     async def done(self) -> None:
+        await self.release()
         # Without a response there is nothing to commit for.
         self._manager.discard(self._session)
+
+    async def release(self) -> None:
+        if self.held is None:
+            return
+        (start, *rest), self.held = self.held, None
+        await self._settle(500)
+        await self._start(start)
+        for message in rest:
+            await self._send(message)
 
     async def refuse(self) -> None:
         await self._outage("http.response")

@@ -1,0 +1,148 @@
+"""The views of the site, sync and async, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import admin, messages
+from django.contrib.auth import aauthenticate, alogin, alogout, authenticate, login, logout
+from django.http import HttpRequest, HttpResponse
+from django.template import engines
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+
+from session.web.django import SessionStore
+
+__all__ = ["Meanwhile", "meanwhile", "urlpatterns"]
+
+
+class Meanwhile:
+    """What happens while a view that was asked with ``?meanwhile`` is under way, after it has read its session."""
+
+    def __init__(self) -> None:
+        self.happens: Callable[[], object] = lambda: None
+
+
+meanwhile = Meanwhile()
+
+
+def session_of(request: HttpRequest) -> SessionStore:
+    assert isinstance(request.session, SessionStore)
+    return request.session
+
+
+def ignore(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ignored")
+
+
+def read(request: HttpRequest) -> HttpResponse:
+    n = session_of(request).get_int("n")
+    if "meanwhile" in request.GET:
+        meanwhile.happens()
+    return HttpResponse(str(n))
+
+
+def count(request: HttpRequest) -> HttpResponse:
+    session = session_of(request)
+    session.get_int("n")
+    if "meanwhile" in request.GET:
+        meanwhile.happens()
+    n = session.increment("n")
+    return HttpResponse(str(n), status=int(request.GET.get("status", 200)))
+
+
+def append(request: HttpRequest) -> HttpResponse:
+    cart = request.session.setdefault("cart", [])
+    cart.append(request.GET["item"])
+    return HttpResponse(",".join(cart))
+
+
+def expire(request: HttpRequest) -> HttpResponse:
+    request.session.set_expiry(int(request.GET["seconds"]))
+    return HttpResponse()
+
+
+def fail(request: HttpRequest) -> HttpResponse:
+    session_of(request).increment("n")
+    raise ZeroDivisionError
+
+
+@csrf_exempt
+def log_in(request: HttpRequest) -> HttpResponse:
+    user = authenticate(request, username=request.POST["username"], password=request.POST["password"])
+    if user is None:
+        return HttpResponse("wrong", status=403)
+    login(request, user)
+    return HttpResponse(request.session.session_key or "")
+
+
+def log_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return HttpResponse("bye")
+
+
+def whoami(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(request.user))
+
+
+def say(request: HttpRequest) -> HttpResponse:
+    messages.success(request, request.GET["what"])
+    return HttpResponse()
+
+
+def hear(request: HttpRequest) -> HttpResponse:
+    template = engines["django"].from_string(
+        "{% for message in messages %}{{ message.tags }}: {{ message }};{% endfor %}"
+    )
+    return HttpResponse(template.render({}, request))
+
+
+async def acount(request: HttpRequest) -> HttpResponse:
+    session = session_of(request)
+    await session.aget("n")
+    if "meanwhile" in request.GET:
+        meanwhile.happens()
+    return HttpResponse(str(session.increment("n")))
+
+
+async def ablock(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(session_of(request).get_int("n")))
+
+
+@csrf_exempt
+async def alog_in(request: HttpRequest) -> HttpResponse:
+    user = await aauthenticate(request, username=request.POST["username"], password=request.POST["password"])
+    if user is None:
+        return HttpResponse("wrong", status=403)
+    await alogin(request, user)
+    return HttpResponse(request.session.session_key or "")
+
+
+async def alog_out(request: HttpRequest) -> HttpResponse:
+    await alogout(request)
+    return HttpResponse("bye")
+
+
+async def awhoami(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(await request.auser()))
+
+
+urlpatterns = [
+    path("ignore", ignore),
+    path("read", read),
+    path("count", count),
+    path("append", append),
+    path("expire", expire),
+    path("fail", fail),
+    path("login", log_in),
+    path("logout", log_out),
+    path("whoami", whoami),
+    path("say", say),
+    path("hear", hear),
+    path("async/count", acount),
+    path("async/block", ablock),
+    path("async/login", alog_in),
+    path("async/logout", alog_out),
+    path("async/whoami", awhoami),
+    path("admin/", admin.site.urls),
+]

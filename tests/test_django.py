@@ -1,0 +1,776 @@
+"""The session engine for Django as Django's own code sees it: one test for each behaviour of a back end.
+
+In requests, with auth, messages and the admin, and under real servers: tests/django_site/test_requests.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import django
+import pytest
+from django.contrib.sessions.backends.base import CreateError, UpdateError
+from django.core.exceptions import SynchronousOnlyOperation
+from django.core.management import call_command
+from django.test import override_settings
+from django.utils import timezone
+
+from dynamostore import UnavailableError
+from dynamostore.testing import FakeClock
+from session import SessionManager, SessionTypeError
+from session.web.django import SessionStore, get_manager
+
+from . import django_site  # noqa: F401 (importing it sets Django up)
+from .backends import Backends
+from .counting import CountingStore
+
+UNKNOWN = "A" * 43
+AGE = timedelta(weeks=2)
+HOUR = timedelta(hours=1)
+S = timedelta(seconds=1)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Stands still now, as Django has no clock to be given."""
+    return FakeClock(datetime.now(UTC))
+
+
+@pytest.fixture(params=["memory", "ministack"])
+def counted(request: pytest.FixtureRequest, backends: Backends, clock: FakeClock) -> CountingStore:
+    return CountingStore(backends.store(request.param, clock))
+
+
+@pytest.fixture
+def manager(counted: CountingStore, clock: FakeClock) -> Iterator[SessionManager]:
+    manager = SessionManager(counted, clock=clock)
+    with override_settings(SESSION_MANAGER=manager):
+        yield manager
+
+
+@pytest.fixture
+def session(manager: SessionManager) -> SessionStore:
+    """A new session."""
+    return SessionStore()
+
+
+@pytest.fixture
+def key(session: SessionStore, counted: CountingStore) -> str:
+    """The key of a session that is stored."""
+    session.update({"a": 1, "cart": ["apple"]})
+    session.save()
+    counted.taken()
+    assert session.session_key is not None
+    return session.session_key
+
+
+def reset(session: SessionStore) -> None:
+    session.accessed = session.modified = False
+
+
+def stored(key: str | None) -> dict[str, object]:
+    return dict(SessionStore(key).items())
+
+
+# A mapping that knows whether it was looked at and changed
+
+
+def test_a_new_session_is_neither_accessed_nor_modified(session: SessionStore) -> None:
+    assert not session.accessed
+    assert not session.modified
+    assert session.session_key is None
+    assert session.is_empty()
+
+
+def test_get_of_what_is_missing_is_none_and_counts_as_access(session: SessionStore) -> None:
+    assert session.get("cat") is None
+    assert session.get("cat", "none") == "none"
+    assert session.accessed
+    assert not session.modified
+
+
+def test_a_missing_key_is_a_key_error(session: SessionStore) -> None:
+    for look in (lambda: session["cat"], lambda: session.pop("cat"), lambda: session.__delitem__("cat")):
+        with pytest.raises(KeyError):
+            look()
+    assert not session.modified
+
+
+def test_what_is_set_is_there_and_modifies(session: SessionStore) -> None:
+    session["cat"] = "dog"
+    assert session.modified
+    assert session.accessed
+    assert session["cat"] == "dog"
+    assert not session.is_empty()
+
+
+def test_what_is_deleted_is_gone_and_modifies(key: str) -> None:
+    session = SessionStore(key)
+    del session["a"]
+    assert session.modified
+    assert "a" not in session
+
+
+def test_pop_returns_and_removes_and_modifies(key: str) -> None:
+    session = SessionStore(key)
+    assert session.pop("a") == 1
+    assert session.accessed
+    assert session.modified
+    assert session.get("a") is None
+
+
+@pytest.mark.parametrize("default", [None, "something else"])
+def test_pop_with_a_default_does_not_modify(session: SessionStore, default: str | None) -> None:
+    assert session.pop("a", default) == default
+    assert session.accessed
+    assert not session.modified
+
+
+def test_setdefault_sets_only_what_is_missing(session: SessionStore) -> None:
+    assert session.setdefault("a", "first") == "first"
+    assert session.setdefault("a", "second") == "first"
+    assert session.modified
+
+
+def test_what_setdefault_returns_is_the_sessions_own(session: SessionStore) -> None:
+    session.setdefault("cart", []).append("apple")  # type: ignore[union-attr]  # that it is a list is what is tested
+    assert session["cart"] == ["apple"]
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, [("a", 1)]])
+def test_update_takes_a_mapping_or_pairs(session: SessionStore, given: Any) -> None:
+    session.update(given)
+    assert session.accessed
+    assert session.modified
+    assert session["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("look", "seen"),
+    [
+        (lambda s: s.has_key("a"), True),
+        (lambda s: "b" in s, False),
+        (lambda s: list(s.keys()), ["a", "cart"]),
+        (lambda s: list(s.values()), [1, ["apple"]]),
+        (lambda s: list(s.items()), [("a", 1), ("cart", ["apple"])]),
+        (lambda s: s.get_int("a"), 1),
+        (lambda s: s.get_object("cart", list), ["apple"]),
+    ],
+)
+def test_to_look_is_access_and_no_modification(key: str, look: Callable[[SessionStore], object], seen: object) -> None:
+    session = SessionStore(key)
+    assert look(session) == seen
+    assert session.accessed
+    assert not session.modified
+
+
+def test_clear_removes_all_and_keeps_the_key(key: str) -> None:
+    session = SessionStore(key)
+    session.clear()
+    assert list(session.items()) == []
+    assert session.accessed
+    assert session.modified
+    session.save()
+    assert session.session_key == key
+    assert session.exists(key)
+    assert stored(key) == {}
+
+
+def test_the_test_cookie_is_set_and_worked_and_goes(session: SessionStore) -> None:
+    assert not session.test_cookie_worked()
+    session.set_test_cookie()
+    assert session.test_cookie_worked()
+    session.delete_test_cookie()
+    assert not session.test_cookie_worked()
+
+
+def test_the_key_is_read_only(session: SessionStore) -> None:
+    with pytest.raises(AttributeError):
+        session.session_key = UNKNOWN  # type: ignore[misc]  # that is what is tested
+
+
+# What this one has beside
+
+
+def test_a_change_within_a_list_needs_no_modified_flag(key: str) -> None:
+    session = SessionStore(key)
+    session["cart"].append("pear")
+    assert session.modified
+    session.save()
+    assert stored(key)["cart"] == ["apple", "pear"]
+
+
+def test_what_is_as_it_was_does_not_modify(key: str, counted: CountingStore) -> None:
+    session = SessionStore(key)
+    session["a"] = 1
+    session.update({"cart": ["apple"]})
+    session["new"] = True
+    del session["new"]
+    assert not session.modified
+    session.save()
+    assert counted.taken() == ["find"]
+
+
+def test_what_was_changed_can_be_dismissed(session: SessionStore) -> None:
+    session["a"] = 1
+    session.modified = False
+    assert session.get("a") == 1
+    assert session.pop("b", None) is None
+    assert not session.modified
+    session["b"] = 2
+    assert session.modified
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.__setitem__("b", 2),
+        lambda s: s.__delitem__("a"),
+        lambda s: s.pop("a"),
+        lambda s: s.setdefault("b", 2),
+        lambda s: s.update({"b": 2}),
+        lambda s: s.clear(),
+        lambda s: s.remove("a"),
+        lambda s: s.increment("a"),
+        lambda s: s.put_int("a", 2),
+        lambda s: s.set_expiry(60),
+        lambda s: s.cycle_key(),
+        lambda s: s.flush(),
+    ],
+)
+def test_whatever_is_changed_after_that_modifies(key: str, change: Callable[[SessionStore], object]) -> None:
+    session = SessionStore(key)
+    session["dismissed"] = True
+    session.modified = False
+    change(session)
+    assert session.modified
+
+
+def test_typed_access_is_there_too(session: SessionStore) -> None:
+    session.put_time("seen", datetime(2030, 1, 1, tzinfo=UTC))
+    assert session.increment("visits", 2) == 2
+    session.remove("missing")
+    session.save()
+    again = SessionStore(session.session_key)
+    assert again.get_time("seen") == datetime(2030, 1, 1, tzinfo=UTC)
+    assert again.pop_int("visits") == 2
+    again.remove("seen")
+    assert list(again.keys()) == []
+    with pytest.raises(SessionTypeError):
+        session.get_string("visits")
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, datetime(2030, 1, 1, tzinfo=UTC), 1j, b"", {1: "a"}])
+def test_what_json_cannot_say_is_refused_when_it_is_put(session: SessionStore, value: Any) -> None:
+    with pytest.raises(SessionTypeError):
+        session["a"] = value
+    with pytest.raises(SessionTypeError):
+        session.update({"b": 1, "a": value})
+    assert list(session.items()) == []
+    assert not session.modified
+
+
+def test_what_json_cannot_say_within_a_list_is_refused_when_it_is_saved(key: str) -> None:
+    session = SessionStore(key)
+    session["cart"].append(object())
+    assert session.modified
+    with pytest.raises(SessionTypeError):
+        session.save()
+    assert stored(key)["cart"] == ["apple"]
+
+
+# Keys
+
+
+def test_save_of_an_empty_new_session_stores_it(session: SessionStore) -> None:
+    session.save()
+    assert session.session_key is not None
+    assert session.exists(session.session_key)
+    assert not session.is_empty()
+
+
+def test_create_stores_at_once_under_a_new_key(session: SessionStore, counted: CountingStore) -> None:
+    session.create()
+    assert counted.taken() == ["create"]
+    assert session.modified
+    assert SessionStore().exists(session.session_key)
+
+
+def test_create_leaves_what_was_stored_where_it_is(key: str) -> None:
+    session = SessionStore(key)
+    session["a"] = 2
+    session.create()
+    assert session.session_key != key
+    assert stored(session.session_key) == {"a": 2, "cart": ["apple"]}
+    assert stored(key) == {"a": 1, "cart": ["apple"]}
+
+
+def test_must_create_is_refused_for_what_is_stored(key: str) -> None:
+    session = SessionStore(key)
+    with pytest.raises(CreateError):
+        session.save(must_create=True)
+    assert stored(key) == {"a": 1, "cart": ["apple"]}
+
+
+def test_must_create_under_an_unknown_key_makes_a_new_one(manager: SessionManager) -> None:
+    session = SessionStore(UNKNOWN)
+    session.save(must_create=True)
+    assert session.session_key not in (None, UNKNOWN)
+    assert not session.exists(UNKNOWN)
+
+
+def test_exists_is_true_for_what_is_stored_only(key: str, session: SessionStore) -> None:
+    assert session.exists(key)
+    assert not session.exists(UNKNOWN)
+    assert not session.exists("1")
+    assert not session.exists(None)
+    assert not session.exists("")
+
+
+def test_delete_of_a_key_deletes_that_session(key: str) -> None:
+    other = SessionStore()
+    other["b"] = 2
+    other.save()
+    other.delete(key)
+    assert not other.exists(key)
+    assert stored(other.session_key) == {"b": 2}
+
+
+def test_delete_without_a_key_deletes_this_session_and_leaves_its_data(key: str) -> None:
+    session = SessionStore(key)
+    assert session["a"] == 1
+    session.delete()
+    assert session["a"] == 1
+    assert not session.exists(key)
+    session["a"] = 2
+    with pytest.raises(UpdateError):
+        session.save()
+    assert not session.exists(key)
+
+
+def test_delete_of_nothing_is_no_error(session: SessionStore, counted: CountingStore) -> None:
+    session.delete()
+    session.delete("1")
+    assert counted.taken() == []
+    session.delete(UNKNOWN)
+    assert counted.taken() == ["delete"]
+
+
+def test_flush_deletes_the_session_and_its_key(key: str) -> None:
+    session = SessionStore(key)
+    session.flush()
+    assert not session.exists(key)
+    assert session.session_key is None
+    assert session.modified
+    assert session.accessed
+    assert session.is_empty()
+    assert list(session.items()) == []
+
+
+def test_a_flush_that_fails_leaves_all_as_it_was(key: str, counted: CountingStore) -> None:
+    session = SessionStore(key)
+    session["a"] = 2
+    counted.failure = UnavailableError("down")
+    with pytest.raises(UnavailableError):
+        session.flush()
+    counted.failure = None
+    assert session.session_key == key
+    assert not session.is_empty()
+    session.save()
+    assert stored(key)["a"] == 2
+
+
+def test_a_flush_under_the_old_key_of_a_renewed_session_deletes_that(counted: CountingStore, clock: FakeClock) -> None:
+    with override_settings(SESSION_MANAGER=SessionManager(counted, renewal_grace=5 * S, clock=clock)):
+        session = SessionStore()
+        session.save()
+        old = session.session_key
+        session.cycle_key()
+        session.save()
+        late = SessionStore(old)
+        assert late.get("a") is None
+        clock.advance(6 * S)
+        late.flush()
+        assert not SessionStore().exists(session.session_key)
+
+
+def test_what_is_put_after_a_flush_gets_a_new_key(key: str) -> None:
+    session = SessionStore(key)
+    session.flush()
+    session["farewell"] = "bye"
+    session.save()
+    assert session.session_key not in (None, key)
+    assert stored(session.session_key) == {"farewell": "bye"}
+    assert not session.exists(key)
+
+
+def test_cycle_key_gives_a_new_key_and_keeps_the_data(key: str) -> None:
+    session = SessionStore(key)
+    data = list(session.items())
+    session.cycle_key()
+    assert session.session_key not in (None, key)
+    assert session.modified
+    assert list(session.items()) == data
+    new = session.session_key
+    session.save()
+    assert session.session_key == new
+    assert stored(new) == dict(data)
+
+
+def test_after_cycle_key_the_old_key_is_none_and_the_new_one_there_even_before_the_save(key: str) -> None:
+    session = SessionStore(key)
+    session.cycle_key()
+    new = session.session_key
+    for _ in range(2):
+        assert not session.exists(key)
+        assert session.exists(new)
+        session.save()
+    assert not SessionStore().exists(key)
+    assert SessionStore().exists(new)
+
+
+def test_a_session_whose_cycled_key_is_deleted_is_gone(key: str) -> None:
+    session = SessionStore(key)
+    session.cycle_key()
+    session.delete(key)  # replaced already, for all that can be seen
+    assert SessionStore().exists(key)
+    session.delete(session.session_key)
+    assert not SessionStore().exists(key)
+    with pytest.raises(UpdateError):
+        session.save()
+
+
+def test_cycle_key_of_a_new_session_gives_it_a_key_at_once(session: SessionStore, counted: CountingStore) -> None:
+    session.cycle_key()
+    key = session.session_key
+    assert key is not None
+    assert session.modified
+    assert not session.is_empty()
+    session.save()
+    assert session.session_key == key
+    assert counted.taken() == ["create"]
+    assert session.exists(key)
+
+
+@pytest.mark.parametrize("bad", ["", "1", "12345678", "x" * 42, "x" * 44, "é" * 43, "../" * 14 + "x", None])
+def test_a_key_that_could_not_be_ours_is_none_and_costs_nothing(
+    manager: SessionManager, counted: CountingStore, bad: str | None
+) -> None:
+    session = SessionStore(bad)
+    assert session.session_key is None
+    assert session.get("cat") is None
+    assert session.load() == {}
+    assert not session.exists(bad)
+    assert counted.taken() == []
+    session.save()
+    assert session.session_key not in (bad, None)
+
+
+def test_an_unknown_key_is_dropped_when_it_is_looked_up_and_never_adopted(manager: SessionManager) -> None:
+    session = SessionStore(UNKNOWN)
+    assert session.session_key == UNKNOWN
+    assert not session.is_empty()
+    assert session.get("cat") is None
+    assert session.session_key is None
+    assert session.is_empty()
+    session["a"] = 1
+    session.save()
+    assert session.session_key not in (UNKNOWN, None)
+
+
+def test_load_does_not_create_a_session(manager: SessionManager) -> None:
+    session = SessionStore(UNKNOWN)
+    assert session.load() == {}
+    assert session.session_key is None
+    assert not session.exists(UNKNOWN)
+
+
+def test_load_reads_what_is_stored_now(key: str) -> None:
+    session = SessionStore(key)
+    session["a"] = 2
+    assert session.load() == {"a": 1, "cart": ["apple"]}
+    assert session["a"] == 2
+
+
+# Saving when others do
+
+
+def test_saving_does_not_bring_back_what_was_logged_out_elsewhere(key: str) -> None:
+    session = SessionStore(key)
+    session["a"] = 2
+    SessionStore(key).flush()
+    with pytest.raises(UpdateError):
+        session.save()
+    assert session.load() == {}
+    assert not SessionStore().exists(key)
+    assert session.is_empty()
+
+
+def test_a_login_does_not_bring_back_what_was_logged_out_elsewhere(key: str) -> None:
+    session = SessionStore(key)
+    session.cycle_key()
+    new = session.session_key
+    SessionStore(key).flush()
+    with pytest.raises(UpdateError):
+        session.save()
+    assert not SessionStore().exists(new)
+
+
+def test_saving_what_was_never_there_is_an_update_error(manager: SessionManager) -> None:
+    session = SessionStore(UNKNOWN)
+    with pytest.raises(UpdateError):
+        session.save()
+    assert not session.exists(UNKNOWN)
+
+
+def test_two_that_change_one_session_keep_both_changes(key: str) -> None:
+    one, other = SessionStore(key), SessionStore(key)
+    one["one"] = 1
+    one.increment("a")
+    other["other"] = 2
+    other.increment("a")
+    one.save()
+    other.save()
+    assert stored(key) == {"a": 3, "cart": ["apple"], "one": 1, "other": 2}
+
+
+def test_the_key_that_cycle_key_gave_stands_even_if_another_changes_the_session_meanwhile(key: str) -> None:
+    session, other = SessionStore(key), SessionStore(key)
+    session.cycle_key()
+    new = session.session_key
+    for _ in range(2):
+        other.increment("a")
+        other.save()
+    session.save()
+    assert session.session_key == new
+    assert stored(new) == {"a": 3, "cart": ["apple"]}
+    assert not SessionStore().exists(key)
+
+
+# Expiry
+
+
+def test_the_default_expiry_is_the_settings(session: SessionStore) -> None:
+    assert session.get_expiry_age() == AGE.total_seconds()
+    session.set_expiry(0)
+    assert session.get_expiry_age() == AGE.total_seconds()
+
+
+@pytest.mark.parametrize("form", ["seconds", "timedelta", "datetime"])
+def test_a_custom_expiry_in_every_form(
+    session: SessionStore, clock: FakeClock, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: clock.now)
+    forms: dict[str, Any] = {"seconds": 10, "timedelta": timedelta(seconds=10), "datetime": clock.now + 10 * S}
+    session.set_expiry(forms[form])
+    assert session.get_expiry_age() == 10
+    assert session.get_expiry_date() == clock.now + 10 * S
+    session.save()
+    key = session.session_key
+    clock.advance(10 * S)
+    assert SessionStore(key).exists(key)
+    clock.advance(timedelta(microseconds=1))
+    assert not SessionStore(key).exists(key)
+
+
+def test_an_expiry_is_reset_by_none(session: SessionStore) -> None:
+    session.set_expiry(None)
+    session.set_expiry(10)
+    session.set_expiry(None)
+    assert session.get_expiry_age() == AGE.total_seconds()
+    assert "_session_expiry" not in session
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_expire_at_browser_close_is_the_setting_unless_the_session_says(session: SessionStore, default: bool) -> None:
+    with override_settings(SESSION_EXPIRE_AT_BROWSER_CLOSE=default):
+        assert session.get_expire_at_browser_close() is default
+        session.set_expiry(10)
+        assert session.get_expire_at_browser_close() is False
+        session.set_expiry(0)
+        assert session.get_expire_at_browser_close() is True
+        session.set_expiry(None)
+        assert session.get_expire_at_browser_close() is default
+
+
+@pytest.mark.parametrize("form", [-10, -timedelta(seconds=10), datetime(2001, 1, 1, tzinfo=UTC)])
+def test_an_expiry_in_the_past_ends_the_session(session: SessionStore, key: str, form: Any) -> None:
+    new = SessionStore()
+    for ended in (new, SessionStore(key)):
+        ended["a"] = 1
+        ended.set_expiry(form)
+        ended.save()
+        assert "a" not in SessionStore(ended.session_key)
+
+
+def test_an_expiry_beyond_all_time_is_the_latest_there_is(session: SessionStore) -> None:
+    session.set_expiry(datetime(9999, 12, 31, tzinfo=UTC))
+    session.save()
+    with get_manager().session(session.session_key) as s:
+        assert s.deadline.year == 2262
+
+
+@override_settings(USE_TZ=False, TIME_ZONE="Pacific/Honolulu")
+def test_without_time_zones_a_datetime_is_local(session: SessionStore, clock: FakeClock) -> None:
+    local = (clock.now - timedelta(hours=10)).replace(tzinfo=None)
+    session.set_expiry(local + HOUR)
+    session.save()
+    with get_manager().session(session.session_key) as s:
+        assert s.deadline == clock.now + HOUR
+
+
+@override_settings(SESSION_COOKIE_AGE=60)
+def test_each_change_begins_the_lifetime_anew_and_looking_does_not(session: SessionStore, clock: FakeClock) -> None:
+    session["n"] = 0
+    session.save()
+    for n in range(1, 4):
+        clock.advance(40 * S)
+        session = SessionStore(session.session_key)
+        assert session.increment("n") == n
+        session.save()
+    clock.advance(40 * S)
+    assert SessionStore(session.session_key)["n"] == 3
+    clock.advance(21 * S)
+    assert "n" not in SessionStore(session.session_key)
+
+
+@override_settings(SESSION_COOKIE_AGE=60)
+def test_modified_set_by_hand_begins_the_lifetime_anew(key: str, clock: FakeClock, counted: CountingStore) -> None:
+    session = SessionStore(key)
+    session.modified = True
+    session.save()
+    assert counted.taken() == ["find", "replace"]
+    clock.advance(S)
+    session.save()
+    assert counted.taken() == []
+    clock.advance(59 * S)
+    assert SessionStore(key)["a"] == 1
+    clock.advance(S)
+    assert "a" not in SessionStore(key)
+
+
+def test_an_idle_timeout_is_moved_on_by_looking(counted: CountingStore, clock: FakeClock) -> None:
+    with override_settings(SESSION_MANAGER=SessionManager(counted, idle_timeout=HOUR, clock=clock)):
+        session = SessionStore()
+        session["a"] = 1
+        session.save()
+        clock.advance(HOUR / 20)
+        again = SessionStore(session.session_key)
+        assert again["a"] == 1
+        assert not again.modified
+        clock.advance(HOUR / 2)
+        again = SessionStore(session.session_key)
+        assert not again.modified  # nobody has looked
+        assert again["a"] == 1
+        assert again.modified
+        counted.taken()
+        again.save()
+        assert counted.taken() == ["touch"]
+        clock.advance(HOUR)
+        assert SessionStore(session.session_key)["a"] == 1
+        clock.advance(2 * HOUR)
+        assert "a" not in SessionStore(session.session_key)
+
+
+@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
+def test_save_every_request_writes_once(key: str, counted: CountingStore, clock: FakeClock) -> None:
+    clock.advance(S)
+    session = SessionStore(key)
+    session.save()
+    clock.advance(S)
+    session.save()
+    assert counted.taken() == ["find", "replace"]
+
+
+def test_clearsessions_has_nothing_to_do(key: str, counted: CountingStore) -> None:
+    call_command("clearsessions")
+    asyncio.run(SessionStore.aclear_expired())
+    assert counted.taken() == []
+    assert SessionStore().exists(key)
+
+
+def test_encode_and_decode_are_djangos(session: SessionStore) -> None:
+    assert session.decode(session.encode({"a": 1})) == {"a": 1}
+    assert session.decode("nonsense") == {}
+
+
+# Async
+
+
+has_async = pytest.mark.skipif(django.VERSION < (5, 1), reason="Django has the async methods since 5.1")
+
+
+@has_async
+def test_every_async_method_does_what_the_other_does(manager: SessionManager, counted: CountingStore) -> None:
+    async def main() -> None:
+        session = SessionStore()
+        await session.aset("a", 1)
+        await session.aupdate({"b": 2})
+        assert await session.asetdefault("c", 3) == 3
+        assert await session.asetdefault("c", 4) == 3
+        assert await session.apop("c") == 3
+        assert await session.apop("c", None) is None
+        with pytest.raises(KeyError):
+            await session.apop("c")
+        await session.aset_test_cookie()
+        assert await session.atest_cookie_worked()
+        await session.adelete_test_cookie()
+        await session.asave()
+        first = session.session_key
+        assert counted.taken() == ["create"]
+        assert await session.aexists(first)
+        session = SessionStore(first)
+        assert sorted(await session.akeys()) == ["a", "b"]
+        assert sorted(await session.avalues()) == [1, 2]
+        assert await session.aload() == dict(await session.aitems()) == {"a": 1, "b": 2}
+        assert await session.aget("a") == 1
+        assert await session.ahas_key("b")
+        await session.aset_expiry(10)
+        assert await session.aget_expiry_age() == 10
+        await session.aset_expiry(None)
+        assert not await session.aget_expire_at_browser_close()
+        await session.acycle_key()
+        second = session.session_key
+        assert second != first
+        await session.asave()
+        assert not await session.aexists(first)
+        await session.acreate()
+        third = session.session_key
+        assert third not in (first, second)
+        await session.adelete(second)
+        assert not await session.aexists(second)
+        await session.aflush()
+        assert session.session_key is None
+        assert not await session.aexists(third)
+
+    asyncio.run(main())
+
+
+@has_async
+def test_what_would_hold_up_the_event_loop_is_refused(key: str) -> None:
+    async def main() -> None:
+        session = SessionStore(key)
+        waiting: list[Callable[[], object]] = [
+            lambda: session.get("a"),
+            session.save,
+            session.create,
+            session.load,
+            session.delete,
+            session.flush,
+            session.cycle_key,
+            lambda: session.exists(key),
+        ]
+        for wait in waiting:
+            with pytest.raises(SynchronousOnlyOperation, match="await the async method"):
+                wait()
+        assert await session.aget("a") == 1
+        # In memory now.
+        assert session.get_int("a") == 1
+        session.increment("a")
+        session.cycle_key()
+        await session.asave()
+
+    asyncio.run(main())
