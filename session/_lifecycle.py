@@ -197,6 +197,13 @@ def destroy(state: State, policy: Policy) -> None:
     state.loaded = True
 
 
+def is_untouched(state: State) -> bool:
+    """Whether nobody has looked at the session, so that there is nothing to commit: as of most requests."""
+    if state.destroying or state.insisting:
+        return False
+    return not state.loaded or (state.record is None and not state.looked)
+
+
 def commit(state: State, policy: Policy) -> Plan[None]:
     """Store what was changed, if anything; where another request was faster, as the policy says."""
     if state.destroying:
@@ -208,7 +215,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
             yield from issue(_delete(key))
         state.token = state.record = None
         state.destroying, state.gone = False, True
-    if not state.loaded:
+    if is_untouched(state):
         return
     try:
         if state.record is None:

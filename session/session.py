@@ -240,7 +240,8 @@ class Session(BaseSession):
         is the session's own no longer if others changed it meanwhile: take it anew.
         """
         self._open()
-        self._drive(_lifecycle.commit(self._state, self._policy))
+        if not _lifecycle.is_untouched(self._state):
+            self._drive(_lifecycle.commit(self._state, self._policy))
 
     def _load(self) -> None:
         self._drive(_lifecycle.load(self._state, self._policy))
@@ -283,7 +284,8 @@ class AsyncSession(BaseSession):
     async def save(self) -> None:
         """Commit now, and go on, as `Session.save` does."""
         self._open()
-        await self._drive(_lifecycle.commit(self._state, self._policy))
+        if not _lifecycle.is_untouched(self._state):
+            await self._drive(_lifecycle.commit(self._state, self._policy))
 
     def _load(self) -> None:
         raise SessionNotLoadedError(
