@@ -29,6 +29,7 @@ TESTS = [
     "tests/test_retries.py",
     "tests/test_conflicts.py",
     "tests/test_renewal_grace.py",
+    "tests/test_deadline.py",
 ]
 SIMULATION = ["-m", "tests.simulation", "--steps", "400000", "--seed"]
 
@@ -186,8 +187,8 @@ MUTANTS = [
     Mutant(
         "session: what is stored is settled",
         LIFECYCLE,
-        "    state.renewing, state.written = False, True\n    state.draft.settle()\n",
-        "    state.renewing, state.written = False, True\n",
+        "    state.kept = remembered(state.draft.data)\n    state.draft.settle()\n",
+        "    state.kept = remembered(state.draft.data)\n",
     ),
     Mutant(
         "session: what came to nothing is settled",
@@ -198,8 +199,20 @@ MUTANTS = [
     Mutant(
         "session: an unknown token is not adopted",
         LIFECYCLE,
-        '    token = new_token()\n    state.record = yield from issue(_write("create"',
+        '    token = state.coming or new_token()\n    state.record = yield from issue(_write("create"',
         '    token = state.presented or new_token()\n    state.record = yield from issue(_write("create"',
+    ),
+    Mutant(
+        "session: a deadline that was set stands on the winner's data, too",
+        LIFECYCLE,
+        "    if not (state.renewing or state.rescheduled):\n        state.deadline_ns = deadline_ns\n",
+        "    if not state.renewing:\n        state.deadline_ns = deadline_ns\n",
+    ),
+    Mutant(
+        "session: a deadline alone is a change",
+        LIFECYCLE,
+        "            elif state.rescheduled or state.draft.changes():\n",
+        "            elif state.draft.changes():\n",
     ),
     Mutant(
         "increments add up",

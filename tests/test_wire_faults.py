@@ -773,11 +773,11 @@ def test_a_reply_too_many_that_nobody_can_tell_from_the_right_one_is_told_by_its
 def test_a_late_reply_is_nobody_elses(connect: Callable[..., WireClient], server: FaultyDynamoDB) -> None:
     client = connect(**{**HURRIED, "attempts": 1})
     for _ in range(3):
-        late = threading.Event()
+        late, given_up = threading.Event(), threading.Event()
 
-        async def fault(line: Line, late: threading.Event = late) -> None:
+        async def fault(line: Line, late: threading.Event = late, given_up: threading.Event = given_up) -> None:
             answer = await line.answer()
-            await asyncio.sleep(1.5 * READ_TIMEOUT)
+            await asyncio.to_thread(given_up.wait, 5)
             try:
                 await line.send(answer)
             finally:
@@ -786,6 +786,7 @@ def test_a_late_reply_is_nobody_elses(connect: Callable[..., WireClient], server
         server.script(fault)
         with pytest.raises(ReplyTimeoutError):
             get(client)
+        given_up.set()
         for _ in range(3):
             get(client)
         assert late.wait(2)
