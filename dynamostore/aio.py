@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
-from . import admin
+from ._create_table import create_table
 from ._instants import Clock
 from ._steps import Plan, arun, asleep
 from .client import AsyncDynamoClient
@@ -101,7 +101,7 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
 
     async def create_table(self, *, timeout: timedelta = timedelta(minutes=2)) -> None:  # noqa: ASYNC109 (as DynamoStore's)
         """Make the table unless it is there, and wait until it can be used, as `DynamoStore.create_table`."""
-        await self._run(admin.create_table(self.table, timeout=timeout.total_seconds()))
+        await self._run(create_table(self.table, timeout=timeout.total_seconds()))
 
     async def close(self) -> None:
         """Close the client, if it can be closed. A store is an async context manager, too, which does so in the end."""

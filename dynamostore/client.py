@@ -32,8 +32,10 @@ __all__ = [
     "DescribeTableReply",
     "DescribeTimeToLiveReply",
     "DescribedAttribute",
+    "DescribedBilling",
     "DescribedKey",
     "DescribedTable",
+    "DescribedThroughput",
     "DescribedTimeToLive",
     "DynamoClient",
     "GetItemReply",
@@ -103,12 +105,31 @@ class DescribedAttribute(TypedDict):
     AttributeType: ReadOnly[str]
 
 
+class DescribedBilling(TypedDict):
+    """How a table is paid for, as DescribeTable has it; one that was never on demand has none."""
+
+    BillingMode: ReadOnly[NotRequired[str]]
+
+
+class DescribedThroughput(TypedDict):
+    """The capacity that a table is paid for, as DescribeTable has it; both are 0 on demand."""
+
+    ReadCapacityUnits: ReadOnly[NotRequired[int]]
+    WriteCapacityUnits: ReadOnly[NotRequired[int]]
+
+
 class DescribedTable(TypedDict):
     """What is read of a table's description."""
 
     TableStatus: ReadOnly[NotRequired[str]]
     KeySchema: ReadOnly[NotRequired[Sequence[DescribedKey]]]
     AttributeDefinitions: ReadOnly[NotRequired[Sequence[DescribedAttribute]]]
+    TableArn: ReadOnly[NotRequired[str]]
+    ItemCount: ReadOnly[NotRequired[int]]
+    TableSizeBytes: ReadOnly[NotRequired[int]]
+    BillingModeSummary: ReadOnly[NotRequired[DescribedBilling]]
+    ProvisionedThroughput: ReadOnly[NotRequired[DescribedThroughput]]
+    DeletionProtectionEnabled: ReadOnly[NotRequired[bool]]
 
 
 class DescribeTableReply(TypedDict):

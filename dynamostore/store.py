@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from . import _faults, admin
+from . import _faults
+from ._create_table import create_table
 from ._instants import Clock
 from ._plans import Plans
 from ._steps import Plan, run
@@ -142,7 +143,7 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         Idempotent. A table with another key, or with its TTL on another attribute, is a `TableSchemaError`
         and is not touched; `UnavailableError` after *timeout* of waiting.
         """
-        self._run(admin.create_table(self.table, timeout=timeout.total_seconds()))
+        self._run(create_table(self.table, timeout=timeout.total_seconds()))
 
     def close(self) -> None:
         """Close the client, if it can be closed: who made the store alone with it, as `connect` does, is done with both.

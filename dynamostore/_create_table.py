@@ -10,7 +10,7 @@ from .client import DescribedTable, DescribeTableReply, DescribeTimeToLiveReply
 from .errors import StoreError, TableNotFoundError, TableSchemaError, UnavailableError
 from .table import Table
 
-__all__ = ["create_table"]
+__all__ = ["create_table", "has_key", "key_in_words"]
 
 logger = logging.getLogger("dynamostore")
 
@@ -69,14 +69,29 @@ def _describe(table: Table) -> Plan[DescribedTable | None]:
 
 
 def _check_key(table: Table, description: DescribedTable) -> None:
-    types = {a["AttributeName"]: a["AttributeType"] for a in description.get("AttributeDefinitions", ())}
-    key = [(k["AttributeName"], k["KeyType"]) for k in description.get("KeySchema", ())]
-    if key != [(table.token, "HASH")] or types.get(table.token) != "S":
-        found = ", ".join(f"{name} ({kind}, {types.get(name, '?')})" for name, kind in key)
+    if not has_key(table, description):
         raise TableSchemaError(
-            f"table {table.name!r} has the key {found}, not {table.token} (HASH, S); "
+            f"table {table.name!r} has the key {key_in_words(description)}, not {table.token} (HASH, S); "
             "it was left as it is: name another table, or the attribute in Table(token=...)"
         )
+
+
+def has_key(table: Table, description: DescribedTable) -> bool:
+    """Whether a table's key is the one that *table* says."""
+    types = {a["AttributeName"]: a["AttributeType"] for a in description.get("AttributeDefinitions", ())}
+    key = [(k["AttributeName"], k["KeyType"]) for k in description.get("KeySchema", ())]
+    return key == [(table.token, "HASH")] and types.get(table.token) == "S"
+
+
+def key_in_words(description: DescribedTable) -> str:
+    """A table's key.
+
+    >>> key_in_words({"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]})
+    'id (HASH, ?)'
+    """
+    types = {a["AttributeName"]: a["AttributeType"] for a in description.get("AttributeDefinitions", ())}
+    key = [(k["AttributeName"], k["KeyType"]) for k in description.get("KeySchema", ())]
+    return ", ".join(f"{name} ({kind}, {types.get(name, '?')})" for name, kind in key)
 
 
 def _enable_ttl(table: Table, *, again: bool = True) -> Plan[None]:

@@ -1,0 +1,40 @@
+"""A table's keeper: what it is like, what is wrong with it, what its clients must be allowed, and how to declare it.
+
+>>> from dynamostore import Table
+>>> from dynamostore.local import LocalDynamoDB
+>>> with LocalDynamoDB() as dynamodb:
+...     store = dynamodb.connect("scs_session")
+...     store.create_table()
+...     print(describe(store).ttl)
+...     for finding in doctor(store):
+...         if finding.level != "ok":
+...             print(finding.level, finding.check)
+ttl
+note deletion-protection
+note backups
+>>> policy("web", table="scs_session")["Statement"][0]["Action"]
+['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:DeleteItem']
+"""
+
+from dynamostore._create_table import create_table
+
+from ._description import Description
+from ._drivers import adescribe, adoctor, describe, doctor
+from ._findings import Finding, Level
+from ._policies import Role, policy
+from ._templates import cloudformation, terraform
+
+__all__ = [
+    "Description",
+    "Finding",
+    "Level",
+    "Role",
+    "adescribe",
+    "adoctor",
+    "cloudformation",
+    "create_table",
+    "describe",
+    "doctor",
+    "policy",
+    "terraform",
+]

@@ -1,0 +1,290 @@
+"""`Checkup`: the plan of `doctor`, all but the records. Nothing that it asks for changes anything."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+from dynamostore import items
+from dynamostore._create_table import has_key, key_in_words
+from dynamostore._faults import ConditionFailed, TransactionRefused, Unsupported
+from dynamostore._instants import NS_PER_S, Clock
+from dynamostore._steps import Call, Plan, issue
+from dynamostore.client import DescribedTable, DescribedTimeToLive
+from dynamostore.contract import Record
+from dynamostore.errors import (
+    AccessDeniedError,
+    StoreError,
+    TableNotFoundError,
+    TableSchemaError,
+    UnavailableError,
+)
+from dynamostore.table import Table
+
+from . import _findings
+from ._description import Where, billing, describe_backups, describe_table, describe_ttl, recovery
+from ._findings import Finding, Kind
+from ._policies import ALLOWED, Role, roles_with
+
+__all__ = ["METHODS", "Checkup"]
+
+R = TypeVar("R")
+
+METHODS: Final = ("describe_continuous_backups", "batch_get_item", "batch_write_item", "scan")
+"""The calls that a store does without, and its client may not have."""
+
+# Of the codes that say "denied", those that say it of the operation, and not of who calls.
+_NOT_ALLOWED = ("AccessDeniedException", "AccessDenied", "NotAuthorized")
+_OFF = 5 * NS_PER_S
+_WRONG = 300 * NS_PER_S
+# Holds of no item, and of none that is not there: what is conditional on it can be tried, and is never done.
+_NEVER = "attribute_exists(#token) AND attribute_not_exists(#token)"
+
+
+class _OverError(Exception):
+    """There is no use in asking on."""
+
+
+@dataclass(slots=True)
+class Checkup:
+    """What was found so far of a table, by its *clock*, for a *role*."""
+
+    table: Table
+    clock: Clock
+    where: Where
+    role: Role
+    findings: list[Finding] = field(default_factory=list)
+    ttl_is_on: bool | None = None
+    readable: bool = False
+    """Whether its records can be read, all of them."""
+    _key_is_known: bool = False
+    _key_is_wrong: bool = False
+    _answered: bool = False
+    _skew: int | None = None
+    _allowed: set[str] = field(default_factory=set)
+    _denied: set[str] = field(default_factory=set)
+
+    def plan(self) -> Plan[None]:
+        """Ask for all there is to know, in so many calls; no `StoreError` is raised."""
+        try:
+            yield from self._look_at_the_table()
+            yield from self._look_at_the_ttl()
+            yield from self._look_at_the_backups()
+            yield from self._try_the_items()
+        except _OverError:
+            pass
+        self._say_of_the_clock()
+
+    # The table
+
+    def _look_at_the_table(self) -> Plan[None]:
+        reply = yield from self._try("DescribeTable", describe_table(self.table))
+        if reply is None:
+            return
+        described = reply["Table"]
+        status = described.get("TableStatus", "UNKNOWN")
+        usable = status in ("ACTIVE", "UPDATING")
+        unusable = _findings.TABLE_WAITING if status == "CREATING" else _findings.TABLE_UNUSABLE
+        self._find(_findings.TABLE_OK if usable else unusable, name=repr(self.table.name), status=status)
+        self._look_at_the_key(described)
+        self._look_at_the_bill(described)
+        protected = described.get("DeletionProtectionEnabled", False)
+        self._find(_findings.PROTECTION_ON if protected else _findings.PROTECTION_OFF)
+        if not usable:
+            raise _OverError
+
+    def _look_at_the_key(self, described: DescribedTable) -> None:
+        self._key_is_known = True
+        key = key_in_words(described)
+        if has_key(self.table, described):
+            self._find(_findings.KEY_OK, key=key)
+        else:
+            self._find(_findings.KEY_OTHER, key=key, wanted=self._wanted_key)
+            self._key_is_wrong = True
+
+    def _look_at_the_bill(self, described: DescribedTable) -> None:
+        if billing(described) == "PAY_PER_REQUEST":
+            self._find(_findings.BILLING_ON_DEMAND)
+            return
+        capacity = described.get("ProvisionedThroughput", {})
+        reads, writes = capacity.get("ReadCapacityUnits", 0), capacity.get("WriteCapacityUnits", 0)
+        self._find(_findings.BILLING_PROVISIONED, reads=reads, writes=writes)
+
+    def _look_at_the_ttl(self) -> Plan[None]:
+        reply = yield from self._try("DescribeTimeToLive", describe_ttl(self.table), none=_findings.TTL_NONE)
+        if reply is not None:
+            self._judge_the_ttl(reply["TimeToLiveDescription"])
+
+    def _judge_the_ttl(self, there: DescribedTimeToLive) -> None:
+        status = there.get("TimeToLiveStatus", "DISABLED")
+        attribute = there.get("AttributeName", "")
+        self.ttl_is_on = status in ("ENABLED", "ENABLING") and attribute == self.table.ttl
+        if self.ttl_is_on:
+            self._find(_findings.TTL_OK, attribute=attribute)
+        elif status in ("ENABLED", "ENABLING"):
+            specification = shlex.quote(f"Enabled=false,AttributeName={attribute}")
+            self._find(_findings.TTL_OTHER, attribute=attribute, wanted=self.table.ttl, specification=specification)
+        else:
+            specification = shlex.quote(f"Enabled=true,AttributeName={self.table.ttl}")
+            self._find(_findings.TTL_OFF, status=status.lower(), specification=specification)
+
+    def _look_at_the_backups(self) -> Plan[None]:
+        operation = "DescribeContinuousBackups"
+        if "describe_continuous_backups" not in self.where.can:
+            self._find(_findings.BACKUPS_UNKNOWN, reason=f"the client has no {operation}")
+            return
+        none = _findings.BACKUPS_UNKNOWN
+        reply = yield from self._try(operation, describe_backups(self.table), none=none)
+        if reply is not None:
+            self._find(_findings.BACKUPS_ON if recovery(reply) else _findings.BACKUPS_OFF)
+
+    # The items: of a key that nobody has
+
+    def _try_the_items(self) -> Plan[None]:
+        if self._key_is_wrong:
+            return
+        token = f"dynamostore-doctor-{secrets.token_urlsafe(16)}"
+        key = items.key(self.table, token)
+        item = items.encode(self.table, Record.at(token, b"", 0, items.new_version()))
+        never = {"ConditionExpression": _NEVER, "ExpressionAttributeNames": {"#token": self.table.token}}
+        update = {
+            **never,
+            "UpdateExpression": "SET #ttl = :ttl",
+            "ExpressionAttributeNames": {"#token": self.table.token, "#ttl": self.table.ttl},
+            "ExpressionAttributeValues": {":ttl": items.number(1)},
+        }
+        yield from self._try("GetItem", self._call("get_item", Key=key))
+        if not self._key_is_known and "GetItem" in self._allowed:
+            self._find(_findings.KEY_OK, key=self._wanted_key)
+        yield from self._try("PutItem", self._call("put_item", Item=item, **never))
+        yield from self._try("UpdateItem", self._call("update_item", Key=key, **update))
+        yield from self._try("DeleteItem", self._call("delete_item", Key=key, **never))
+        yield from self._try_a_transaction(never)
+        name = self.table.name
+        yield from self._try("BatchGetItem", Call("batch_get_item", {"RequestItems": {name: {"Keys": [key]}}}))
+        # It knows no conditions; but the key is one of 2^128.
+        delete = {"RequestItems": {name: [{"DeleteRequest": {"Key": key}}]}}
+        yield from self._try("BatchWriteItem", Call("batch_write_item", delete))
+        yield from self._try("Scan", self._call("scan", Limit=1))
+        self._say_if_unreadable()
+
+    def _try_a_transaction(self, never: Mapping[str, object]) -> Plan[None]:
+        if {"PutItem", "DeleteItem"} & self._denied:
+            # Then so is a transaction.
+            return
+        token = f"dynamostore-doctor-{secrets.token_urlsafe(16)}"
+        new = items.encode(self.table, Record.at(token, b"", 0, items.new_version()))
+        put = {"TableName": self.table.name, "Item": new, **never}
+        delete = {"TableName": self.table.name, "Key": items.key(self.table, f"{token}-old"), **never}
+        transaction = {"TransactItems": [{"Put": put}, {"Delete": delete}]}
+        outcome = yield from self._ask(Call[object]("transact_write_items", transaction))
+        if isinstance(outcome, Unsupported):
+            self._find(_findings.TRANSACTIONS_NONE)
+        elif isinstance(outcome, AccessDeniedError):
+            self._find(_findings.TRANSACTIONS_DENIED)
+        elif isinstance(outcome, StoreError) and not isinstance(outcome, TransactionRefused):
+            self._find(_findings.TRANSACTIONS_UNTRIED, reason=outcome)
+        else:
+            self._find(_findings.TRANSACTIONS_OK)
+
+    def _say_if_unreadable(self) -> None:
+        missing = [method for method in METHODS[1:] if method not in self.where.can]
+        self.readable = "Scan" in self._allowed and not missing
+        if not self.readable:
+            reason = f"the client has no {', '.join(missing)}" if missing else "Scan was not possible"
+            self._find(_findings.RECORDS_SKIPPED, reason=reason)
+
+    # The clock
+
+    def _say_of_the_clock(self) -> None:
+        skew = self._skew
+        if skew is None:
+            if self._answered:
+                self._find(_findings.CLOCK_NONE)
+        elif abs(skew) <= _OFF:
+            self._find(_findings.CLOCK_OK)
+        else:
+            kind = _findings.CLOCK_OFF if abs(skew) <= _WRONG else _findings.CLOCK_WRONG
+            way, when = ("ahead of", "sooner") if skew > 0 else ("behind", "later")
+            self._find(kind, seconds=f"{abs(skew) // NS_PER_S:,}", way=way, when=when)
+
+    def _look_at_the_clock(self, before: int, reply: object) -> None:
+        """Compare with the date of a reply to what was asked for *before*: how far it is from then and now, at least."""
+        self._answered |= reply is not None
+        date = _date(reply)
+        if date is not None and self._skew is None:
+            # The server leaves out the fraction of its second.
+            self._skew = max(before - date - NS_PER_S, 0) or min(self.clock() - date, 0)
+
+    # Parts
+
+    def _try(self, operation: str, call: Call[R], none: Kind | None = None) -> Plan[R | None]:
+        """Make a call, and say whether it is allowed; its reply, if it has one. *none*: what to say if the server has none."""
+        about = {"operation": operation, "role": self.role, "roles": ", ".join(roles_with(operation))}
+        if call.operation in METHODS and call.operation not in self.where.can:
+            self._find(_findings.NOT_THERE, whose="the client", **about)
+            return None
+        outcome = yield from self._ask(call)
+        if isinstance(outcome, Unsupported):
+            self._find(none or _findings.NOT_THERE, whose="this server", reason="the server cannot say", **about)
+        elif isinstance(outcome, AccessDeniedError):
+            self._denied.add(operation)
+            needed = operation in ALLOWED[self.role]
+            self._find(_findings.DENIED if needed else _findings.DENIED_TO_OTHERS, **about)
+        elif isinstance(outcome, TableSchemaError):
+            self._find(_findings.KEY_OTHER, key="another", wanted=self._wanted_key)
+            raise _OverError from outcome
+        elif isinstance(outcome, StoreError) and not isinstance(outcome, ConditionFailed):
+            self._find(_findings.UNTRIED, reason=outcome, **about)
+        else:
+            self._find(_findings.ALLOWED, **about)
+            self._allowed.add(operation)
+            return None if isinstance(outcome, StoreError) else outcome
+        return None
+
+    def _ask(self, call: Call[R]) -> Plan[R | StoreError]:
+        """The reply to a call, or the error that it raised; `_OverError` if so would any other."""
+        before = self.clock()
+        try:
+            reply = yield from issue(call)
+        except StoreError as error:
+            self._look_at_the_clock(before, getattr(error.__cause__, "response", None))
+            over = None
+            if isinstance(error, UnavailableError) and not error.code:
+                over = _findings.UNREACHABLE
+            elif isinstance(error, AccessDeniedError) and error.code not in _NOT_ALLOWED:
+                over = _findings.REFUSED
+            elif isinstance(error, TableNotFoundError):
+                over = _findings.TABLE_MISSING
+            if over is not None:
+                self._find(over, reason=error)
+                raise _OverError from error
+            return error
+        self._look_at_the_clock(before, reply)
+        return reply
+
+    @property
+    def _wanted_key(self) -> str:
+        return f"{self.table.token} (HASH, S)"
+
+    def _call(self, operation: str, **arguments: object) -> Call[Any]:
+        return Call(operation, {"TableName": self.table.name, **arguments})
+
+    def _find(self, kind: Kind, **values: object) -> None:
+        at = f" --region {self.where.region}" if self.where.region else ""
+        self.findings.append(kind(table=shlex.quote(self.table.name), at=at, **values))
+
+
+def _date(reply: object) -> int | None:
+    """When a reply was made, in Unix nanoseconds, by the server's clock."""
+    metadata = reply.get("ResponseMetadata") if isinstance(reply, Mapping) else None
+    headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
+    text = headers.get("date") if isinstance(headers, Mapping) else None
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * NS_PER_S if isinstance(text, str) else None
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,130 @@
+"""`Description`, and the plan that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dynamostore._create_table import key_in_words
+from dynamostore._steps import Call, Plan, issue
+from dynamostore.client import DescribedTable, DescribeTableReply, DescribeTimeToLiveReply
+from dynamostore.errors import StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore.table import Table
+
+__all__ = [
+    "Description",
+    "Where",
+    "billing",
+    "describe_backups",
+    "describe_table",
+    "describe_ttl",
+    "describing",
+    "recovery",
+]
+
+_RAISED = (TableNotFoundError, ThrottledError, UnavailableError)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a table is like.
+
+    *status* is "ACTIVE" or DynamoDB's word for what else; *billing* "PAY_PER_REQUEST" or "PROVISIONED"; *items* and *bytes* are
+    as DynamoDB counted them in the last six hours. *key* reads like "token (HASH, S)". *ttl* is the attribute that TTL goes by,
+    None if it is off or not known: *ttl_status* is "ENABLED" or DynamoDB's word for what else, or "UNKNOWN".
+    *point_in_time_recovery* is None if it is not known. *region* and *endpoint* are where the client sends its calls.
+    """
+
+    name: str
+    arn: str
+    status: str
+    billing: str
+    items: int
+    bytes: int
+    key: str
+    ttl: str | None
+    ttl_status: str
+    point_in_time_recovery: bool | None
+    deletion_protection: bool
+    region: str | None
+    endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a client sends its calls, and which it *can* make."""
+
+    region: str | None
+    endpoint: str | None
+    can: frozenset[str]
+
+    @classmethod
+    def of(cls, client: object, methods: tuple[str, ...]) -> Where:
+        """What a client says of itself: boto3's and the package's own do so in ``client.meta``."""
+        meta = getattr(client, "meta", None)
+        region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
+        return cls(region, endpoint, frozenset(method for method in methods if hasattr(client, method)))
+
+
+def describe_table(table: Table) -> Call[DescribeTableReply]:
+    """The call for a table's description."""
+    return Call("describe_table", {"TableName": table.name})
+
+
+def describe_ttl(table: Table) -> Call[DescribeTimeToLiveReply]:
+    """The call for its TTL."""
+    return Call("describe_time_to_live", {"TableName": table.name})
+
+
+def describe_backups(table: Table) -> Call[Mapping[str, Any]]:
+    """The call for its backups."""
+    return Call("describe_continuous_backups", {"TableName": table.name})
+
+
+def describing(table: Table, where: Where) -> Plan[Description]:
+    """The description of a table; what may not be asked for, or is not there to be asked for, is not known."""
+    described = (yield from issue(describe_table(table)))["Table"]
+    attribute, status = None, "UNKNOWN"
+    try:
+        there = (yield from issue(describe_ttl(table)))["TimeToLiveDescription"]
+        status = there.get("TimeToLiveStatus", "DISABLED")
+        if status in ("ENABLED", "ENABLING"):
+            attribute = there.get("AttributeName")
+    except StoreError as error:
+        if isinstance(error, _RAISED):
+            raise
+    recovers = None
+    if "describe_continuous_backups" in where.can:
+        try:
+            recovers = recovery((yield from issue(describe_backups(table))))
+        except StoreError as error:
+            if isinstance(error, _RAISED):
+                raise
+    return Description(
+        name=table.name,
+        arn=described.get("TableArn", ""),
+        status=described.get("TableStatus", "UNKNOWN"),
+        billing=billing(described),
+        items=described.get("ItemCount", 0),
+        bytes=described.get("TableSizeBytes", 0),
+        key=key_in_words(described),
+        ttl=attribute,
+        ttl_status=status,
+        point_in_time_recovery=recovers,
+        deletion_protection=described.get("DeletionProtectionEnabled", False),
+        region=where.region,
+        endpoint=where.endpoint,
+    )
+
+
+def billing(described: DescribedTable) -> str:
+    """How it is paid for; of a table that was never on demand DynamoDB does not say."""
+    return described.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+
+
+def recovery(reply: Mapping[str, Any]) -> bool:
+    """Whether point-in-time recovery is on."""
+    backups = reply.get("ContinuousBackupsDescription") or {}
+    status = (backups.get("PointInTimeRecoveryDescription") or {}).get("PointInTimeRecoveryStatus")
+    return bool(status == "ENABLED")

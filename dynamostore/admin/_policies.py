@@ -1,0 +1,76 @@
+"""`policy`: the least that each kind of client must be allowed, and which operations that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, get_args
+
+from dynamostore.table import Table
+
+__all__ = ["ALLOWED", "ROLES", "Role", "policy", "roles_with"]
+
+Role: TypeAlias = Literal["web", "reader", "sweeper", "administrator"]
+"""What a client does with a table.
+
+*web*: all of a store's verbs, as sessions need them. *reader*: jobs that only read, and `describe`. *sweeper*: nothing but
+``purge_expired``. *administrator*: ``create_table``, `describe`, `doctor`, and every job.
+"""
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+ALLOWED: Final[Mapping[Role, tuple[str, ...]]] = {
+    # A transaction is authorised by what is in it.
+    "web": ("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
+    "reader": ("GetItem", "BatchGetItem", "Scan", "DescribeTable"),
+    "sweeper": ("Scan", "DeleteItem"),
+    "administrator": (
+        *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Scan"),
+        *("CreateTable", "DescribeTable", "DescribeTimeToLive", "UpdateTimeToLive", "DescribeContinuousBackups"),
+    ),
+}
+"""The operations of each role."""
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: what a region's ARNs begin with.
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+
+
+def policy(role: Role, *, table: str = "scs_session", region: str = "*", account: str = "*") -> dict[str, object]:
+    """An IAM policy document that allows a role just what it needs, on one table.
+
+    *table* is its name or its ARN; *region* and *account* (12 digits) are "*" for any. Raises `ValueError` for what is no
+    role, table, region or account. It is plain data: ``json.dumps`` makes the document.
+
+    >>> policy("sweeper", region="eu-central-1", account="123456789012")["Statement"]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [{'Effect': 'Allow', 'Action': ['dynamodb:Scan', 'dynamodb:DeleteItem'],
+      'Resource': 'arn:aws:dynamodb:eu-central-1:123456789012:table/scs_session'}]
+    """
+    if role not in ROLES:
+        raise ValueError(f"role must be one of {', '.join(ROLES)}, not {role!r}")
+    if not re.fullmatch(r"\*|[a-z0-9-]+", region):
+        raise ValueError(f'region must be one, such as "eu-central-1", or "*", not {region!r}')
+    if not re.fullmatch(r"\*|[0-9]{12}", account):
+        raise ValueError(f'account must be 12 digits or "*", not {account!r}')
+    statement = {
+        "Effect": "Allow",
+        "Action": [f"dynamodb:{operation}" for operation in ALLOWED[role]],
+        "Resource": _resource(Table(name=table).name, region, account),
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def roles_with(operation: str) -> tuple[Role, ...]:
+    """The roles that must be allowed an operation.
+
+    >>> roles_with("BatchGetItem")
+    ('reader', 'administrator')
+    """
+    return tuple(role for role in ROLES if operation in ALLOWED[role])
+
+
+def _resource(table: str, region: str, account: str) -> str:
+    if table.startswith("arn:"):
+        return table
+    partition = next((name for start, name in _PARTITIONS.items() if region.startswith(start)), "aws")
+    return f"arn:{partition}:dynamodb:{region}:{account}:table/{table}"

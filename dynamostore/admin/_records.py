@@ -1,0 +1,125 @@
+"""What `doctor` makes of a table's items, one by one: in little memory, and without I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from dynamostore import items
+from dynamostore._instants import NS_PER_S
+from dynamostore.client import Item
+from dynamostore.errors import MAX_ITEM, CorruptRecordError, digest
+from dynamostore.table import Table
+
+from . import _findings
+from ._findings import Finding, Kind
+
+__all__ = ["Records"]
+
+_TOO_BIG: Final = MAX_ITEM * 8 // 10
+_LARGE: Final = 4096
+_UNSWEPT: Final = 48 * 3600 * NS_PER_S
+# The year 5138; no expiry is later than 2262.
+_NO_SECONDS: Final = 10**11
+_EXAMPLES: Final = 3
+
+_KINDS: Final = (
+    _findings.CORRUPT,
+    _findings.TOO_BIG,
+    _findings.LARGE,
+    _findings.NO_TTL,
+    _findings.MILLISECONDS,
+    _findings.TOO_EARLY,
+    _findings.TOO_LATE,
+    _findings.BY_SCS,
+    _findings.UNSWEPT,
+)
+
+
+@dataclass(slots=True)
+class Records:
+    """What was seen so far, at *now* (Unix nanoseconds); *ttl_is_on*: None if it is not known."""
+
+    table: Table
+    now: int
+    ttl_is_on: bool | None
+    seen: int = 0
+    live: int = 0
+    expired: int = 0
+    counts: Counter[Kind] = field(default_factory=Counter)
+    examples: dict[Kind, list[str]] = field(default_factory=dict)
+
+    def look(self, item: Item) -> None:
+        """Look at an item."""
+        self.seen += 1
+        name = digest(items.key_of(self.table, item))
+        size = items.item_size(item)
+        if size > _TOO_BIG:
+            self._note(_findings.TOO_BIG, f"{name}: {size:,} bytes")
+        elif size > _LARGE:
+            self._note(_findings.LARGE, f"{name}: {size:,} bytes")
+        try:
+            expiry_ns = items.decode_expiry(self.table, item)
+            self._look_at_the_record(name, item, expiry_ns)
+        except CorruptRecordError as error:
+            self._note(_findings.CORRUPT, f"{name}: {error.reason}")
+        else:
+            self._look_at_the_ttl(name, item, expiry_ns)
+
+    def findings(self) -> list[Finding]:
+        """What there is to say of all of them."""
+        seen = f"{self.seen:,}"
+        found = [_findings.RECORDS_OK(seen=seen, live=f"{self.live:,}", expired=f"{self.expired:,}")]
+        cause = "turn on TTL (see ttl)"
+        if self.ttl_is_on is not False:
+            cause = "TTL takes a few days, and leaves what expired more than five years ago"
+        for kind in _KINDS:
+            if count := self.counts[kind]:
+                examples = "; ".join(self.examples[kind]) + ("; …" if count > _EXAMPLES else "")
+                found.append(
+                    kind(count=f"{count:,}", seen=seen, examples=examples, attribute=self.table.ttl, cause=cause)
+                )
+        return found
+
+    def _look_at_the_record(self, name: str, item: Item, expiry_ns: int) -> None:
+        if expiry_ns < self.now:
+            # However it is: whoever meets it takes it for gone.
+            self.expired += 1
+            if self.now - expiry_ns > _UNSWEPT:
+                self._note(_findings.UNSWEPT, name)
+        elif items.moved(self.table, item) is None:
+            record = items.decode(self.table, item, expiry_ns)
+            self.live += 1
+            if not record.version:
+                self._note(_findings.BY_SCS, name)
+
+    def _look_at_the_ttl(self, name: str, item: Item, expiry_ns: int) -> None:
+        ttl = _seconds(item.get(self.table.ttl))
+        due = items.ttl(expiry_ns)
+        if ttl is None:
+            self._note(_findings.NO_TTL, name)
+        elif ttl >= _NO_SECONDS:
+            self._note(_findings.MILLISECONDS, name)
+        # The very second of the expiry is as good: nothing is swept so soon.
+        elif ttl < due - 1:
+            self._note(_findings.TOO_EARLY, f"{name}: by {due - ttl:,} s")
+        elif ttl > due:
+            self._note(_findings.TOO_LATE, f"{name}: by {ttl - due:,} s")
+
+    def _note(self, kind: Kind, example: str) -> None:
+        self.counts[kind] += 1
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(example)
+
+
+def _seconds(value: object) -> int | None:
+    """The number that a TTL attribute holds; None if it holds none, and DynamoDB passes over it."""
+    text = value.get("N") if isinstance(value, Mapping) else None
+    try:
+        return int(Decimal(text)) if isinstance(text, str) else None
+    except (InvalidOperation, ValueError, OverflowError):
+        return None
