@@ -39,8 +39,9 @@ def credentials() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def on_a_local_dynamodb(credentials: None) -> Iterator[None]:  # noqa: ARG001 (they are there, then)
-    """A DynamoDB with nothing in it, which every client finds that is told of no other."""
+def on_a_local_dynamodb(credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
+    """A DynamoDB with nothing in it, which every client finds that is told of no other; and an empty folder to work in."""
     with LocalDynamoDB() as dynamodb, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
+        patch.chdir(tmp_path_factory.mktemp("document"))
         yield
