@@ -47,7 +47,8 @@ def connect(
     - *connect_timeout* 1 s and *read_timeout* 2 s (boto3: 60 s each). DynamoDB answers in milliseconds; a
       request that waits a minute for its session has lost its user, and its thread, long before.
     - *attempts* 3 in all, retry mode "standard" (boto3: "legacy", 10 attempts; since 1.44 "standard", 4). Throttling and
-      5xx are retried with jitter and a quota; in the worst case a call ends after some 10 s, not minutes.
+      5xx are retried with jitter and a quota; in the worst case a call ends after some 10 s, not minutes (or, for longer
+      time-outs, once all attempts may have used theirs).
     - TCP keep-alive, so that a connection that a NAT or a load balancer has dropped is noticed.
     - Every reply is checked: by its checksum (botocore before 1.44 does that in mode "legacy" only), and for being
       DynamoDB's at all. One that was damaged on its way, or that a proxy made up, would else be read as "no such
@@ -87,6 +88,7 @@ def connect(
             profile=profile,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
+            call_timeout=_call_timeout(attempts, connect_timeout, read_timeout),
             attempts=attempts,
         )
     else:
@@ -131,6 +133,7 @@ def connect_async(
         max_connections=max_connections,
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
+        call_timeout=_call_timeout(attempts, connect_timeout, read_timeout),
         attempts=attempts,
     )
     return AsyncDynamoStore(client, table, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock)
@@ -147,3 +150,10 @@ def _table(table: str | Table) -> Table:
 def _check(at_once: int, attempts: int, connect_timeout: float, read_timeout: float) -> None:
     if at_once < 1 or attempts < 1 or connect_timeout <= 0 or read_timeout <= 0:
         raise ValueError("threads and attempts must be at least 1, and the time-outs more than 0 seconds")
+
+
+def _call_timeout(attempts: int, connect_timeout: float, read_timeout: float) -> float:
+    """Who waits longer for a reply, of a scan, say, means to have it."""
+    from .wire._setup import CALL_TIMEOUT
+
+    return max(CALL_TIMEOUT, attempts * (connect_timeout + read_timeout))

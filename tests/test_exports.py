@@ -29,6 +29,16 @@ PACKAGES = (dynamostore, session)
 # what the environment does not say: who needs neither need not have them.
 THIRD_PARTY = {
     "dynamostore._boto3": {"boto3", "botocore"},
+    "dynamostore.cli._app": {"click"},
+    "dynamostore.cli._bulk": {"click", "rich"},
+    "dynamostore.cli._histogram": {"rich"},
+    "dynamostore.cli._options": {"click"},
+    "dynamostore.cli._progress": {"rich"},
+    "dynamostore.cli._records": {"click"},
+    "dynamostore.cli._serve": {"click"},
+    "dynamostore.cli._state": {"click", "rich"},
+    "dynamostore.cli._table": {"click", "rich"},
+    "dynamostore.cli._tokens": {"click"},
     "dynamostore.wire._botocore": {"botocore"},
     "dynamostore.wire._http": {"httptools"},
     "dynamostore._agreement": {"hypothesis"},

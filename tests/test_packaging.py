@@ -78,7 +78,15 @@ def test_it_needs_boto3_httptools_and_msgspec_and_no_more(about: metadata.Distri
 
 
 def test_what_is_extra_is_asked_for_by_name(about: metadata.Distribution) -> None:
-    assert set(about.metadata.get_all("Provides-Extra", [])) == {"asgi", "dev", "django", "flask", "local", "testing"}
+    assert set(about.metadata.get_all("Provides-Extra", [])) == {
+        "asgi",
+        "cli",
+        "dev",
+        "django",
+        "flask",
+        "local",
+        "testing",
+    }
 
 
 def test_the_index_would_take_both(distribution: Distribution) -> None:

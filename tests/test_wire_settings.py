@@ -1111,3 +1111,11 @@ HEADERS = [
     "User-Agent",
     "Content-Length",
 ]
+
+
+def test_who_waits_longer_for_a_reply_may_have_it(bare: pytest.MonkeyPatch) -> None:
+    for read_timeout, expected in ((2.0, 10.0), (30.0, 93.0)):
+        store = connect("sessions", region="eu-central-1", read_timeout=read_timeout)
+        assert isinstance(store.client, WireClient)
+        assert store.client._setup.caller._limits.call_timeout == expected
+        store.close()

@@ -1,0 +1,8 @@
+"""``python -m dynamostore``: the command line."""
+
+import sys
+
+from dynamostore.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

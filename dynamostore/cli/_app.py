@@ -1,0 +1,120 @@
+"""The program: its commands, and how each of its endings looks from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+
+from dynamostore._version import __version__
+from dynamostore.errors import StoreError
+
+from . import _bulk, _records, _serve, _table
+from ._errors import explain
+from ._options import Group, everywhere
+from ._state import DeclinedError, State
+
+__all__ = ["program", "run"]
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 failed, or something was found; 2 wrong usage; 3 incomplete; 130 Ctrl-C.",
+)
+@everywhere
+@click.version_option(__version__, message="dynamostore %(version)s")
+def program() -> None:
+    """Records in DynamoDB, from the command line: look after the table, look into it, and do something with all of it.
+
+    The options that say which table, and where, may stand before the command or after it. COMMAND --help has examples.
+    """
+
+
+for command in (*_table.COMMANDS, *_records.COMMANDS, *_bulk.COMMANDS, *_serve.COMMANDS):
+    program.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run it, and return the exit code."""
+    state = State()
+    # Where the encoding has not all that is in a message, it is spelled out.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with _logging(state):
+        code = _run(state, arguments)
+        try:
+            # What is left in the buffer; Python would try at its very end, and complain in its own way.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            return _closed(error, code)
+    return code
+
+
+def _run(state: State, arguments: Sequence[str]) -> int:
+    try:
+        result = program.main(list(arguments), prog_name="dynamostore", standalone_mode=False, obj=state)
+    except click.ClickException as error:
+        if sys.stderr is not None:
+            error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        state.say("dynamostore: interrupted")
+        return 128 + signal.SIGINT
+    except SystemExit as error:
+        # click's own answer to a pipe that is closed.
+        return _closed(BrokenPipeError(), error.code if isinstance(error.code, int) else 1)
+    except DeclinedError:
+        return _failed(state, "nothing was done", "DeclinedError")
+    except BrokenPipeError as error:
+        return _closed(error, 1)
+    except (StoreError, OSError, ValueError, RuntimeError) as error:
+        return _failed(state, explain(error), type(error).__name__)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(state: State, message: str, kind: str) -> int:
+    with contextlib.suppress(OSError):
+        if state.json:
+            state.write(json.dumps({"status": "failed", "error": {"type": kind, "message": message}}, indent=2))
+    state.say(f"dynamostore: {message}", style="red")
+    return 1
+
+
+def _closed(error: OSError, code: int) -> int:
+    """Nobody reads standard output any more, or it can't be written."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError) and sys.stderr is not None:
+        sys.stderr.write(f"dynamostore: standard output: {error.strerror or error}\n")
+    return code or 1
+
+
+class _Handler(logging.Handler):
+    """What the store has to warn of, in a line."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(logging.WARNING)
+        self._state = state
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._state.say(f"dynamostore: {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def _logging(state: State) -> Iterator[None]:
+    logger, handler = logging.getLogger("dynamostore"), _Handler(state)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,235 @@
+"""Running a job: how far it is, ending it early without losing anything, and what to say of it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from dynamostore.batch import Batch, BatchIncompleteError, Progress, Tally
+from dynamostore.errors import AccessDeniedError, StoreError, digest
+
+from ._errors import explain
+from ._meter import Meter, MeteredStore, Stopped
+from ._progress import Bar, Now
+from ._resume import ResumeFile
+from ._state import Document, State
+
+__all__ = ["DONE", "FAILED", "INCOMPLETE", "Job", "Report", "items_of"]
+
+DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
+_SHOWN = 5
+
+
+@dataclass
+class Report:
+    """What came of a job."""
+
+    status: str
+    done: int
+    seen: int
+    consumed: float
+    seconds: float
+    skipped: int | None = None
+    """None: it was ended, and nobody knows."""
+    failed: Mapping[str, Exception] = field(default_factory=dict)
+    error: Exception | None = None
+    resume: str | None = None
+    signal: int = signal.SIGINT
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        if self.status == "interrupted":
+            return 128 + self.signal
+        if self.status == "failed":
+            return FAILED
+        return INCOMPLETE if self.failed or self.status == "incomplete" else DONE
+
+
+@dataclass
+class Job:
+    """One run of a job: *name* as the command is called, *verb* for what it does with a record ("deleted")."""
+
+    state: State
+    store: MeteredStore
+    name: str
+    verb: str
+    count: Callable[[Meter], int] | None = None
+    """How many are done by now; None: what the last `Progress` says."""
+    total: int | None = None
+    rate: float | None = None
+    resume: ResumeFile | None = None
+    writes_to: MeteredStore | None = None
+    last: Progress = field(default=Progress(0, 0, 0.0), init=False)
+    signal: int = field(default=0, init=False)
+
+    def run(self, action: Callable[[Batch, str | None], Tally]) -> Report:
+        """Do it, with a bar on the terminal; Ctrl-C ends it between two calls."""
+        resume = self.resume.read() if self.resume else None
+        began = time.monotonic()
+        batch = Batch(self.store, rate=self.rate, watch=self._watch)
+
+        def now() -> Now:
+            read = max(self.store.meter.read, self.last.seen)
+            return Now(self.last.seen, read, self._done(), batch.consumed)
+
+        # How much is left of one that goes on nobody knows.
+        total = self.total if resume is None else None
+        bar = Bar(self.state.err, self.name, self.verb, total, now)
+        with self._signals(bar), bar:
+            report = self._outcome(lambda: action(batch, resume))
+        report.consumed, report.seconds = batch.consumed, time.monotonic() - began
+        if report.status == "interrupted":
+            # Before a page was done: from where it began.
+            report.resume = report.resume or resume
+        if self.resume and report.status == "done":
+            self.resume.remove()
+        elif self.resume and report.resume is not None:
+            self.resume.write(report.resume)
+        return report
+
+    def _outcome(self, action: Callable[[], Tally]) -> Report:
+        try:
+            tally = action()
+        except KeyboardInterrupt:
+            report = self._ended("interrupted", None)
+            report.signal = self.signal or signal.SIGINT
+            return report
+        except BatchIncompleteError as error:
+            if not self.last.seen:
+                # Nothing could be read at all: there is no use in going on.
+                return self._ended("failed", error.__cause__ if isinstance(error.__cause__, StoreError) else error)
+            report = self._ended("incomplete", error)
+            report.resume, report.done = error.resume, max(report.done, error.tally.done)
+            report.skipped, report.failed = error.tally.skipped, error.tally.failed
+            return report
+        except (StoreError, OSError, ValueError) as error:
+            return self._ended("failed", error)
+        return Report("done", tally.done, self.last.seen, 0, 0, tally.skipped, tally.failed)
+
+    def _ended(self, status: str, error: Exception | None) -> Report:
+        return Report(status, self._done(), self.last.seen, 0, 0, error=error, resume=self.last.resume)
+
+    def _done(self) -> int:
+        if self.count is None:
+            return self.last.done
+        return self.count((self.writes_to or self.store).meter)
+
+    def _watch(self, progress: Progress) -> None:
+        self.last = progress
+        if self.resume:
+            self.resume.keep(progress.resume)
+
+    @contextmanager
+    def _signals(self, bar: Bar) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        meters = [store.meter for store in (self.store, self.writes_to) if store is not None]
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            del frame
+            if self.signal:
+                raise Stopped
+            self.signal = number
+            for meter in meters:
+                meter.stop()
+            bar.describe("stopping")
+
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    # What to say of it
+
+    def tell(self, report: Report, *, reveal: bool = False, extra: Document | None = None, done: str = "") -> int:
+        """Print what came of it, and return the exit code; *done*: the sentence if all went well."""
+        document = self._document(report, reveal=reveal, extra=extra)
+        begun = report.status != "failed" or report.seen or report.done
+        self.state.result(document, *([done or self._sentence(report)] if begun else []))
+        for line in self._complaints(report):
+            self.state.say(line, style="red" if line.startswith("dynamostore: ") else "")
+        return report.code
+
+    def _document(self, report: Report, *, reveal: bool, extra: Document | None) -> Document:
+        document: dict[str, object] = {
+            "command": self.name,
+            "table": self.store.table.name,
+            "status": "incomplete" if report.status == "done" and report.failed else report.status,
+            self.verb: report.done,
+            "skipped": report.skipped,
+            "failed": [
+                {"token": token if reveal else digest(token), "error": explain(error)}
+                for token, error in report.failed.items()
+            ],
+            "seen": report.seen,
+            "capacity_units": round(report.consumed, 1),
+            "seconds": round(report.seconds, 3),
+            **(extra or {}),
+        }
+        if report.error is not None:
+            document["error"] = {"type": type(report.error).__name__, "message": explain(report.error)}
+        if report.resume is not None and report.status != "done":
+            document["resume"] = report.resume
+        return document
+
+    def _sentence(self, report: Report) -> str:
+        parts = [f"{report.done:,} {self.verb}"]
+        if report.skipped:
+            parts.append(f"{report.skipped:,} skipped")
+        if report.failed:
+            parts.append(f"{len(report.failed):,} failed")
+        how = {"interrupted": "stopped", "incomplete": "incomplete", "failed": "failed"}.get(report.status)
+        units = f"{report.consumed:,.1f}".removesuffix(".0")
+        price = f"{units} capacity units, " if report.consumed else ""
+        said = f"{', '.join(parts)} ({price}{report.seconds:.1f} s)"
+        return f"{how}: {said}" if how else said
+
+    def _complaints(self, report: Report) -> Iterator[str]:
+        failed = list(report.failed.items())
+        for token, error in failed[:_SHOWN]:
+            yield f"  {digest(token)}: {explain(error)}"
+        if len(failed) > _SHOWN:
+            yield f"  and {len(failed) - _SHOWN:,} more; --json has them all"
+        if report.error is not None:
+            yield f"dynamostore: {explain(report.error)}"
+        if report.status == "done":
+            if failed:
+                yield f"dynamostore: {len(failed):,} failed; run the same command again"
+        elif report.resume is not None and self.resume is not None:
+            yield from self._how_to_go_on(self.resume, report.resume)
+        elif report.status == "interrupted" and self.name != "export":
+            yield "the same command begins again, which is safe"
+
+    def _how_to_go_on(self, file: ResumeFile, token: str) -> Iterator[str]:
+        if file.path is not None:
+            yield f"the same command goes on from here: {file.path} says where"
+        elif self.state.json:
+            yield 'to go on, put "resume" into a file, and give it as --resume-file'
+        elif self.state.err.is_terminal:
+            yield "to go on, put this line into a file, and give it as --resume-file; it holds keys of the table:"
+            yield token
+        else:
+            # Where this goes may be a log: no keys.
+            yield "the same command begins again, which is safe; with --resume-file FILE it would go on"
+
+
+def items_of(store: MeteredStore) -> int | None:
+    """About how many items a table has, which is some hours old; None if that can't be told. It also finds out
+    whether the table can be reached before a job begins, which tries again for long.
+    """
+    from dynamostore.admin import describe
+
+    try:
+        return describe(store).items or None
+    except AccessDeniedError:
+        # Who may do the job need not have the right to ask.
+        return None

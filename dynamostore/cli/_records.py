@@ -1,0 +1,208 @@
+"""Commands about single records: show, revoke."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import click
+
+from dynamostore import items
+from dynamostore._instants import from_ns
+from dynamostore._steps import Call, Plan, issue
+from dynamostore.batch import Batch, Progress, Tally
+from dynamostore.client import GetItemReply, Item
+from dynamostore.errors import CorruptRecordError, StoreError, digest
+
+from ._jobs import DONE, FAILED, Job
+from ._meter import MeteredStore, connect, place
+from ._options import Command, dry_run, everywhere, raw, reveal, yes
+from ._state import State, WrongUsageError
+from ._statistics import size
+from ._tokens import keys
+
+__all__ = ["COMMANDS"]
+
+
+@click.command(
+    cls=Command,
+    short_help="Show the record of a client's token.",
+    examples=(
+        ("whether a session lives, and how long; the token typed, not in the history", "dynamostore show -"),
+        ("what is in it", "pbpaste | dynamostore show - --reveal --table sessions"),
+        ("by the table's key", "dynamostore show --raw BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew"),
+    ),
+)
+@click.argument("token")
+@raw
+@reveal
+@everywhere
+@click.pass_obj
+def show(state: State, *, token: str, raw: bool, reveal: bool) -> int:
+    """Show the record of a client's TOKEN: its expiry, size and version; its data only with --reveal.
+
+    TOKEN "-" is read from standard input, or typed unseen. One GetItem, and nothing is changed, not even a record that has
+    expired. Exit code 1 if there is no live record.
+    """
+    found = keys([token], raw=raw)
+    if len(found) > 1:
+        raise WrongUsageError("show takes one token, and there are more on standard input")
+    with connect(state) as store:
+        item = _get(store, found[0])
+        document = _described(store, found[0], item, reveal=reveal)
+        said = [f"{name.replace('_', ' '):8} {value}" for name, value in _lines(document)]
+        if item is None and not raw:
+            said.append("(its key is the SHA-256 of TOKEN; --raw takes TOKEN for the key itself)")
+        state.result({"command": "show", "table": store.table.name, **document}, *said)
+        return DONE if document["status"] == "live" else FAILED
+
+
+def _get(store: MeteredStore, key: str) -> Item | None:
+    def plan() -> Plan[Item | None]:
+        arguments = {"TableName": store.table.name, "Key": items.key(store.table, key), "ConsistentRead": True}
+        reply = yield from issue(Call[GetItemReply]("get_item", arguments))
+        return reply.get("Item")
+
+    return store._run(plan())
+
+
+def _described(store: MeteredStore, key: str, item: Item | None, *, reveal: bool) -> dict[str, object]:
+    document: dict[str, object] = {"token": key if reveal else digest(key)}
+    if item is None:
+        return {**document, "status": "missing"}
+    document["size"] = items.item_size(item)
+    try:
+        expiry_ns = items.decode_expiry(store.table, item)
+        left = timedelta(microseconds=(expiry_ns - time.time_ns()) // 1000)
+        document |= {"expires": from_ns(expiry_ns).isoformat(), "seconds_left": round(left.total_seconds(), 3)}
+        to = items.moved(store.table, item)
+        if to is not None:
+            # It was renewed, and leads to its successor for a while.
+            return {**document, "status": "moved", "moved_to": to if reveal else digest(to)}
+        record = items.decode(store.table, item, expiry_ns)
+    except CorruptRecordError as error:
+        return {**document, "status": "corrupt", "reason": error.reason}
+    document |= {"status": "live" if left >= timedelta(0) else "expired", "version": record.version}
+    document |= {"data_size": len(record.data)}
+    if record.beside:
+        document["beside"] = sorted(record.beside)
+    if reveal:
+        try:
+            document["data"] = record.data.decode()
+        except UnicodeDecodeError:
+            document["data_base64"] = base64.b64encode(record.data).decode()
+    return document
+
+
+def _lines(document: dict[str, object]) -> Iterator[tuple[str, object]]:
+    yield "token", document["token"]
+    yield "status", document["status"]
+    for name in ("reason", "moved_to"):
+        if name in document:
+            yield name.replace("_", " "), document[name]
+    if isinstance(left := document.get("seconds_left"), float):
+        yield "expires", f"{document['expires']} ({_duration(left)})"
+    if isinstance(whole := document.get("size"), int):
+        yield "size", size(whole)
+    for name in ("version", "beside"):
+        if name in document:
+            value = document[name]
+            yield name, ", ".join(value) if isinstance(value, list) else value
+    if "data_base64" in document:
+        yield "data", f"base64 {document['data_base64']}"
+    elif isinstance(data := document.get("data"), str):
+        yield "data", _pretty(data)
+
+
+def _pretty(data: str) -> str:
+    try:
+        return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
+    except ValueError:
+        return data
+
+
+def _duration(seconds: float) -> str:
+    """From now, for people.
+
+    >>> _duration(90), _duration(-200_000)
+    ('in 0:01:30', '2 days, 7:33:20 ago')
+    """
+    length = timedelta(seconds=int(abs(seconds)))
+    return f"in {length}" if seconds >= 0 else f"{length} ago"
+
+
+@click.command(
+    cls=Command,
+    short_help="Delete the records of clients' tokens.",
+    examples=(
+        ("log a client out; the token typed, not in the history", "dynamostore revoke -"),
+        ("many at once, one a line", "dynamostore revoke --table sessions --yes - < stolen.txt"),
+        ("see which of them are there", "dynamostore revoke --table sessions --dry-run - < stolen.txt"),
+    ),
+)
+@click.argument("tokens", metavar="TOKEN...", nargs=-1, required=True)
+@raw
+@reveal
+@dry_run
+@yes
+@everywhere
+@click.pass_obj
+def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dry_run: bool, yes: bool) -> int:
+    """Delete the records of clients' TOKENs, and with each what it leads to, if it was renewed a moment ago.
+
+    TOKEN "-" is read from standard input, or typed unseen. Exit code 1 if there was nothing under one of them; the others are
+    deleted nevertheless.
+    """
+    wanted = keys(tokens, raw=raw)
+    with connect(state) as store:
+        outcomes = list(Batch(store).find_many(wanted))
+        there = {outcome.token for outcome in outcomes if outcome.record or outcome.error}
+        missing = [digest(key) if not reveal else key for key in wanted if key not in there]
+        shown = [key if reveal else digest(key) for key in wanted if key in there]
+        extra: dict[str, object] = {"missing": missing}
+        if dry_run:
+            document = {"command": "revoke", "table": store.table.name, "status": "dry run", "would_revoke": shown}
+            state.result({**document, **extra}, f"would revoke {len(there):,} of {len(wanted):,} in {place(store)}")
+            _name_missing(state, missing)
+            return FAILED if missing else DONE
+        if there:
+            state.confirm(f"Delete {_records(len(there))}?", place(store), yes=yes)
+        done = Tally()
+
+        def delete(batch: Batch, resume: str | None) -> Tally:
+            del batch, resume
+            for number, key in enumerate(wanted, 1):
+                try:
+                    # Not `delete_many`: this one follows where a renewal leads.
+                    store.delete(key)
+                except StoreError as error:
+                    done.failed[key] = error
+                else:
+                    done.done += key in there
+                job.last = Progress(number, done.done, 0.0)
+            return done
+
+        job = Job(state, store, "revoke", "revoked", count=lambda _: done.done, total=len(wanted))
+        code = job.tell(job.run(delete), reveal=reveal, extra=extra)
+        _name_missing(state, missing)
+        return code or (FAILED if missing else DONE)
+
+
+def _name_missing(state: State, missing: list[str]) -> None:
+    if missing:
+        few = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        state.say(f"dynamostore: nothing was found under {_tokens(len(missing))}: {few}")
+
+
+def _records(number: int) -> str:
+    return f"{number:,} record{'s' * (number != 1)}"
+
+
+def _tokens(number: int) -> str:
+    return f"{number:,} token{'s' * (number != 1)}"
+
+
+COMMANDS = (show, revoke)

@@ -1,0 +1,61 @@
+"""`ResumeFile`: where a job goes on; written while it goes, so that it is there whatever ends the process."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+__all__ = ["ResumeFile"]
+
+_EVERY = 1.0
+
+
+class ResumeFile:
+    """The file of ``--resume-file``; without a path, nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._kept = 0.0
+
+    def read(self) -> str | None:
+        """Where to go on; None: at the beginning. `OSError` if it could not be written later."""
+        if self.path is None:
+            return None
+        try:
+            text = self.path.read_text("utf-8").strip()
+        except FileNotFoundError:
+            # That it can't be written is better known now than in an hour.
+            self._new().unlink()
+            return None
+        except UnicodeDecodeError:
+            raise ValueError(f"{self.path} is no resume file") from None
+        if not text:
+            raise ValueError(f"{self.path} is empty, and so no resume file: to begin anew, delete it")
+        return text
+
+    def keep(self, token: str | None) -> None:
+        """Remember *token*, from time to time."""
+        if self.path is not None and token is not None and time.monotonic() - self._kept >= _EVERY:
+            self.write(token)
+            self._kept = time.monotonic()
+
+    def remove(self) -> None:
+        """The job is done. (A file that was no use is left alone: who knows what it is.)"""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, token: str) -> None:
+        """The job ended early, here."""
+        if self.path is None:
+            return
+        new = self._new()
+        new.write_text(f"{token}\n", "utf-8")
+        new.replace(self.path)
+
+    def _new(self) -> Path:
+        """An empty file beside it that only this user can read: it is to hold keys of the table."""
+        assert self.path is not None
+        new = self.path.with_name(f"{self.path.name}.new")
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        return new

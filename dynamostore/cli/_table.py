@@ -1,0 +1,188 @@
+"""Commands about the table itself: create-table, ping, doctor, policy, template."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import get_args
+
+import click
+from rich.table import Table as Grid
+from rich.text import Text
+
+from dynamostore.admin import Role, cloudformation, describe, policy, terraform
+from dynamostore.admin import doctor as examine
+from dynamostore.errors import TableNotFoundError
+
+from ._errors import spoken
+from ._meter import connect, place
+from ._options import Command, Option, dry_run, everywhere, segments
+from ._state import State, WrongUsageError, printable
+
+__all__ = ["COMMANDS"]
+
+_LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
+
+
+@click.command(
+    "create-table",
+    cls=Command,
+    short_help="Make the table, unless it is there.",
+    examples=(
+        ("make a table for sessions, on demand, with TTL", "dynamostore create-table --table sessions"),
+        ("on a local server", "dynamostore create-table --endpoint-url http://127.0.0.1:8000"),
+        ("see where it would be made", "dynamostore create-table --table sessions --dry-run"),
+    ),
+)
+@dry_run
+@everywhere
+@click.pass_obj
+def create_table(state: State, *, dry_run: bool) -> None:
+    """Make the table unless it is there: paid by the request, with TTL; wait until it can be used.
+
+    A table of that name with another key, or with its TTL on another attribute, is left as it is, and is an error.
+    """
+    with connect(state) as store:
+        try:
+            describe(store)
+            there = True
+        except TableNotFoundError:
+            there = False
+        if not dry_run:
+            store.create_table()
+        document = {"command": "create-table", "table": store.table.name, "created": not (there or dry_run)}
+        if dry_run:
+            document["would_create"] = not there
+        said = "is there already" if there else "would be made" if dry_run else "is made"
+        state.result({**document, "status": "done"}, f"{place(store)} {said}")
+
+
+@click.command(
+    cls=Command,
+    short_help="Read the table once, and say how long it took.",
+    examples=(
+        ("whether it can be read, and how fast it answers", "dynamostore ping --table sessions --region eu-central-1"),
+        ("in a script", "dynamostore ping --table sessions --json && ./start"),
+    ),
+)
+@everywhere
+@click.pass_obj
+def ping(state: State) -> None:
+    """Read the table once, and say how long that took; it needs no right but GetItem."""
+    with connect(state) as store:
+        store.ping()
+        began = time.perf_counter()
+        # The first one opens the connection.
+        store.ping()
+        took = (time.perf_counter() - began) * 1000
+        document = {"command": "ping", "table": store.table.name, "status": "done", "milliseconds": round(took, 3)}
+        state.result(document, f"{place(store)} answers in {took:.1f} ms")
+
+
+@click.command(
+    cls=Command,
+    short_help="Say what is wrong with the table, and what to do.",
+    examples=(
+        ("all that is wrong with a table, and what to do", "dynamostore doctor --table sessions"),
+        ("look at every record, not only some", "dynamostore doctor --table sessions --all --segments 4"),
+        ("in a script: exit code 1 if there are errors", "dynamostore doctor --table sessions --json"),
+    ),
+)
+@click.option(
+    "--sample",
+    cls=Option,
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="So many records are looked at.",
+)
+@click.option("--all", "everything", is_flag=True, help="All records are looked at.")
+@click.option(
+    "--role",
+    type=click.Choice(get_args(Role)),
+    default="web",
+    show_default=True,
+    help="What these credentials are for: what they may not do of it is an error.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Show what is well, too.")
+@segments
+@everywhere
+@click.pass_obj
+def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: bool, segments: int) -> int:
+    """Examine the table, its settings and some of its records, and say what to do about what is found.
+
+    Exit code 1 if there is an error among it; warnings and notes are none.
+    """
+    with connect(state) as store:
+        findings = examine(store, sample=None if everything else sample, segments=segments, role=role)
+        count = {level: sum(finding.level == level for finding in findings) for level in _LEVELS}
+        grid = Grid.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for finding in sorted(findings, key=lambda finding: list(_LEVELS).index(finding.level)):
+            if finding.level == "ok" and not verbose:
+                continue
+            said = Text(printable(f"{finding.check}: {finding.message}"))
+            if finding.advice and finding.level != "ok":
+                said.append(printable(f"\n{spoken(finding.advice)}"), style="dim")
+            grid.add_row(Text(finding.level, style=_LEVELS[finding.level]), said)
+        document = {
+            "command": "doctor",
+            "table": store.table.name,
+            "status": "found" if count["error"] else "done",
+            "count": count,
+            "findings": [
+                {"check": f.check, "level": f.level, "message": f.message, "advice": f.advice} for f in findings
+            ],
+        }
+        plural = {level: level if level == "ok" or count[level] == 1 else f"{level}s" for level in _LEVELS}
+        summary = ", ".join(f"{number} {plural[level]}" for level, number in count.items() if number)
+        shown = [grid] if grid.row_count else []
+        state.result(document, place(store), *shown, summary)
+        return 1 if count["error"] else 0
+
+
+@click.command(
+    "policy",
+    cls=Command,
+    short_help="Print the least IAM policy that a role needs.",
+    examples=(
+        ("the rights of a web application", "dynamostore policy web --table sessions --account 123456789012"),
+        ("those of a nightly purge", "dynamostore policy sweeper --table sessions > sweeper.json"),
+    ),
+)
+@click.argument("role", type=click.Choice(get_args(Role)))
+@click.option("--account", default="*", metavar="NUMBER", help="The AWS account; else any.")
+@everywhere
+@click.pass_obj
+def print_policy(state: State, *, role: Role, account: str) -> None:
+    """Print the least IAM policy that ROLE needs, as JSON. It asks nobody.
+
+    web: the application itself. reader: stats, export and show. sweeper: purge. administrator: everything here.
+    """
+    try:
+        document = policy(role, table=state.table.name, region=state.where.get("region", "*"), account=account)
+    except ValueError as error:
+        raise WrongUsageError(str(error)) from None
+    state.write(json.dumps(document, indent=2))
+
+
+@click.command(
+    cls=Command,
+    short_help="Print the table for CloudFormation or Terraform.",
+    examples=(
+        ("for CloudFormation", "dynamostore template cloudformation --table sessions > sessions.yaml"),
+        ("for Terraform", "dynamostore template terraform --table sessions > sessions.tf"),
+    ),
+)
+@click.argument("tool", type=click.Choice(["cloudformation", "terraform"]))
+@everywhere
+@click.pass_obj
+def template(state: State, *, tool: str) -> None:
+    """Print the table as a template for TOOL. It asks nobody."""
+    text = (cloudformation if tool == "cloudformation" else terraform)(state.table)
+    state.write(json.dumps({"command": "template", "tool": tool, "template": text}, indent=2) if state.json else text)
+
+
+COMMANDS = (create_table, ping, doctor, print_policy, template)
