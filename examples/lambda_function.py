@@ -14,6 +14,7 @@ import os
 from typing import TypedDict
 
 import dynamostore
+from dynamostore import ThrottledError, UnavailableError
 from session import Session, SessionManager
 
 
@@ -42,14 +43,12 @@ def handler(event: Event, _: object) -> Response:
     try:
         with manager.session(manager.token("; ".join(event.get("cookies", [])))) as s:
             status, body = respond(event.get("rawPath", "/"), s)
-    except dynamostore.StoreError:
+    except (UnavailableError, ThrottledError):
         logging.getLogger(__name__).exception("the session store failed")
         return {"statusCode": 503, "headers": {"retry-after": "5"}, "body": "try again soon"}
-    headers = {"content-type": "text/plain; charset=utf-8"}
-    if not (cookie := manager.set_cookie(s)):
-        return {"statusCode": status, "headers": headers, "body": body}
-    headers |= {"cache-control": 'no-cache="Set-Cookie"', "vary": "Cookie"}
-    return {"statusCode": status, "headers": headers, "cookies": [cookie], "body": body}
+    headers = dict(manager.headers(s, [("Content-Type", "text/plain; charset=utf-8")]))
+    cookie = headers.pop("Set-Cookie", None)  # they have a list of their own
+    return {"statusCode": status, "headers": headers, "cookies": [cookie] if cookie else [], "body": body}
 
 
 def respond(path: str, session: Session) -> tuple[int, str]:

@@ -89,22 +89,24 @@ class State:
     client's cookie was to outlive the browser, *kept* the same of what is stored now.
     """
 
-    presented: str | None
-    token: str | None
+    presented: str | None = field(repr=False)
+    token: str | None = field(repr=False)
     deadline_ns: int
     record: Record | None = None
     loaded: bool = False
     looked: bool = False
     draft: Draft = field(default_factory=lambda: Draft({}))
     renewing: bool = False
-    coming: str | None = None
+    coming: str | None = field(default=None, repr=False)
     rescheduled: bool = False
     insisting: bool = False
     destroying: bool = False
     closed: bool = False
+    saving: bool = False
     written: bool = False
     prolonged: bool = False
     gone: bool = False
+    destroyed: bool = False
     found: bool | None = None
     kept: bool | None = None
 
@@ -115,6 +117,13 @@ class State:
             return self.renewing or (self.rescheduled and self.record is not None) or self.draft.changes() is not None
         except (TypeError, ValueError):
             return True  # to what cannot be stored, which the commit will say
+
+    @property
+    def token_is_new(self) -> bool:
+        """Whether to store it is to give it a token that the client has not got."""
+        if self.renewing:
+            return True
+        return (self.record is None or self.destroying) and self.changed
 
     @property
     def status(self) -> Status:
@@ -157,6 +166,8 @@ def load(state: State, policy: Policy) -> Plan[None]:
     if state.loaded or state.token is None:
         return
     record = yield from issue(_find(policy.key(state.token)))
+    if state.loaded:
+        return  # by another task, which may have changed it since; or it was destroyed meanwhile
     if record is not None:
         data, deadline_ns = _decode(record, policy)
         if deadline_ns >= policy.clock():
@@ -214,7 +225,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
                 yield from issue(_delete(state.record.token))
             yield from issue(_delete(key))
         state.token = state.record = None
-        state.destroying, state.gone = False, True
+        state.destroying, state.gone, state.destroyed = False, True, True
     if is_untouched(state):
         return
     try:

@@ -60,8 +60,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 
     async def commit(self, session: AsyncSession) -> None:
         """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
-        await session.save()
-        session._state.closed = True
+        await session._commit()
 
     async def update(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +16,7 @@ from dynamostore._instants import Clock, duration_ns
 from dynamostore._steps import Plan, run
 
 from . import _lifecycle
+from ._headers import add_session
 from ._lifecycle import OnConflict, Policy
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
@@ -110,9 +111,9 @@ class BaseSessionManager(Generic[S]):
         """The ``Set-Cookie`` header for the client once its session is stored, or None if it needs none.
 
         It needs one if its session was created, renewed or, with a persistent cookie, prolonged; if `remember
-        <session.Session.remember>` was told otherwise than before; and to forget its token if the session was destroyed,
-        by this request or by another while this one was under way. Raises `SessionError` within the block if something
-        is still to be stored.
+        <session.Session.remember>` was told otherwise than before; and to forget its token if this request destroyed the
+        session. (If another one did meanwhile, that one's answer says so; to say it again could take a new login's cookie
+        away.) Raises `SessionError` within the block if something is still to be stored.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore(), cookie=Cookie(persist=False))
@@ -125,7 +126,9 @@ class BaseSessionManager(Generic[S]):
         if not state.closed and (state.destroying or state.changed):
             raise SessionError("set_cookie: the session is not stored yet: call it after the block, or save() first")
         if state.token is None or state.record is None:
-            return self.cookie.clear() if state.gone and state.token is None and state.presented is not None else None
+            return (
+                self.cookie.clear() if state.destroyed and state.token is None and state.presented is not None else None
+            )
         persist = self.cookie.persist if state.kept is None else state.kept
         if state.token == state.presented:
             # Within a renewal's grace: the request that renewed the session hands out the new token.
@@ -134,6 +137,23 @@ class BaseSessionManager(Generic[S]):
             if outdated or not ((persist and state.prolonged) or persist != persisted):
                 return None
         return self.cookie.set(state.token, state.record.expiry, self._policy.clock(), persist=persist)
+
+    def headers(self, session: BaseSession, headers: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        """A response's *headers* with those of its session, once that is stored or discarded: what an adapter sends.
+
+        ``Set-Cookie`` if the client needs one (`set_cookie`). ``Vary: Cookie`` if the response may depend on the cookie: the
+        session was looked at. ``Cache-Control: no-cache="Set-Cookie"`` beside a cookie, so that no cache hands it to others
+        (RFC 9111, 5.2.2.4). What the app says of these itself stands.
+
+        >>> from dynamostore import MemoryStore
+        >>> manager = SessionManager(MemoryStore())
+        >>> with manager.session(None) as s:
+        ...     s.get_int("visits")
+        0
+        >>> manager.headers(s, [("Vary", "Accept")])
+        [('Vary', 'Accept, Cookie')]
+        """
+        return add_session(headers, self.set_cookie(session), looked=session._state.looked)
 
     def token(self, cookies: str | None) -> str | None:
         """The client's token in its request's ``Cookie`` header; None if there is none.

@@ -13,7 +13,7 @@ from dynamostore._steps import Plan
 
 from . import _lifecycle, values
 from ._lifecycle import Policy, State, Status
-from .errors import SessionClosedError, SessionNotLoadedError
+from .errors import SessionClosedError, SessionError, SessionNotLoadedError
 from .typed import MISSING, Missing, TypedAccess
 from .values import JSONValue
 
@@ -194,6 +194,8 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
     def _open(self) -> None:
         if self._state.closed:
             raise SessionClosedError("the session's block is over: what is changed now would be lost")
+        if self._state.saving:
+            raise SessionError("another task is just storing the session: what is changed now would be lost")
 
     def _look(self) -> None:
         """Have the data read, if it has not been."""
@@ -282,8 +284,28 @@ class AsyncSession(BaseSession):
             await self._drive(_lifecycle.load(self._state, self._policy))
 
     async def save(self) -> None:
-        """Commit now, and go on, as `Session.save` does."""
+        """Commit now, and go on, as `Session.save` does.
+
+        Until it is done, other tasks may look at the session; to change it, or to save it, is a `SessionError` there.
+        """
         self._open()
+        self._state.saving = True
+        try:
+            await self._store()
+        finally:
+            self._state.saving = False
+
+    async def _commit(self) -> None:
+        """Store what was changed, and close; it is closed from now on, and not from when it is stored."""
+        self._open()
+        self._state.closed = True
+        try:
+            await self._store()
+        except BaseException:
+            self._state.closed = False
+            raise
+
+    async def _store(self) -> None:
         if not _lifecycle.is_untouched(self._state):
             await self._drive(_lifecycle.commit(self._state, self._policy))
 

@@ -336,8 +336,28 @@ def test_a_session_that_ended_meanwhile_is_not_brought_back(
     with_a_session(client, counted)
     response = client.get("/")
     assert response.status_code == 200
-    assert cookies(response)[0].startswith("session=; ")
+    assert cookies(response) == []
     assert client.get("/whole").text == ""
+
+
+def test_a_late_answer_does_not_log_out_who_has_logged_in_meanwhile(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    manager = SessionManager(counted, clock=clock, idle_timeout=HOUR)
+
+    def slow(s: BaseSession) -> str:
+        clock.advance(HOUR / 2)
+        s.get_int("n")
+        with manager.session(s.token) as other:
+            other.renew_token()
+            other.put_int("user_id", 7)
+        client.cookies.set("session", other.token or "", domain=client.base_url.host, path="/")
+        return ""
+
+    client = serve({**ACTIONS, "/slow": slow}, {"idle_timeout": HOUR})
+    with_a_session(client, counted)
+    assert cookies(client.get("/slow")) == []
+    assert client.get("/whole").text == "n=1,user_id=7"
 
 
 # Strange clients

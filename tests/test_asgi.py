@@ -7,6 +7,7 @@ import contextvars
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ from starlette.routing import Route
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from dynamostore import MemoryStore, StoreError, UnavailableError
+from dynamostore import ItemTooLargeError, MemoryStore, StoreError, UnavailableError
 from dynamostore.testing import FakeClock
 from session import (
     AsyncSession,
@@ -87,8 +88,10 @@ class Exchange:
         return b"".join(message.get("body", b"") for message in self.sent).decode()
 
 
-async def request(app: ASGIApp, token: str | None = None, **scope: Any) -> Exchange:
-    exchange = Exchange()
+async def request(
+    app: ASGIApp, token: str | None = None, *, exchange: Exchange | None = None, **scope: Any
+) -> Exchange:
+    exchange = Exchange() if exchange is None else exchange
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -203,6 +206,66 @@ async def in_a_task_of_its_own(s: AsyncSession) -> object:
 
 async def in_another_loop(s: AsyncSession) -> object:
     return await asyncio.to_thread(lambda: asyncio.run(in_this_task(s)))
+
+
+def test_as_many_threads_as_there_are_may_look_at_once(
+    manager: SessionManager, counted: CountingStore, token: str
+) -> None:
+    async def main() -> list[str]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        app = SessionMiddleware(responding(in_a_thread), manager)
+        async with asyncio.timeout(10):
+            return [exchange.body for exchange in await asyncio.gather(*(request(app, token) for _ in range(20)))]
+
+    # In the pool that the synchronous manager's reads are made in, too.
+    assert len(run(main())) == 20
+    assert held(manager, token) == {"n": 21}
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="Python 3.11 has no eager tasks")
+def test_a_task_that_is_begun_eagerly_cannot_wait_either(amanager: AsyncSessionManager, token: str) -> None:
+    async def look(s: AsyncSession) -> object:
+        with pytest.raises(SessionNotLoadedError):
+            await asyncio.create_task(in_this_task(s))
+        return await in_this_task(s)
+
+    async def main() -> str:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]  # not in 3.11
+        async with asyncio.timeout(5):
+            return (await request(SessionMiddleware(responding(look), amanager), token)).body
+
+    assert run(main()) == "2"
+
+
+def test_what_led_to_a_failed_read_is_in_its_traceback(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    async def look(s: AsyncSession) -> object:
+        with pytest.raises(UnavailableError) as caught:
+            s.get_int("n")
+        return [entry.name for entry in caught.traceback]
+
+    counted.failure = UnavailableError("no answer")
+    body = run(request(SessionMiddleware(responding(look), amanager), token)).body
+    assert "'find'" in body
+    assert "'_count'" in body
+
+
+def test_an_outage_that_autoload_meets_is_for_who_looks(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    async def ignore(_: AsyncSession) -> str:
+        return "served"
+
+    async def look(s: AsyncSession) -> object:
+        with pytest.raises(UnavailableError):
+            await asyncio.create_task(in_this_task(s))
+        return "as a guest"
+
+    counted.failure = UnavailableError("no answer")
+    for action, body in ((ignore, "served"), (look, "as a guest")):
+        app = SessionMiddleware(responding(action), amanager, autoload=True)
+        assert run(request(app, token)).body == body
 
 
 @pytest.mark.parametrize("look", [in_a_task_of_its_own, in_another_loop], ids=lambda look: look.__name__)
@@ -441,6 +504,41 @@ def test_what_is_changed_once_the_response_has_begun_is_refused(
     assert held(manager, token) == {"n": 2}
 
 
+def test_what_another_task_changes_while_it_is_committed_is_refused(
+    counted: CountingStore, manager: SessionManager, token: str
+) -> None:
+    outcomes: list[str] = []
+
+    async def main() -> None:
+        storing, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(what: str) -> None:
+            if what == "replace":
+                storing.set()
+                await go_on.wait()
+
+        async def late(s: AsyncSession) -> None:
+            await storing.wait()
+            with pytest.raises(SessionClosedError):
+                s.put_int("late", 1)
+            outcomes.append("refused")
+            go_on.set()
+
+        async def action(s: AsyncSession) -> None:
+            await s.load()
+            tasks.append(asyncio.create_task(late(s)))
+            s.put_int("a", 1)
+
+        tasks: list[asyncio.Task[None]] = []
+        slow = AsyncSessionManager(AwaitedStore(counted, wait))
+        await request(SessionMiddleware(responding(action), slow), token)
+        await asyncio.gather(*tasks)
+
+    run(main())
+    assert outcomes == ["refused"]
+    assert held(manager, token) == {"a": 1, "n": 1}
+
+
 def test_an_app_that_does_not_answer_commits_nothing(
     amanager: AsyncSessionManager, manager: SessionManager, token: str
 ) -> None:
@@ -457,7 +555,24 @@ def test_two_cookie_headers_are_one_jar(amanager: AsyncSessionManager, token: st
     assert run(request(SessionMiddleware(responding(in_this_task), amanager), headers=headers)).body == "2"
 
 
-def test_an_exception_handler_of_the_app_answers_an_outage_at_the_point_of_use_and_at_the_commit(
+def test_an_error_of_the_commit_is_not_hidden_by_what_starlette_makes_of_it(
+    amanager: AsyncSessionManager, token: str
+) -> None:
+    async def too_large(request: Request) -> Response:
+        request.session["n"] = "x" * 500_000
+        return PlainTextResponse("")
+
+    async def handler(_: Request, __: Exception) -> Response:
+        raise AssertionError
+
+    middleware = [Middleware(SessionMiddleware, manager=amanager)]
+    app = Starlette(routes=[Route("/", too_large)], middleware=middleware, exception_handlers={StoreError: handler})
+    # Which has begun its response, and calls no handler any more.
+    with pytest.raises(ItemTooLargeError):
+        run(request(app, token))
+
+
+def test_an_exception_handler_of_the_app_answers_an_outage_at_the_point_of_use(
     amanager: AsyncSessionManager, counted: CountingStore, manager: SessionManager, token: str
 ) -> None:
     async def read(request: Request) -> Response:
@@ -666,6 +781,56 @@ def test_a_token_that_the_client_could_not_get_any_more_is_refused(
     assert set(counted.taken()) <= {"find"}
 
 
+@pytest.mark.parametrize("new", [True, False], ids=["new", "known"])
+def test_a_session_that_is_begun_anew_once_the_websocket_is_accepted_is_refused(
+    amanager: AsyncSessionManager, manager: SessionManager, memory: MemoryStore, token: str, new: bool
+) -> None:
+    async def late(s: AsyncSession) -> None:
+        s.destroy()
+        if new:
+            s.put_int("n", 7)
+        await s.save()
+
+    with socket(SessionMiddleware(speaking(lambda _: None, late), amanager), token) as ws:
+        assert str(ws.recv()).startswith("the WebSocket is accepted" if new else "None")
+    assert len(memory._records) == (1 if new else 0)
+
+
+def test_a_websocket_that_is_closed_before_it_is_accepted_has_no_new_session(
+    amanager: AsyncSessionManager, memory: MemoryStore, manager: SessionManager, token: str
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        get_session(scope).increment("n")
+        await send({"type": "websocket.close", "code": 1008})
+
+    closed = [{"type": "websocket.close", "code": 1008}]
+    assert run(request(SessionMiddleware(app, amanager), type="websocket")).sent == closed
+    assert len(memory._records) == 1
+    assert run(request(SessionMiddleware(app, amanager), token, type="websocket")).sent == closed
+    assert held(manager, token) == {"n": 2}
+
+
+def test_a_websocket_that_the_app_has_closed_is_not_closed_again(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            get_session(scope).increment("n")
+        except StoreError:
+            await send({"type": "websocket.close", "code": 1011})
+            raise
+
+    counted.failure = UnavailableError("no answer")
+    exchange = Exchange()
+
+    async def main() -> None:
+        with pytest.raises(UnavailableError):
+            await request(SessionMiddleware(app, amanager), token, exchange=exchange, type="websocket")
+
+    run(main())
+    assert exchange.sent == [{"type": "websocket.close", "code": 1011}]
+
+
 def test_a_websocket_is_refused_with_503_where_the_store_fails(
     amanager: AsyncSessionManager, counted: CountingStore, manager: SessionManager, token: str
 ) -> None:
@@ -712,6 +877,17 @@ def test_an_app_that_is_in_no_middleware_is_told() -> None:
     scope: dict[str, object] = {}
     with pytest.raises(RuntimeError, match=r"no session in scope\['admin'\]"):
         get_session(scope, "admin")
+
+
+def test_a_key_that_is_taken_is_refused(amanager: AsyncSessionManager, manager: SessionManager, token: str) -> None:
+    with pytest.raises(ValueError, match="key 'path' is ASGI's own"):
+        SessionMiddleware(responding(in_this_task), amanager, key="path")
+    twice = SessionMiddleware(SessionMiddleware(responding(in_this_task), manager), amanager)
+    with pytest.raises(RuntimeError, match=r"another manager's session under key='session'"):
+        run(request(twice, token))
+    # The same one twice, as where an app that has it is mounted in another, is one.
+    again = SessionMiddleware(SessionMiddleware(responding(in_this_task), amanager), amanager)
+    assert run(request(again, token)).body == "2"
 
 
 def test_what_is_no_manager_is_refused(memory: MemoryStore) -> None:

@@ -21,6 +21,7 @@ from session import (
     AsyncSessionManager,
     SessionClosedError,
     SessionConflict,
+    SessionError,
     SessionManager,
     SessionNotLoadedError,
     Status,
@@ -28,6 +29,7 @@ from session import (
 
 from .awaited import AwaitedStore, finish, steps
 from .backends import Backends
+from .counting import CountingStore
 
 
 @pytest.fixture
@@ -332,3 +334,61 @@ def test_on_a_real_server_many_requests_at_once_all_count(backends: Backends) ->
     local = LocalDynamoDB()
     local.port = int((server.url or "").rpartition(":")[2])
     assert asyncio.run(main(local)) == 8
+
+
+# Two tasks with one session
+
+
+def test_what_one_task_has_put_another_ones_load_does_not_lose(
+    memory: MemoryStore, sync: SessionManager, clock: FakeClock, token: str
+) -> None:
+    async def put(s: AsyncSession, key: str) -> None:
+        await s.load()
+        s.put_int(key, 1)
+
+    async def main() -> None:
+        manager = AsyncSessionManager(AwaitedStore(memory, lambda _: asyncio.sleep(0)), clock=clock)
+        async with manager.session(token, lazy=True) as s:
+            await asyncio.gather(put(s, "a"), put(s, "b"))
+
+    asyncio.run(main())
+    assert held(sync, token) == {"a": 1, "b": 1, "k": "before", "n": 1}
+
+
+def test_what_is_changed_while_it_is_saved_is_refused(
+    memory: MemoryStore, sync: SessionManager, clock: FakeClock, token: str
+) -> None:
+    async def main() -> None:
+        manager = AsyncSessionManager(AwaitedStore(memory, lambda _: asyncio.sleep(0)), clock=clock)
+        async with manager.session(token) as s:
+            s.increment("n")
+            saving = asyncio.create_task(s.save())
+            await asyncio.sleep(0)
+            with pytest.raises(SessionError, match="another task is just storing"):
+                s.increment("n")
+            with pytest.raises(SessionError, match="another task is just storing"):
+                await s.save()
+            assert s.get_int("n") == 2
+            await saving
+            s.increment("n")
+
+    asyncio.run(main())
+    assert held(sync, token) == {"k": "before", "n": 3}
+
+
+def test_a_commit_that_fails_can_be_tried_again(memory: MemoryStore, clock: FakeClock, token: str) -> None:
+    async def main() -> None:
+        counted = CountingStore(memory)
+        manager = AsyncSessionManager(AwaitedStore(counted, lambda _: asyncio.sleep(0)), clock=clock)
+        s = await manager.load(token)
+        s.put_int("n", 2)
+        counted.failure = UnavailableError("no answer")
+        with pytest.raises(UnavailableError):
+            await manager.commit(s)
+        counted.failure = None
+        s.put_int("n", 3)
+        await manager.commit(s)
+        with pytest.raises(SessionClosedError):
+            s.put_int("n", 4)
+
+    asyncio.run(main())

@@ -387,3 +387,14 @@ def assert_total(found: bytes) -> None:
     assert type(deadline_ns) is int
     assert -(2**63) <= deadline_ns < 2**63
     assert codec.decode(codec.encode(data, deadline_ns)) == (data, deadline_ns)
+
+
+def test_the_state_of_a_session_shows_no_token(manager: SessionManager) -> None:
+    # Whoever reports an error with its local variables shows it.
+    with manager.session(None) as s:
+        s.put_int("n", 1)
+    with manager.session(s.token) as again:
+        again.renew_token()
+        for token in (s.token, again._state.coming):
+            assert token is not None
+            assert token not in repr(again._state)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 import httpx
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_websocket
 
-from dynamostore import DynamoStore, Table
+from dynamostore import DynamoStore, Table, connect
+from session import SessionManager
 
 from .backends import Backends
 from .serving import BIN, EXAMPLES, environment, serving
@@ -91,7 +93,7 @@ def test_a_websocket_sees_the_session(url: str) -> None:
     ):
         client.get("/put")
         cookie = {"Cookie": f"session={client.cookies['session']}"}
-        with connect(f"ws{app[4:]}/greet", additional_headers=cookie, proxy=None) as ws:
+        with connect_websocket(f"ws{app[4:]}/greet", additional_headers=cookie, proxy=None) as ws:
             assert ws.recv() == "Hello world!"
 
 
@@ -115,14 +117,15 @@ def test_the_lambda_function_takes_its_cookies_from_the_event_and_gives_them_bac
     event = {"version": "2.0", "rawPath": "/put", "requestContext": {"http": {"method": "GET", "path": "/put"}}}
     put = function.handler(event, None)
     assert put["statusCode"] == 200
-    assert put["headers"]["cache-control"] == 'no-cache="Set-Cookie"'
+    assert put["headers"]["Cache-Control"] == 'no-cache="Set-Cookie"'
     (cookie,) = put["cookies"]
     assert "; Secure; HttpOnly; SameSite=Lax" in cookie
     jar = ["theme=dark", cookie.partition(";")[0]]
     got = function.handler({"rawPath": "/get", "cookies": jar}, None)
     assert got == {
         "statusCode": 200,
-        "headers": {"content-type": "text/plain; charset=utf-8"},
+        "headers": {"Content-Type": "text/plain; charset=utf-8", "Vary": "Cookie"},
+        "cookies": [],
         "body": "Hello world!",
     }
     (cleared,) = function.handler({"rawPath": "/logout", "cookies": jar}, None)["cookies"]
@@ -135,9 +138,10 @@ def test_the_lambda_function_answers_an_outage_with_503_and_leaves_the_cookie(
     function: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cookie = function.handler({"rawPath": "/put"}, None)["cookies"][0].partition(";")[0]
-    monkeypatch.setattr(
-        function, "manager", function.SessionManager(DynamoStore(function.store.client, Table(name="gone")))
-    )
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        store = connect(TABLE, endpoint_url=f"http://127.0.0.1:{closed.getsockname()[1]}", attempts=1)
+    monkeypatch.setattr(function, "manager", SessionManager(store))
     response = function.handler({"rawPath": "/get", "cookies": [cookie]}, None)
     assert response["statusCode"] == 503
     assert "cookies" not in response

@@ -391,6 +391,17 @@ def test_an_app_that_is_in_no_middleware_is_told(manager: SessionManager) -> Non
         call(SessionMiddleware(lambda environ, _: [get_session(environ, "admin").token or b""], manager))  # type: ignore[list-item]  # it never gets there
 
 
+def test_a_key_that_is_taken_is_refused(manager: SessionManager) -> None:
+    for key in ("REQUEST_METHOD", "wsgi.input"):
+        with pytest.raises(ValueError, match="WSGI's own"):
+            SessionMiddleware(simple([]), manager, key=key)
+    other = SessionManager(MemoryStore())
+    with pytest.raises(RuntimeError, match="another manager's session under key='session'"):
+        call(SessionMiddleware(SessionMiddleware(simple([]), manager), other))
+    # The same one twice is one.
+    assert call(SessionMiddleware(SessionMiddleware(simple([]), manager), manager)).token is not None
+
+
 def test_an_async_manager_is_refused(memory: MemoryStore) -> None:
     manager: Any = AsyncSessionManager(AwaitedStore(memory))
     with pytest.raises(TypeError, match="must be a SessionManager, not AsyncSessionManager"):

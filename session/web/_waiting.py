@@ -6,6 +6,7 @@ is asked for in the task's own name, and come back. As in SQLAlchemy's asyncio e
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -28,13 +29,16 @@ class _Wanted:
 
 
 class _Strand(greenlet):
-    """The greenlet of a coroutine that `waiting` drives."""
+    """The greenlet of a coroutine that `waiting` drives, in a *task*."""
+
+    task: asyncio.Task[Any] | None = None
 
 
 @types.coroutine
 def waiting(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     """Await *coroutine*; what it calls may `wait`."""
     strand = _Strand(_steps)
+    strand.task = asyncio.current_task()
     # What it sets in its context is the task's, as if it were awaited plainly.
     strand.gr_context = getcurrent().gr_context
     reply: Any = strand.switch(coroutine)
@@ -47,7 +51,8 @@ def waiting(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
             else:
                 sent = yield reply
         except BaseException as error:  # noqa: BLE001 (a cancellation, too, is its own to see)
-            reply = turn.throw(error)
+            # With what led to it: greenlet begins its traceback anew.
+            reply = turn.throw(type(error), error, error.__traceback__)
         else:
             reply = turn.switch(sent)
     result: T = reply
@@ -80,7 +85,8 @@ def wait(make: Callable[[], Coroutine[Any, Any, object]]) -> bool:
     # Others put greenlets of theirs on top.
     while strand is not None and not isinstance(strand, _Strand):
         strand = strand.parent
-    if strand is None or strand.parent is None:
+    if strand is None or strand.parent is None or strand.task is not asyncio.current_task():
+        # A task that is begun eagerly takes its first steps here, too, and the driver waits in another's name.
         return False
     strand.parent.switch(_Wanted(current, make()))
     return True

@@ -14,9 +14,9 @@ from session._lifecycle import Policy, State
 from session.aio import AsyncSessionManager
 from session.errors import SessionError, SessionNotLoadedError
 from session.manager import SessionManager
-from session.session import AsyncSession
+from session.session import AsyncSession, BaseSession
 
-from ._exchange import OUTAGE, Headers, commits, is_outage, outage_headers, report, session_headers
+from ._exchange import OUTAGE, TAKEN, Headers, commits, is_outage, outage_headers, report
 
 try:
     from . import _waiting
@@ -37,6 +37,34 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Drive: TypeAlias = Callable[[Plan[None]], Awaitable[None]]
+DriveHere: TypeAlias = Callable[[Plan[None]], None]
+
+SCOPE = frozenset(
+    [
+        "type",
+        "asgi",
+        "http_version",
+        "method",
+        "scheme",
+        "path",
+        "raw_path",
+        "query_string",
+        "root_path",
+        "headers",
+        "client",
+        "server",
+        "subprotocols",
+        "state",
+        "extensions",
+        "app",
+        "router",
+        "endpoint",
+        "path_params",
+        "user",
+        "auth",
+    ]
+)
+"""What ASGI and Starlette have in a scope."""
 
 _TRY_AGAIN_LATER = 1013
 """The close code of a WebSocket: https://www.iana.org/assignments/websocket/websocket.xhtml"""
@@ -86,8 +114,15 @@ class SessionMiddleware:
         if not isinstance(manager, AsyncSessionManager | SessionManager):
             raise TypeError(f"manager must be an AsyncSessionManager or a SessionManager, not {type(manager).__name__}")
         self._app = app
+        if key in SCOPE:
+            raise ValueError(f"key {key!r} is ASGI's own: take another")
         self._manager = manager
-        self._drive: Drive = manager._drive if isinstance(manager, AsyncSessionManager) else _off_the_loop(manager)
+        self._drive: Drive
+        self._drive_here: DriveHere | None = None
+        if isinstance(manager, AsyncSessionManager):
+            self._drive = manager._drive
+        else:
+            self._drive, self._drive_here = _off_the_loop(manager), manager._drive
         self._key = key
         self._autoload = autoload
         self._commit_errors = commit_errors
@@ -99,19 +134,29 @@ class SessionMiddleware:
             return
         token = self._manager.token(_cookies(scope))
         policy = self._manager._policy
-        session = _WebSession(_lifecycle.begin(token, policy), policy, self._drive)
+        there = scope.get(self._key)
+        if isinstance(there, BaseSession):
+            if there._policy is not policy:
+                raise RuntimeError(TAKEN.format(self._key))
+            # This middleware is around the app twice.
+            await self._app(scope, receive, send)
+            return
+        session = _WebSession(_lifecycle.begin(token, policy), policy, self._drive, self._drive_here)
         scope[self._key] = session
         kind = _Request if scope["type"] == "http" else _WebSocket
         exchange = kind(self._manager, session, scope, send, commit_errors=self._commit_errors)
         try:
             if self._autoload:
-                await session.load()
+                await session.autoload()
             await self._run(session, scope, receive, exchange.send)
             await exchange.done()
         except BaseException as error:
             self._manager.discard(session)
             if exchange.begun or not is_outage(exchange.failure or error):
                 await exchange.release()
+                if exchange.failure is not None and error.__cause__ is exchange.failure:
+                    # What a framework makes of an error in `send`.
+                    raise exchange.failure from None
                 raise
             report(exchange.failure or error)
             await exchange.refuse()
@@ -139,25 +184,35 @@ def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSes
 class _WebSession(AsyncSession):
     """An async session that is read when it is first looked at, wherever that can be waited for."""
 
-    __slots__ = ("_late", "_loop", "_outage")
+    __slots__ = ("_drive_here", "_failure", "_late", "_loop", "_outage")
 
-    def __init__(self, state: State, policy: Policy, drive: Drive) -> None:
+    def __init__(self, state: State, policy: Policy, drive: Drive, drive_here: DriveHere | None) -> None:
         super().__init__(state, policy, drive)
         self._loop = asyncio.get_running_loop()
-        self._late = False
-        self._outage = False
+        self._drive_here = drive_here
+        self._failure: Exception | None = None
+        self._late = self._outage = False
 
     async def load(self) -> None:
         with self._watched():
             await super().load()
 
-    async def save(self) -> None:
-        if self._late and (self._state.renewing or (self._state.record is None and self._state.changed)):
+    async def autoload(self) -> None:
+        """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
+        try:
+            await self.load()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            self._failure = error
+
+    async def _store(self) -> None:
+        if self._late and self._state.token_is_new:
             raise SessionError(
                 "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
             )
         with self._watched():
-            await super().save()
+            await super()._store()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -168,11 +223,18 @@ class _WebSession(AsyncSession):
             raise
 
     def _load(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             # A thread of the framework's, which may wait.
-            asyncio.run_coroutine_threadsafe(self.load(), self._loop).result()
+            if self._drive_here is None:
+                asyncio.run_coroutine_threadsafe(self.load(), self._loop).result()
+                return
+            # Here, and not in another thread of what may be the same pool, all of whose threads may be waiting, too.
+            with self._watched():
+                self._drive_here(_lifecycle.load(self._state, self._policy))
             return
         if not (_greenlets and _waiting.wait(self.load)):
             raise SessionNotLoadedError(
@@ -225,18 +287,17 @@ class _Exchange:
             self._manager.discard(self._session)
             return
         try:
-            await self._session.save()
+            await (self._session._commit() if close else self._session.save())
         except BaseException as error:
             self._manager.discard(self._session)
             self.failure = error
             raise
-        self._session._state.closed = close
 
     async def _start(self, message: Message) -> None:
         """Send the start of a response, with the session's headers."""
         headers = message.get("headers") or ()
         assert isinstance(headers, Iterable)
-        added = session_headers(self._manager, self._session, _decoded(headers))
+        added = self._manager.headers(self._session, _decoded(headers))
         self.begun = True
         await self._send({**message, "headers": _encoded(added)})
 
@@ -293,12 +354,15 @@ class _WebSocket(_Exchange):
             await self._settle(_status(message))
             await self._start(message)
         else:
+            self.begun |= message["type"] == "websocket.close"
             await self._send(message)
 
     async def done(self) -> None:
-        # Refused, it has no response that could carry a cookie.
-        self._session._late = True
-        await self._settle(101)
+        if not self._session._late and self._session._state.token_is_new:
+            # It was refused, without a response that could carry a cookie.
+            self._manager.discard(self._session)
+        else:
+            await self._settle(101)
 
     async def refuse(self) -> None:
         extensions = self._scope.get("extensions")

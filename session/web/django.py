@@ -26,6 +26,7 @@ from django.utils.asyncio import async_unsafe
 from dynamostore import StoreError
 from dynamostore._instants import INT64_MAX, from_ns
 from session import _lifecycle, values
+from session.cookies import Cookie
 from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
 from session.values import JSONValue
@@ -376,6 +377,16 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> None:
         super().__init__(get_response)
         got_request_exception.connect(_note)
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Begin the session; of several cookies of its name by the first that could be ours, as browsers send the nearest first."""
+        name = settings.SESSION_COOKIE_NAME
+        if name in request.COOKIES:
+            for value in Cookie(name=name).values(request.META.get("HTTP_COOKIE")):
+                if _lifecycle.could_be_ours(value):
+                    request.COOKIES[name] = value
+                    break
+        super().process_request(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to an outage that a view let pass."""

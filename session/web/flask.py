@@ -30,7 +30,7 @@ from session import _lifecycle
 from session._lifecycle import Status
 from session.manager import SessionManager
 from session.session import Session
-from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report, session_headers
+from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
 
 __all__ = ["FlaskSession", "SessionInterface", "session"]
 
@@ -155,7 +155,7 @@ class SessionInterface(flask.sessions.SessionInterface):
         # As Flask has it: to use it at all is enough. Its token, say, is known without looking.
         session._state.looked = session.accessed
         before = list(response.headers)
-        after = session_headers(self.manager, session, before)
+        after = self.manager.headers(session, before)
         if after != before:
             response.headers.clear()
             response.headers.extend(after)

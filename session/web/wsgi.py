@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from session.manager import SessionManager
-from session.session import Session
+from session.session import BaseSession, Session
 
-from ._exchange import OUTAGE, Headers, commits, is_outage, outage_headers, report, session_headers
+from ._exchange import OUTAGE, TAKEN, Headers, commits, is_outage, outage_headers, report
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,6 +48,8 @@ class SessionMiddleware:
     ) -> None:
         if not isinstance(manager, SessionManager):
             raise TypeError(f"manager must be a SessionManager, not {type(manager).__name__}")
+        if key.isupper() or key.startswith("wsgi."):
+            raise ValueError(f"key {key!r} is WSGI's own, or CGI's: take another")
         self._app = app
         self._manager = manager
         self._key = key
@@ -55,6 +57,12 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as WSGI has it (PEP 3333)."""
+        there = environ.get(self._key)
+        if isinstance(there, BaseSession):
+            if there._policy is not self._manager._policy:
+                raise RuntimeError(TAKEN.format(self._key))
+            # This middleware is around the app twice.
+            return self._app(environ, start_response)
         session = self._manager.load(self._manager.token(environ.get("HTTP_COOKIE")))
         environ[self._key] = session
         response = _Response(self._manager, session, environ, start_response, commit_errors=self._commit_errors)
@@ -143,7 +151,7 @@ class _Response:
             except BaseException:
                 self._manager.discard(self._session)
                 raise
-        self._write = self._start_response(status, session_headers(self._manager, self._session, headers))
+        self._write = self._start_response(status, self._manager.headers(self._session, headers))
 
     def refuses(self, error: BaseException) -> bool:
         """Whether *error*, raised by the app or the commit, is an outage that can still be answered; discards the session."""

@@ -1,0 +1,42 @@
+"""What a session adds to a response's headers, beside what the app says itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+__all__ = ["Headers", "add_session"]
+
+Headers: TypeAlias = list[tuple[str, str]]
+
+
+def add_session(headers: Iterable[tuple[str, str]], cookie: str | None, *, looked: bool) -> Headers:
+    """*headers* with those of a session: its ``Set-Cookie``, if it needs one, and what caches must know.
+
+    >>> add_session([("Vary", "Accept"), ("Cache-Control", "max-age=60")], "session=abc", looked=True)
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [('Vary', 'Accept, Cookie'), ('Cache-Control', 'max-age=60, no-cache="Set-Cookie"'), ('Set-Cookie', 'session=abc')]
+    """
+    result = list(headers)
+    if cookie is not None or looked:
+        _add(result, "Vary", "Cookie", enough=("cookie", "*"))
+    if cookie is not None:
+        enough = ("no-store", "private", "no-cache", 'no-cache="set-cookie"')
+        _add(result, "Cache-Control", 'no-cache="Set-Cookie"', enough=enough)
+        result.append(("Set-Cookie", cookie))
+    return result
+
+
+def _add(headers: Headers, name: str, item: str, *, enough: Sequence[str]) -> None:
+    """Add an item to a header that is a list, unless one that is *enough* (in lower case) is there."""
+    last = None
+    for i, (other, value) in enumerate(headers):
+        if other.lower() == name.lower():
+            if any(part.strip().lower() in enough for part in value.split(",")):
+                return
+            last = i
+    if last is None:
+        headers.append((name, item))
+    else:
+        other, value = headers[last]
+        headers[last] = (other, f"{value}, {item}" if value.strip() else item)
