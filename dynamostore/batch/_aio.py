@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +22,7 @@ from typing import TypeAlias, TypeVar
 from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
+from dynamostore.errors import StoreError
 from dynamostore.items import key
 
 from ._base import BaseBatch, Job, Watch, noting, page_size
@@ -63,10 +73,10 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     # Many records
 
-    async def find_many(self, tokens: AnyIterable[str]) -> AsyncIterator[Outcome]:
+    async def find_many(self, tokens: AnyIterable[str]) -> AsyncGenerator[Outcome, None]:
         """As `Batch.find_many`."""
         seen = done = 0
-        async for chunk in _in_chunks(tokens, FIND_MANY, str):
+        async for chunk in _in_chunks(tokens, FIND_MANY, str, repeats=True):
             outcomes = await self.store._run(self._jobs.find(chunk))
             for outcome in outcomes:
                 yield outcome
@@ -86,7 +96,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
         """As `Batch.delete_many`."""
         tally, seen = Tally(), 0
-        async for chunk in _in_chunks(tokens, WRITE_MANY, str):
+        async for chunk in _in_chunks(tokens, WRITE_MANY, str, repeats=True):
             tally.add(await self.store._run(self._jobs.delete(chunk)))
             seen += len(chunk)
             self._report(seen, tally.done)
@@ -96,12 +106,12 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     def scan(
         self, *, segments: int = 1, limit: int | None = None, consistent: bool = False, resume: str | None = None
-    ) -> AsyncIterator[Record]:
+    ) -> AsyncGenerator[Record, None]:
         """As `Batch.scan`."""
         pages = self._pages(
             Request(consistent=consistent, page_size=page_size(limit)), self._position("scan", segments, resume)
         )
-        return _at_most(limit, pages, self._records)
+        return _at_most(limit, pages, self._jobs.records)
 
     def scan_items(
         self,
@@ -111,7 +121,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         projection: Iterable[str] = (),
         consistent: bool = False,
         resume: str | None = None,
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         """As `Batch.scan_items`."""
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
         return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
@@ -137,13 +147,16 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         self, path: str | Path, *, segments: int = 1, expired: bool = False, overwrite: bool = False
     ) -> Exported:
         """As `Batch.export`; the file is written in threads."""
-        file = await asyncio.to_thread(self._export_to, path, segments, overwrite=overwrite)
+        file = await asyncio.to_thread(self._export_to, path, segments, expired=expired, overwrite=overwrite)
         try:
             async with aclosing(self._pages(Request(), file.position, reporting=False)) as pages:
                 async for page, _ in pages:
-                    await asyncio.to_thread(self._export_page, file, page, expired=expired)
+                    await _to_its_end(asyncio.to_thread(self._export_page, file, page, expired=expired))
                     self._report(file.records, file.records, position=file.position)
-            return await asyncio.to_thread(file.finish)
+            return await _to_its_end(asyncio.to_thread(file.finish))
+        except BatchIncompleteError as error:
+            error.tally = Tally(done=file.records)
+            raise
         finally:
             file.close()
 
@@ -188,7 +201,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
         seen = done = 0
         parts = {segment: pages(segment) for segment in position.left}
-        async with aclosing(in_tasks(parts, noting(errors))) as results:
+        async with aclosing(self._together(parts, noting(errors))) as results:
             async for page, tally in results:
                 yield page, tally
                 if position.job != EXPORT:
@@ -200,12 +213,39 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         if errors:
             raise self._incomplete(errors, position, Tally(done=done))
 
+    async def _together(
+        self, parts: dict[int, AsyncGenerator[tuple[Page, Tally], None]], failed: Callable[[int, Exception], None]
+    ) -> AsyncGenerator[tuple[Page, Tally], None]:
+        if len(parts) > 1:
+            async with aclosing(in_tasks(parts, failed)) as results:
+                async for result in results:
+                    yield result
+            return
+        # One alone reads nothing ahead.
+        for segment, pages in parts.items():
+            try:
+                async with aclosing(pages):
+                    async for result in pages:
+                        yield result
+            except StoreError as error:
+                failed(segment, error)
+
+
+async def _to_its_end(work: Coroutine[object, object, T]) -> T:
+    """What *work* comes to; a cancellation waits for it: a thread goes on, and the file is not to be closed under it."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
 
 async def _at_most(
     limit: int | None,
     pages: AsyncGenerator[tuple[Page, Tally], None],
     results: Callable[[Sequence[Item]], Iterator[T]],
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     left = limit
     async with aclosing(pages):
         async for page, _ in pages:
@@ -218,8 +258,10 @@ async def _at_most(
                 return
 
 
-async def _in_chunks(entries: AnyIterable[T], size: int, token: Callable[[T], object]) -> AsyncIterator[list[T]]:
-    chunks = Chunks(size, token)
+async def _in_chunks(
+    entries: AnyIterable[T], size: int, token: Callable[[T], object], *, repeats: bool = False
+) -> AsyncIterator[list[T]]:
+    chunks = Chunks(size, token, repeats=repeats)
     if isinstance(entries, AsyncIterable):
         async for entry in entries:
             if chunk := chunks.add(entry):

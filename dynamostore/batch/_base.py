@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,15 +9,14 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from dynamostore._steps import Plan
 from dynamostore.client import Item
-from dynamostore.contract import Record
-from dynamostore.errors import CorruptRecordError
+from dynamostore.items import key_of
 from dynamostore.store import BaseDynamoStore
 
 from . import _files
 from ._budget import Budget
 from ._files import Exported, ExportFile
-from ._lines import decode_line, encode_line
-from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, in_chunks, translate
+from ._lines import decode_line, encode_line, translate
+from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, in_chunks
 from ._position import Position
 from ._results import BatchIncompleteError, Progress, Tally
 
@@ -27,8 +25,6 @@ __all__ = ["BaseBatch", "Job", "Loading", "Watch", "noting", "page_size"]
 S = TypeVar("S", bound=BaseDynamoStore[Any])
 
 Watch: TypeAlias = Callable[[Progress], object]
-
-logger = logging.getLogger("dynamostore")
 
 _CALLS = ("scan", "batch_get_item", "batch_write_item")
 MAX_PAGE = 1000
@@ -51,7 +47,7 @@ class Loading:
     """How far a file was loaded."""
 
     jobs: Jobs
-    path: Path
+    whole: Exported
     expired: bool
     line: int
     tally: Tally
@@ -61,12 +57,12 @@ class Loading:
         return in_chunks(self._items(), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
 
     def _items(self) -> Iterator[Item]:
-        for number, line in _files.read_lines(self.path, self.line):
+        for number, line in _files.read_lines(self.whole.path, self.line):
             self.line = number
             try:
-                item = decode_line(self.jobs.table, line)
+                item = decode_line(self.jobs.table, line, self.whole.attributes)
             except ValueError as error:
-                raise ValueError(f"{self.path}, line {number + 1}: {error}") from None
+                raise ValueError(f"{self.whole.path}, line {number + 1}: {error}") from None
             if self.expired or self.jobs.is_live(item):
                 yield item
             else:
@@ -81,8 +77,6 @@ class BaseBatch(Generic[S]):
     ) -> None:
         if attempts < 1:
             raise ValueError("attempts must be at least 1")
-        if missing := [call for call in _CALLS if not hasattr(store.client, call)]:
-            raise TypeError(f"the store's client has no {', '.join(missing)}: batches take a client that has")
         self.store = store
         self._budget = Budget(rate, monotonic)
         self._attempts = attempts
@@ -95,6 +89,8 @@ class BaseBatch(Generic[S]):
         return self._budget.consumed
 
     def _jobs_on(self, store: BaseDynamoStore[Any]) -> Jobs:
+        if missing := [call for call in _CALLS if not hasattr(store.client, call)]:
+            raise TypeError(f"the store's client has no {', '.join(missing)}: batches take a client that has")
         return Jobs(store._plans, self._budget, self._attempts)
 
     # The jobs
@@ -125,7 +121,13 @@ class BaseBatch(Generic[S]):
         def handle(page: Page) -> Plan[Tally]:
             wanted = self._wanted(page, expired=expired)
             tally = Tally(skipped=len(page.items) - len(wanted))
-            tally.add((yield from jobs.put_all(translate(item, self.store.table, to.table) for item in wanted)))
+            translated = []
+            for item in wanted:
+                try:
+                    translated.append(translate(item, self.store.table.own, to.table))
+                except ValueError as error:
+                    tally.failed[key_of(self.store.table, item)] = error
+            tally.add((yield from jobs.put_all(translated)))
             return tally
 
         return Job("copy", Request(), handle, to)
@@ -140,20 +142,10 @@ class BaseBatch(Generic[S]):
     def _wanted(self, page: Page, *, expired: bool) -> list[Item]:
         return [item for item in page.items if expired or self._jobs.is_live(item)]
 
-    def _records(self, items: Iterable[Item]) -> Iterator[Record]:
-        for item in items:
-            try:
-                record = self._jobs.record(item)
-            except CorruptRecordError as error:
-                logger.warning("%s", error)
-            else:
-                if record is not None:
-                    yield record
-
     # Exporting and loading
 
-    def _export_to(self, path: str | Path, segments: int, *, overwrite: bool) -> ExportFile:
-        return ExportFile(Path(path), self.store.table, segments, overwrite=overwrite)
+    def _export_to(self, path: str | Path, segments: int, *, expired: bool, overwrite: bool) -> ExportFile:
+        return ExportFile(Path(path), self.store.table, segments, expired=expired, overwrite=overwrite)
 
     def _export_page(self, file: ExportFile, page: Page, *, expired: bool) -> None:
         lines = [encode_line(self.store.table, item) for item in self._wanted(page, expired=expired)]
@@ -170,7 +162,7 @@ class BaseBatch(Generic[S]):
             if sha256 != whole.sha256 or not number.isdecimal():
                 raise ValueError("this is not the resume token of that file")
             line = int(number)
-        return Loading(self._jobs, whole.path, expired, line, Tally()), whole
+        return Loading(self._jobs, whole, expired, line, Tally()), whole
 
     # While they go
 
@@ -189,8 +181,9 @@ class BaseBatch(Generic[S]):
         first = next(iter(errors.values()))
         number, whole = len(errors), len(position.after)
         which = f"{number} of {whole} segments" if whole > 1 else "the table"
+        how = "call it again to go on" if position.job == _files.JOB else "go on with resume=..."
         incomplete = BatchIncompleteError(
-            f"{position.job} on table {position.table!r}: {which} could not be read to the end: {first}; go on with resume=...",
+            f"{position.job} on table {position.table!r}: {which} could not be read to the end: {first}; {how}",
             errors=errors,
             resume=position.text,
             tally=tally,

@@ -7,7 +7,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +34,8 @@ class Exported:
     table: str
     records: int
     sha256: str
+    attributes: tuple[str, ...] = field(default=(), repr=False)
+    """What that table calls a record's own attributes."""
 
 
 class _Notes(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,6 +43,8 @@ class _Notes(msgspec.Struct, forbid_unknown_fields=True):
 
     offset: int
     records: int
+    sha256: str
+    expired: bool
     position: str
 
 
@@ -50,20 +54,25 @@ class ExportFile:
     What was begun before goes on: it is cut back to what was noted last.
     """
 
-    def __init__(self, path: Path, table: Table, segments: int, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, table: Table, segments: int, *, expired: bool, overwrite: bool) -> None:
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} is there already: overwrite=True replaces it")
         self.path = path
+        self._attributes = table.own
+        self._expired = expired
         self._partial = path.with_name(f"{path.name}.partial")
         self._resume = path.with_name(f"{path.name}.resume")
+        self._new = path.with_name(f"{path.name}.resume.new")
         self._digest = Digest()
         if self._resume.exists() and self._partial.exists():
             self._file, self.position = self._go_on(table)
         else:
+            # One without the other is of no use, and is not to be taken for that of the file that is begun now.
+            self._resume.unlink(missing_ok=True)
             self.position = Position.start(table, JOB, segments)
             # It holds tokens and data: not for everybody to read.
             self._file = os.fdopen(os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+b")
-            head = Head(FORMAT, table.name, datetime.now(UTC).replace(microsecond=0))
+            head = Head(FORMAT, table.name, table.own, datetime.now(UTC).replace(microsecond=0))
             self.write(msgspec.json.encode(head) + b"\n", 0)
 
     @property
@@ -84,11 +93,10 @@ class ExportFile:
     def note(self) -> None:
         """What is written so far is good, and the position is where it is."""
         self._file.flush()
-        notes = _Notes(self._file.tell(), self._digest.records, self.position.text)
-        new = self._resume.with_name(f"{self._resume.name}.new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        notes = _Notes(self._file.tell(), self._digest.records, self._digest.sha256, self._expired, self.position.text)
+        with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(notes))
-        new.replace(self._resume)
+        self._new.replace(self._resume)
 
     def finish(self) -> Exported:
         """The table is read to its end: write the last line, and give the file its name."""
@@ -97,10 +105,12 @@ class ExportFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._partial.replace(self.path)
+        # In this order: killed in between, it is begun anew, and no tokens lie about beside a file that is whole.
+        self._new.unlink(missing_ok=True)
         self._resume.unlink(missing_ok=True)
+        self._partial.replace(self.path)
         last = msgspec.json.decode(end, type=End)
-        return Exported(self.path, self.position.table, last.records, last.sha256)
+        return Exported(self.path, self.position.table, last.records, last.sha256, self._attributes)
 
     def close(self) -> None:
         """Leave it, to be gone on with."""
@@ -112,7 +122,12 @@ class ExportFile:
             position = Position.parse(notes.position, table, JOB)
         except (msgspec.DecodeError, ValueError) as error:
             raise ValueError(f"{self._resume}: {error}; to begin anew, delete it") from None
+        if notes.expired != self._expired:
+            raise ValueError(f"{self._partial} was begun with expired={notes.expired}; to begin anew, delete it")
         file: BinaryIO = self._partial.open("r+b")
+        if file.seek(0, os.SEEK_END) < notes.offset:
+            file.close()
+            raise ValueError(f"{self._partial} is shorter than {self._resume} says; to begin anew, delete both")
         file.truncate(notes.offset)
         try:
             for line in _lines(self._partial, gzipped=self.path.suffix == ".gz"):
@@ -120,15 +135,17 @@ class ExportFile:
         except (OSError, EOFError, zlib.error) as error:
             file.close()
             raise ValueError(f"{self._partial} is damaged: {error}; to begin anew, delete it") from None
-        self._digest.records = notes.records
-        if file.seek(0, os.SEEK_END) != notes.offset:
+        if self._digest.sha256 != notes.sha256:
             file.close()
-            raise ValueError(f"{self._partial} is shorter than {self._resume} says; to begin anew, delete both")
+            raise ValueError(f"{self._partial} is damaged: it is not as it was written; to begin anew, delete it")
+        self._digest.records = notes.records
+        file.seek(notes.offset)
         return file, position
 
 
-def verify(path: Path) -> Exported:
+def verify(path: str | Path) -> Exported:
     """Read a file to its end; `ValueError` if it is not whole, or not as it was written."""
+    path = Path(path)
     sha256 = hashlib.sha256()
     head: Head | None = None
     last = b""
@@ -145,13 +162,13 @@ def verify(path: Path) -> Exported:
         if head is None or lines < 2:
             raise ValueError(f"{path} is no whole export: it is empty")
         end = msgspec.json.decode(last, type=End)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no whole export of dynamostore's: {error}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
-    if end.sha256 != sha256.hexdigest() or end.records != lines - 2:
+    if end.sha256 != sha256.hexdigest() or end.records != lines - 2 or last != msgspec.json.encode(end) + b"\n":
         raise ValueError(f"{path} is damaged: it is not as it was written (its SHA-256 is another)")
-    return Exported(path, head.table, end.records, end.sha256)
+    return Exported(path, head.table, end.records, end.sha256, head.attributes)
 
 
 def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:

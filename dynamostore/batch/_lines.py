@@ -16,10 +16,9 @@ from dynamostore.contract import Record
 from dynamostore.errors import CorruptRecordError
 from dynamostore.table import Table
 
-__all__ = ["Digest", "End", "Head", "Line", "decode_line", "encode_line"]
+__all__ = ["Digest", "End", "Head", "Line", "decode_line", "encode_line", "translate"]
 
 FORMAT = 1
-_MAX_RECENT = 8 * items.RECENT
 
 
 class Head(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,6 +26,8 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
 
     dynamostore: int
     table: str
+    attributes: tuple[str, ...]
+    """What the table calls a record's own attributes, in the order of `Table.own`."""
     exported: datetime
 
 
@@ -84,8 +85,8 @@ def encode_line(table: Table, item: Item) -> bytes:
     return _encode(line) + b"\n"
 
 
-def decode_line(table: Table, text: bytes) -> Item:
-    """The item that a line is; `ValueError` if it is none.
+def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> Item:
+    """The item that a line is; `ValueError` if it is none. *attributes*: as in the `Head`, if they are not *table*'s.
 
     >>> decode_line(Table(), b'{"token":"abc","text":"hi","expiry":1000000000000000000}')["ttl"]
     {'N': '1000000001'}
@@ -95,20 +96,44 @@ def decode_line(table: Table, text: bytes) -> Item:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"this is no record: {error}") from None
     if line.item is not None:
-        if line.item.get(table.token, {}).get("S") != line.token:
+        item = translate(line.item, attributes or table.own, table)
+        if item.get(table.token, {}).get("S") != line.token:
             raise ValueError("this is no record: its item has another token, or another name for it")
-        return line.item
+        return item
     data = line.base64 if line.text is None else line.text.encode()
     if data is None or line.expiry is None or (line.text is not None and line.base64 is not None):
         raise ValueError("this is no record: it takes an expiry, and either text or base64")
     try:
         from_ns(line.expiry)
-        record = Record.at(
-            line.token, data, line.expiry, line.version, beside=line.beside, recent=line.recent[:_MAX_RECENT]
-        )
+        record = Record.at(line.token, data, line.expiry, line.version, beside=line.beside, recent=line.recent)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"this is no record: {error}") from None
+    if taken := sorted(set(table.own) & line.beside.keys()):
+        raise _taken(taken[0])
     return items.encode(table, record)
+
+
+def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
+    """*item*, whose table has these names for a record's own *attributes*, with the names that another table has.
+
+    `ValueError` if it has another attribute of such a name: one of the two would be lost.
+    """
+    if attributes == to.own:
+        return item
+    names = dict(zip(attributes, to.own, strict=True))
+    translated: dict[str, AttributeValue] = {}
+    for name, value in item.items():
+        new = names.get(name, name)
+        if new in translated or (name not in names and new in to.own):
+            raise _taken(new)
+        translated[new] = value
+    return translated
+
+
+def _taken(name: str) -> ValueError:
+    return ValueError(
+        f"it bears an attribute {name!r} of somebody else's, and that table has one of its own by this name"
+    )
 
 
 @dataclass
@@ -125,6 +150,11 @@ class Digest:
         self._sha256.update(lines)
         self.records += records
 
+    @property
+    def sha256(self) -> str:
+        """Of all so far."""
+        return self._sha256.hexdigest()
+
     def end(self) -> bytes:
         """The last line."""
-        return _encode(End(self.records, self._sha256.hexdigest())) + b"\n"
+        return _encode(End(self.records, self.sha256)) + b"\n"

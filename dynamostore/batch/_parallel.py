@@ -23,13 +23,14 @@ class _Over:
         self.error = error
 
 
-def in_threads(iterators: Mapping[int, Iterator[T]], failed: Callable[[int, Exception], None]) -> Iterator[T]:
+def in_threads(
+    iterators: Mapping[int, Iterator[T]], failed: Callable[[int, Exception], None], stopping: threading.Event
+) -> Iterator[T]:
     """What all *iterators* yield, each run in a thread of its own; *failed* is told of one that raises, by its key.
 
-    When this is closed, each of them ends with what it is doing, and is waited for.
+    When this is closed, each of them ends with what it is doing, and is waited for; *stopping* is set then.
     """
     results: queue.Queue[T | _Over] = queue.Queue(len(iterators))
-    stopping = threading.Event()
 
     def put(result: T | _Over) -> bool:
         while not stopping.is_set():
@@ -50,8 +51,10 @@ def in_threads(iterators: Mapping[int, Iterator[T]], failed: Callable[[int, Exce
             error = raised
         put(_Over(key, error))
 
+    # Daemons: a program that ends with an iterator half read, and never closed, is not to wait for them forever.
     threads = [
-        threading.Thread(target=work, args=pair, name=f"dynamostore-segment-{pair[0]}") for pair in iterators.items()
+        threading.Thread(target=work, args=pair, name=f"dynamostore-segment-{pair[0]}", daemon=True)
+        for pair in iterators.items()
     ]
     try:
         for thread in threads:

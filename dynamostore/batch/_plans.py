@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from dynamostore.errors import (
     CorruptRecordError,
     ItemTooLargeError,
     StoreError,
+    TableSchemaError,
     ThrottledError,
     UnavailableError,
 )
@@ -27,14 +29,17 @@ from dynamostore.table import Table
 from ._budget import Budget, units
 from ._results import Failure, Outcome, Tally
 
-__all__ = ["FIND_MANY", "PASSING", "WRITE_MANY", "Chunks", "Jobs", "Page", "Request", "in_chunks", "translate"]
+__all__ = ["FIND_MANY", "PASSING", "WRITE_MANY", "Chunks", "Jobs", "Page", "Request", "in_chunks"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("dynamostore")
 
 FIND_MANY = 100
 """BatchGetItem's limit."""
 WRITE_MANY = 25
 """BatchWriteItem's limit."""
+_REPEATS = 10
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
@@ -80,7 +85,7 @@ class Jobs:
     # Many records at once
 
     def find(self, tokens: Sequence[str]) -> Plan[list[Outcome]]:
-        """An outcome for each token, in their order: at most 100, and twice the same if it is there twice."""
+        """An outcome for each of *tokens*, at most 100 of them, in their order; one that is there twice has two."""
         found: dict[str, Item] = {}
         keys = {token: items.key(self.table, token) for token in tokens if items.storable(token)}
 
@@ -103,13 +108,21 @@ class Jobs:
                 outcomes.append(Outcome(token, error=error))
                 continue
             try:
-                # Within a renewal's grace it leads elsewhere.
-                record = yield from self.plans._record(token, found.get(token), evict=False)
+                outcomes.append(Outcome(token, (yield from self._follow(token, found.get(token)))))
             except StoreError as error:
                 outcomes.append(Outcome(token, error=error))
-            else:
-                outcomes.append(Outcome(token, record))
         return outcomes
+
+    def _follow(self, token: str, item: Item | None) -> Plan[Record | None]:
+        """The live record that *item* is or, within a renewal's grace, leads to."""
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return (yield from self.plans._record(token, item, evict=False))
+            except PASSING:
+                if attempt == self.attempts:
+                    raise
+            yield from _back_off(attempt)
+        raise AssertionError
 
     def save(self, entries: Sequence[tuple[str, bytes, datetime]]) -> Plan[Tally]:
         """Add or overwrite at most 25 records, of as many tokens."""
@@ -133,7 +146,7 @@ class Jobs:
         """Delete what is under at most 25 tokens."""
         keys = {token: items.key(self.table, token) for token in tokens if items.storable(token)}
         tally = yield from self._write({token: {"DeleteRequest": {"Key": key}} for token, key in keys.items()})
-        tally.skipped += len(set(tokens)) - len(keys)
+        tally.skipped += len(tokens) - len(keys)
         return tally
 
     def _write(self, requests: Mapping[str, object]) -> Plan[Tally]:
@@ -141,8 +154,8 @@ class Jobs:
             return {self.table.name: [requests[token] for token in pending]}
 
         def left(reply: Mapping[str, Any]) -> list[str]:
-            self.budget.spend(units(reply))
             unprocessed = (reply.get("UnprocessedItems") or {}).values()
+            self.budget.spend(units(reply))
             return [self._written(write) for part in unprocessed for write in part]
 
         failed = yield from self._until_done("batch_write_item", list(requests), request, left)
@@ -159,7 +172,10 @@ class Jobs:
         request: Callable[[Sequence[str]], Mapping[str, object]],
         left: Callable[[Mapping[str, Any]], list[str]],
     ) -> Plan[Mapping[str, Failure]]:
-        """Make a call until nothing is left of it; what is left after too many in vain, and why."""
+        """Make a call until nothing is left of it; what is left after too many in vain, and why.
+
+        A call that is refused for one record is made for each of them apart: the others are not to blame.
+        """
         attempt = 0
         reason: Failure = ThrottledError("it was never tried")
         while pending:
@@ -175,6 +191,15 @@ class Jobs:
                 reason = error
                 attempt += 1
                 continue
+            except StoreError as error:
+                if not _may_be_one(error):
+                    raise
+                if len(pending) == 1:
+                    return {pending[0]: error}
+                apart: dict[str, Failure] = {}
+                for token in pending:
+                    apart |= yield from self._until_done(operation, [token], request, left)
+                return apart
             unprocessed = left(reply)
             # Where some of it was done, the rest will be.
             attempt = attempt + 1 if len(unprocessed) == len(pending) else min(1, len(unprocessed))
@@ -235,8 +260,13 @@ class Jobs:
     def purge(self, page: Page) -> Plan[Tally]:
         """Delete the expired items of a page, each unless it was written anew since it was read."""
         tally = Tally()
+        down: UnavailableError | None = None
         for item in page.items:
             token = _token(self.table, item)
+            if down is not None:
+                # To wait for each of a thousand in vain would take hours.
+                tally.failed[token] = down
+                continue
             try:
                 read = items.decode_expiry(self.table, item)
                 where = self.plans._where(AS_READ, {":read": items.number(read)})
@@ -245,9 +275,12 @@ class Jobs:
                     Call("delete_item", {**arguments, "ReturnConsumedCapacity": "TOTAL"})
                 )
             except ConditionFailed:
+                # That is paid for, too.
+                self.budget.spend(1.0)
                 tally.skipped += 1
-            except StoreError as error:
+            except (CorruptRecordError, *PASSING) as error:
                 tally.failed[token] = error
+                down = error if isinstance(error, UnavailableError) else None
             else:
                 tally.done += 1
                 self.budget.spend(units(reply) or 1.0)
@@ -260,15 +293,24 @@ class Jobs:
             tally.add((yield from self.put(chunk)))
         return tally
 
-    def record(self, item: Item) -> Record | None:
-        """The live record that an item is; None if it has expired, or is no record but leads to one."""
-        record = items.decode_whole(self.table, item)
-        if record is None:
-            expiry_ns = items.decode_expiry(self.table, item)
-            if expiry_ns < self.plans.clock() or items.moved(self.table, item) is not None:
-                return None
-            return items.decode(self.table, item, expiry_ns)
-        return record if record.expiry_ns >= self.plans.clock() else None
+    def records(self, page: Iterable[Item]) -> Iterator[Record]:
+        """The live records among items, without those that lead to one; a corrupt one is logged, and left out."""
+        table, now = self.table, self.plans.clock()
+        for item in page:
+            # Almost all are, and there are many of them.
+            record = items.decode_whole(table, item)
+            if record is None:
+                try:
+                    expiry_ns = items.decode_expiry(table, item)
+                    if expiry_ns < now or items.moved(table, item) is not None:
+                        continue
+                    record = items.decode(table, item, expiry_ns)
+                except CorruptRecordError as error:
+                    logger.warning("%s", error)
+                    continue
+            elif record.expiry_ns < now:
+                continue
+            yield record
 
     def is_live(self, item: Item) -> bool:
         """Whether an item has not expired; one that nobody can tell of is."""
@@ -278,27 +320,27 @@ class Jobs:
             return True
 
 
-def translate(item: Item, table: Table, to: Table) -> Item:
-    """*item* with its attributes named as another table has them."""
-    if table.own == to.own:
-        return item
-    names = dict(zip(table.own, to.own, strict=True))
-    return {names.get(name, name): value for name, value in item.items()}
-
-
 class Chunks(Generic[T]):
-    """Entries in lists of at most *size*, none of which has a token twice: what comes later is done later."""
+    """Entries in lists of at most *size* tokens, none of which is there twice: what comes later is done later.
 
-    def __init__(self, size: int, token: Callable[[T], object]) -> None:
+    *repeats*: it may be there twice, for it makes no difference.
+    """
+
+    def __init__(self, size: int, token: Callable[[T], object], *, repeats: bool = False) -> None:
         self._size = size
         self._token = token
+        self._repeats = repeats
         self._chunk: list[T] = []
         self._tokens: set[object] = set()
 
     def add(self, entry: T) -> list[T]:
         """Take one more; the list that is full, or an empty one."""
         token = self._token(entry)
-        full = self.rest() if len(self._chunk) == self._size or token in self._tokens else []
+        if token in self._tokens:
+            over = not self._repeats or len(self._chunk) >= _REPEATS * self._size
+        else:
+            over = len(self._tokens) == self._size
+        full = self.rest() if over else []
         self._chunk.append(entry)
         self._tokens.add(token)
         return full
@@ -309,18 +351,25 @@ class Chunks(Generic[T]):
         return chunk
 
 
-def in_chunks(entries: Iterable[T], size: int, token: Callable[[T], object]) -> Iterator[list[T]]:
+def in_chunks(
+    entries: Iterable[T], size: int, token: Callable[[T], object], *, repeats: bool = False
+) -> Iterator[list[T]]:
     """`Chunks` of *entries*.
 
-    >>> list(in_chunks("abcab", 3, str))
-    [['a', 'b', 'c'], ['a', 'b']]
+    >>> list(in_chunks("abcab", 3, str)), list(in_chunks("abcabd", 3, str, repeats=True))
+    ([['a', 'b', 'c'], ['a', 'b']], [['a', 'b', 'c', 'a', 'b'], ['d']])
     """
-    chunks = Chunks(size, token)
+    chunks = Chunks(size, token, repeats=repeats)
     for entry in entries:
         if chunk := chunks.add(entry):
             yield chunk
     if chunk := chunks.rest():
         yield chunk
+
+
+def _may_be_one(error: StoreError) -> bool:
+    """Whether a call may have been refused for what is in one of its records."""
+    return error.code == "ValidationException" and not isinstance(error, TableSchemaError)
 
 
 def _back_off(attempt: int) -> Plan[None]:

@@ -49,7 +49,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many records are in a table: *live* ones, and *expired* ones that nobody has swept up yet."""
+    """How many records are in a table: *live* ones, and *expired* ones that nobody has swept up yet.
+
+    A renewal's lead counts as a record for its grace, and what has no expiry at all, corrupt as it is, as expired.
+    """
 
     live: int
     expired: int

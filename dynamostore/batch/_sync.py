@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from dynamostore._steps import Plan, run
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError
@@ -27,6 +29,8 @@ from ._results import BatchIncompleteError, Counts, Outcome, Tally
 __all__ = ["Batch"]
 
 T = TypeVar("T")
+
+_LOOK = 0.2
 
 
 class Batch(BaseBatch[DynamoStore]):
@@ -67,10 +71,10 @@ class Batch(BaseBatch[DynamoStore]):
 
     # Many records
 
-    def find_many(self, tokens: Iterable[str]) -> Iterator[Outcome]:
+    def find_many(self, tokens: Iterable[str]) -> Generator[Outcome, None, None]:
         """An `Outcome` for each of *tokens*, in their order, 100 a call, as they come."""
         seen = done = 0
-        for chunk in in_chunks(tokens, FIND_MANY, str):
+        for chunk in in_chunks(tokens, FIND_MANY, str, repeats=True):
             outcomes = self.store._run(self._jobs.find(chunk))
             yield from outcomes
             seen += len(chunk)
@@ -92,7 +96,7 @@ class Batch(BaseBatch[DynamoStore]):
         Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow where a renewal's grace leads.
         """
         tally, seen = Tally(), 0
-        for chunk in in_chunks(tokens, WRITE_MANY, str):
+        for chunk in in_chunks(tokens, WRITE_MANY, str, repeats=True):
             tally.add(self.store._run(self._jobs.delete(chunk)))
             seen += len(chunk)
             self._report(seen, tally.done)
@@ -102,7 +106,7 @@ class Batch(BaseBatch[DynamoStore]):
 
     def scan(
         self, *, segments: int = 1, limit: int | None = None, consistent: bool = False, resume: str | None = None
-    ) -> Iterator[Record]:
+    ) -> Generator[Record, None, None]:
         """All live records, in no order, as they are read; at most *limit*. A corrupt one is logged, and left out.
 
         In bounded memory: a page of 1 MB or two for each segment. *consistent* reads cost twice as much.
@@ -110,7 +114,7 @@ class Batch(BaseBatch[DynamoStore]):
         pages = self._pages(
             Request(consistent=consistent, page_size=page_size(limit)), self._position("scan", segments, resume)
         )
-        return _at_most(limit, pages, self._records)
+        return _at_most(limit, pages, self._jobs.records)
 
     def scan_items(
         self,
@@ -120,7 +124,7 @@ class Batch(BaseBatch[DynamoStore]):
         projection: Iterable[str] = (),
         consistent: bool = False,
         resume: str | None = None,
-    ) -> Iterator[Item]:
+    ) -> Generator[Item, None, None]:
         """All items as they lie in the table, expired ones too; *projection*: only these of `Table`'s attributes.
 
         The names are `Table`'s own ("token", "expiry"), whatever they are called in the table.
@@ -157,12 +161,15 @@ class Batch(BaseBatch[DynamoStore]):
         It is ``PATH.partial`` until it is whole; if the process is killed, the same call goes on where it was, and nothing is
         there twice. Raises `FileExistsError` if it is there already, unless told to *overwrite*.
         """
-        file = self._export_to(path, segments, overwrite=overwrite)
+        file = self._export_to(path, segments, expired=expired, overwrite=overwrite)
         try:
             for page, _ in self._pages(Request(), file.position, reporting=False):
                 self._export_page(file, page, expired=expired)
                 self._report(file.records, file.records, position=file.position)
             return file.finish()
+        except BatchIncompleteError as error:
+            error.tally = Tally(done=file.records)
+            raise
         finally:
             file.close()
 
@@ -198,18 +205,20 @@ class Batch(BaseBatch[DynamoStore]):
         segments = len(position.after)
         errors: dict[int, Exception] = {}
         failed = noting(errors)
+        stopping = threading.Event()
 
         def pages(segment: int) -> Iterator[tuple[Page, Tally]]:
             start = position.start_key(self.store.table, segment)
             while True:
-                page = self.store._run(self._jobs.page(request, segment, segments, start))
-                yield page, (job.on._run(job.handle(page)) if job else Tally())
+                page = _run(self.store, self._jobs.page(request, segment, segments, start), stopping)
+                yield page, (_run(job.on, job.handle(page), stopping) if job else Tally())
                 if page.after is None:
                     return
                 start = key(self.store.table, page.after)
 
         seen = done = 0
-        for page, tally in self._together({segment: pages(segment) for segment in position.left}, failed):
+        parts = {segment: pages(segment) for segment in position.left}
+        for page, tally in self._together(parts, failed, stopping):
             yield page, tally
             if position.job != EXPORT:
                 position.advance(page.segment, page.after)
@@ -221,10 +230,13 @@ class Batch(BaseBatch[DynamoStore]):
             raise self._incomplete(errors, position, Tally(done=done))
 
     def _together(
-        self, parts: dict[int, Iterator[tuple[Page, Tally]]], failed: Callable[[int, Exception], None]
+        self,
+        parts: dict[int, Iterator[tuple[Page, Tally]]],
+        failed: Callable[[int, Exception], None],
+        stopping: threading.Event,
     ) -> Iterator[tuple[Page, Tally]]:
         if len(parts) > 1:
-            yield from in_threads(parts, failed)
+            yield from in_threads(parts, failed, stopping)
             return
         for segment, pages in parts.items():
             try:
@@ -233,10 +245,27 @@ class Batch(BaseBatch[DynamoStore]):
                 failed(segment, error)
 
 
+class _Stopped(Exception):
+    """Nobody waits for what a thread does any more."""
+
+
+def _run(store: DynamoStore, plan: Plan[T], stopping: threading.Event) -> T:
+    """As the store runs a *plan*; but a pause (for a low rate's sake it may be minutes) ends when all is *stopping*."""
+
+    def sleep(seconds: float) -> None:
+        while seconds > 0 and not stopping.is_set():
+            store._sleep(min(seconds, _LOOK))
+            seconds -= _LOOK
+        if stopping.is_set():
+            raise _Stopped
+
+    return run(plan, store.client, sleep=sleep, explain=store._explain, check=store._check)
+
+
 def _at_most(
     limit: int | None,
     pages: Generator[tuple[Page, Tally], None, None],
     results: Callable[[Sequence[Item]], Iterator[T]],
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     with closing(pages):
         yield from islice((result for page, _ in pages for result in results(page.items)), limit)
