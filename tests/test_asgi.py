@@ -38,7 +38,7 @@ from session import (
     SessionManager,
     SessionNotLoadedError,
 )
-from session.web import asgi
+from session.web import _asgi_session
 from session.web._waiting import wait, waiting
 from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
 
@@ -282,7 +282,7 @@ def test_where_it_cannot_be_waited_for_that_is_said_with_the_way_out(
 def test_without_greenlet_load_is_awaited_and_the_error_says_so(
     amanager: AsyncSessionManager, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi, "_greenlets", False)
+    monkeypatch.setattr(_asgi_session, "GREENLETS", False)
     with pytest.raises(SessionNotLoadedError, match=r"or install dynamostore\[asgi\]"):
         run(request(SessionMiddleware(responding(in_this_task), amanager), token))
     assert run(request(SessionMiddleware(responding(after_load), amanager), token)).body == "2"
@@ -293,7 +293,7 @@ def test_it_is_imported_without_greenlet() -> None:
     from .distribution import ROOT
     from .distribution import run as run_program
 
-    program = "import sys; sys.modules['greenlet'] = None; import session.web.asgi as a; print(a._greenlets)"
+    program = "import sys; sys.modules['greenlet'] = None; import session.web._asgi_session as a; print(a.GREENLETS)"
     assert run_program(sys.executable, "-c", program, cwd=ROOT).strip() == "False"
 
 

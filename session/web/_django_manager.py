@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from django.conf import settings
+from django import conf
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -23,7 +23,7 @@ def get_manager() -> SessionManager:
     Raises ``ImproperlyConfigured``, which says what to do.
     """
     global _made  # noqa: PLW0603 (one for the process, as the settings are)
-    setting, table = getattr(settings, "SESSION_MANAGER", None), getattr(settings, "SESSION_TABLE", None)
+    setting, table = getattr(conf.settings, "SESSION_MANAGER", None), getattr(conf.settings, "SESSION_TABLE", None)
     made = _made
     if made is None or made[0] is not setting or made[1] is not table:
         with _lock:

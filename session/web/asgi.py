@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TypeAlias, TypeVar
 
-from dynamostore._steps import Plan
 from session import _lifecycle
-from session._lifecycle import Policy, State
 from session.aio import AsyncSessionManager
-from session.errors import SessionError, SessionNotLoadedError
 from session.manager import SessionManager
 from session.session import AsyncSession, BaseSession
 
+from . import _asgi_session
+from ._asgi_session import Drive, DriveHere, WebSession, off_the_loop
 from ._exchange import OUTAGE, TAKEN, Headers, commits, is_outage, outage_headers, report
-
-try:
-    from . import _waiting
-except ModuleNotFoundError as missing:
-    if missing.name != "greenlet":
-        raise
-    _greenlets = False
-else:
-    _greenlets = True
 
 __all__ = ["SessionMiddleware", "get_session"]
 
@@ -36,33 +23,24 @@ Message: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Drive: TypeAlias = Callable[[Plan[None]], Awaitable[None]]
-DriveHere: TypeAlias = Callable[[Plan[None]], None]
 
 SCOPE = frozenset(
-    [
-        "type",
-        "asgi",
-        "http_version",
-        "method",
-        "scheme",
-        "path",
-        "raw_path",
-        "query_string",
-        "root_path",
-        "headers",
-        "client",
-        "server",
-        "subprotocols",
-        "state",
-        "extensions",
-        "app",
-        "router",
-        "endpoint",
-        "path_params",
-        "user",
-        "auth",
-    ]
+    (
+        *(
+            "type",
+            "asgi",
+            "http_version",
+            "method",
+            "scheme",
+            "path",
+            "raw_path",
+            "query_string",
+            "root_path",
+            "headers",
+        ),
+        *("client", "server", "subprotocols", "state", "extensions"),
+        *("app", "router", "endpoint", "path_params", "user", "auth"),
+    )
 )
 """What ASGI and Starlette have in a scope."""
 
@@ -89,6 +67,7 @@ class SessionMiddleware:
     Where the store fails, the app sees the `StoreError <dynamostore.StoreError>` at the point of use, or when it starts its
     response; if it lets it pass, the client gets a 503 with ``Retry-After``, and keeps its cookie.
 
+    >>> import asyncio
     >>> from dynamostore import MemoryStore
     >>> async def app(scope, receive, send):
     ...     visits = get_session(scope).increment("visits")
@@ -122,7 +101,7 @@ class SessionMiddleware:
         if isinstance(manager, AsyncSessionManager):
             self._drive = manager._drive
         else:
-            self._drive, self._drive_here = _off_the_loop(manager), manager._drive
+            self._drive, self._drive_here = off_the_loop(manager), manager._drive
         self._key = key
         self._autoload = autoload
         self._commit_errors = commit_errors
@@ -141,7 +120,7 @@ class SessionMiddleware:
             # This middleware is around the app twice.
             await self._app(scope, receive, send)
             return
-        session = _WebSession(_lifecycle.begin(token, policy), policy, self._drive, self._drive_here)
+        session = WebSession(_lifecycle.begin(token, policy), policy, self._drive, self._drive_here)
         scope[self._key] = session
         kind = _Request if scope["type"] == "http" else _WebSocket
         exchange = kind(self._manager, session, scope, send, commit_errors=self._commit_errors)
@@ -161,11 +140,11 @@ class SessionMiddleware:
             report(exchange.failure or error)
             await exchange.refuse()
 
-    async def _run(self, session: _WebSession, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _greenlets or session._state.loaded:
+    async def _run(self, session: WebSession, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _asgi_session.GREENLETS or session._state.loaded:
             await self._app(scope, receive, send)
         else:
-            await _waiting.waiting(_call(self._app, scope, receive, send))
+            await _asgi_session.waiting(_call(self._app, scope, receive, send))
 
 
 def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSession:
@@ -181,76 +160,13 @@ def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSes
     return session
 
 
-class _WebSession(AsyncSession):
-    """An async session that is read when it is first looked at, wherever that can be waited for."""
-
-    __slots__ = ("_drive_here", "_failure", "_late", "_loop", "_outage")
-
-    def __init__(self, state: State, policy: Policy, drive: Drive, drive_here: DriveHere | None) -> None:
-        super().__init__(state, policy, drive)
-        self._loop = asyncio.get_running_loop()
-        self._drive_here = drive_here
-        self._failure: Exception | None = None
-        self._late = self._outage = False
-
-    async def load(self) -> None:
-        with self._watched():
-            await super().load()
-
-    async def autoload(self) -> None:
-        """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
-        try:
-            await self.load()
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            self._failure = error
-
-    async def _store(self) -> None:
-        if self._late and self._state.token_is_new:
-            raise SessionError(
-                "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
-            )
-        with self._watched():
-            await super()._store()
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._outage = is_outage(error)
-            raise
-
-    def _load(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            # A thread of the framework's, which may wait.
-            if self._drive_here is None:
-                asyncio.run_coroutine_threadsafe(self.load(), self._loop).result()
-                return
-            # Here, and not in another thread of what may be the same pool, all of whose threads may be waiting, too.
-            with self._watched():
-                self._drive_here(_lifecycle.load(self._state, self._policy))
-            return
-        if not (_greenlets and _waiting.wait(self.load)):
-            raise SessionNotLoadedError(
-                "the session was not read yet, and cannot be waited for here: await its load() first, or have all read "
-                "beforehand: SessionMiddleware(..., autoload=True)"
-                + ("" if _greenlets else "; or install dynamostore[asgi], with which there is no need to")
-            )
-
-
 class _Exchange:
     """What the app sends, on its way to the server, and what the session has to do with it."""
 
     def __init__(
         self,
         manager: AsyncSessionManager | SessionManager,
-        session: _WebSession,
+        session: WebSession,
         scope: Scope,
         send: Send,
         *,
@@ -395,19 +311,3 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-def _off_the_loop(manager: SessionManager) -> Drive:
-    """Drives plans on the store of a synchronous manager, in threads."""
-
-    async def drive(plan: Plan[None]) -> None:
-        context = contextvars.copy_context()
-        call = asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan)
-        try:
-            await asyncio.shield(call)
-        except asyncio.CancelledError:
-            # The thread goes on, and has the session until it is done.
-            await asyncio.wait([call])
-            raise
-
-    return drive

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import NoReturn, TypeAlias, TypeVar, overload
 
-from django.conf import settings
+from django import conf
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.core.signals import got_request_exception
@@ -218,7 +218,7 @@ class SessionStore(TypedAccess, SessionBase):
             if not known:
                 self._lost()
             _lifecycle.insist(state)
-        insisted = self._insisted or (settings.SESSION_SAVE_EVERY_REQUEST and not state.written)
+        insisted = self._insisted or (conf.settings.SESSION_SAVE_EVERY_REQUEST and not state.written)
         changing = insisted or state.changed or state.record is None
         if changing:
             core.set_deadline(self._deadline())
@@ -380,7 +380,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     def process_request(self, request: HttpRequest) -> None:
         """Begin the session; of several cookies of its name by the first that could be ours, as browsers send the nearest first."""
-        name = settings.SESSION_COOKIE_NAME
+        name = conf.settings.SESSION_COOKIE_NAME
         if name in request.COOKIES:
             for value in Cookie(name=name).values(request.META.get("HTTP_COOKIE")):
                 if _lifecycle.could_be_ours(value):
@@ -407,7 +407,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         session = getattr(request, "session", None)
         if isinstance(session, SessionStore) and session._is_outdated():
             # The request that renewed the session hands out the new key.
-            response.cookies.pop(settings.SESSION_COOKIE_NAME, None)
+            response.cookies.pop(conf.settings.SESSION_COOKIE_NAME, None)
         return response
 
     def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for who overrides it)

@@ -1,0 +1,111 @@
+"""The session of a request or WebSocket in ASGI: an `AsyncSession` that is read when it is first looked at, without an await."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from dynamostore._steps import Plan
+from session import _lifecycle
+from session._lifecycle import Policy, State
+from session.errors import SessionError, SessionNotLoadedError
+from session.manager import SessionManager
+from session.session import AsyncSession
+
+from ._exchange import is_outage
+
+try:
+    from ._waiting import wait, waiting
+except ModuleNotFoundError as missing:
+    if missing.name != "greenlet":
+        raise
+    GREENLETS = False
+else:
+    GREENLETS = True
+
+__all__ = ["GREENLETS", "Drive", "DriveHere", "WebSession", "off_the_loop", "waiting"]
+
+Drive: TypeAlias = Callable[[Plan[None]], Awaitable[None]]
+DriveHere: TypeAlias = Callable[[Plan[None]], None]
+
+
+class WebSession(AsyncSession):
+    """An async session that is read when it is first looked at, wherever that can be waited for."""
+
+    __slots__ = ("_drive_here", "_failure", "_late", "_loop", "_outage")
+
+    def __init__(self, state: State, policy: Policy, drive: Drive, drive_here: DriveHere | None) -> None:
+        super().__init__(state, policy, drive)
+        self._loop = asyncio.get_running_loop()
+        self._drive_here = drive_here
+        self._failure: Exception | None = None
+        self._late = self._outage = False
+
+    async def load(self) -> None:
+        with self._watched():
+            await super().load()
+
+    async def autoload(self) -> None:
+        """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
+        try:
+            await self.load()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            self._failure = error
+
+    async def _store(self) -> None:
+        if self._late and self._state.token_is_new:
+            raise SessionError(
+                "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
+            )
+        with self._watched():
+            await super()._store()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._outage = is_outage(error)
+            raise
+
+    def _load(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # A thread of the framework's, which may wait.
+            if self._drive_here is None:
+                asyncio.run_coroutine_threadsafe(self.load(), self._loop).result()
+                return
+            # Here, and not in another thread of what may be the same pool, all of whose threads may be waiting, too.
+            with self._watched():
+                self._drive_here(_lifecycle.load(self._state, self._policy))
+            return
+        if not (GREENLETS and wait(self.load)):
+            raise SessionNotLoadedError(
+                "the session was not read yet, and cannot be waited for here: await its load() first, or have all read "
+                "beforehand: SessionMiddleware(..., autoload=True)"
+                + ("" if GREENLETS else "; or install dynamostore[asgi], with which there is no need to")
+            )
+
+
+def off_the_loop(manager: SessionManager) -> Drive:
+    """Drives plans on the store of a synchronous manager, in threads."""
+
+    async def drive(plan: Plan[None]) -> None:
+        context = contextvars.copy_context()
+        call = asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan)
+        try:
+            await asyncio.shield(call)
+        except asyncio.CancelledError:
+            # The thread goes on, and has the session until it is done.
+            await asyncio.wait([call])
+            raise
+
+    return drive
