@@ -81,6 +81,7 @@ def blocks(manager: SessionManager, token: str | None) -> None:
     assert_type(s.token, str | None)
     assert_type(manager.set_cookie(s), str | None)
     assert_type(manager.set_cookie(session=s), str | None)
+    assert_type(manager.headers(s, [("Vary", "Accept")]), list[tuple[str, str]])
     assert_type(manager.token("session=abc"), str | None)
     assert_type(manager.cookie.read("session=abc"), str | None)
     assert_type(manager.cookie.values(None), Iterator[str])
