@@ -375,7 +375,7 @@ def test_a_scan_goes_on_where_it_was(drive: Drive, clock: FakeClock, tmp_path: P
     other = drive.batch(drive.table())
     for call in (
         lambda: other.scan(resume=place.read_text()),
-        lambda: drive.batch(table).count(resume=place.read_text()),
+        lambda: drive.batch(table).purge_expired(resume=place.read_text()),
         lambda: drive.batch(table).scan(resume="{}"),
         lambda: drive.batch(table).scan(resume="nonsense"),
         lambda: drive.batch(table).scan(resume=place.read_text().replace('"token-', '"' + "x" * 2048)),

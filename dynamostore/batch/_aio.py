@@ -15,6 +15,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -22,10 +23,10 @@ from typing import TypeAlias, TypeVar
 from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
-from dynamostore.errors import StoreError
+from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
 
-from ._base import BaseBatch, Job, Watch, noting, page_size
+from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, noting, page_size
 from ._files import JOB as EXPORT
 from ._files import Exported
 from ._parallel import in_tasks
@@ -83,23 +84,27 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
             seen += len(chunk)
             done += sum(outcome.record is not None for outcome in outcomes)
             self._report(seen, done)
+            if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
+                raise self._gone(outcomes, done)
 
     async def save_many(self, records: AnyIterable[tuple[str, bytes, datetime]]) -> Tally:
         """As `Batch.save_many`."""
         tally, seen = Tally(), 0
-        async for chunk in _in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-            tally.add(await self.store._run(self._jobs.save(chunk)))
-            seen += len(chunk)
-            self._report(seen, tally.done)
+        with self._accounted("save_many", tally) as account:
+            async for chunk in _in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
+                self._take(account, await self.store._run(self._jobs.save(chunk)), (entry[0] for entry in chunk))
+                seen += len(chunk)
+                self._report(seen, tally.done)
         return tally
 
     async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
         """As `Batch.delete_many`."""
         tally, seen = Tally(), 0
-        async for chunk in _in_chunks(tokens, WRITE_MANY, str, repeats=True):
-            tally.add(await self.store._run(self._jobs.delete(chunk)))
-            seen += len(chunk)
-            self._report(seen, tally.done)
+        with self._accounted("delete_many", tally) as account:
+            async for chunk in _in_chunks(tokens, WRITE_MANY, str, repeats=True):
+                self._take(account, await self.store._run(self._jobs.delete(chunk)), chunk)
+                seen += len(chunk)
+                self._report(seen, tally.done)
         return tally
 
     # All records
@@ -126,9 +131,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
         return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
 
-    async def count(self, *, segments: int = 1, resume: str | None = None) -> Counts:
+    async def count(self, *, segments: int = 1) -> Counts:
         """As `Batch.count`."""
-        tally = await self._do(self._counting(), segments, resume)
+        tally = await self._do(self._counting(), segments, None)
         return Counts(tally.done, tally.skipped)
 
     async def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
@@ -136,20 +141,34 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         return await self._do(self._purging(dry_run=dry_run), segments, resume)
 
     async def copy(
-        self, to: AsyncDynamoStore, *, segments: int = 1, expired: bool = False, resume: str | None = None
+        self,
+        to: AsyncDynamoStore,
+        *,
+        segments: int = 1,
+        expired: bool = False,
+        consistent: bool = False,
+        resume: str | None = None,
     ) -> Tally:
         """As `Batch.copy`."""
-        return await self._do(self._copying(to, expired=expired), segments, resume)
+        if may_be_one(self.store, to) and (await self.store._run(identity(self.store)) == await to._run(identity(to))):
+            raise ValueError("these are one table, which cannot be copied to itself")
+        return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
 
     # Files
 
     async def export(
-        self, path: str | Path, *, segments: int = 1, expired: bool = False, overwrite: bool = False
+        self,
+        path: str | Path,
+        *,
+        segments: int = 1,
+        expired: bool = False,
+        consistent: bool = False,
+        overwrite: bool = False,
     ) -> Exported:
         """As `Batch.export`; the file is written in threads."""
         file = await asyncio.to_thread(self._export_to, path, segments, expired=expired, overwrite=overwrite)
         try:
-            async with aclosing(self._pages(Request(), file.position, reporting=False)) as pages:
+            async with aclosing(self._pages(Request(consistent=consistent), file.position, reporting=False)) as pages:
                 async for page, _ in pages:
                     await _to_its_end(asyncio.to_thread(self._export_page, file, page, expired=expired))
                     self._report(file.records, file.records, position=file.position)
@@ -163,22 +182,24 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     async def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.load`; the file is read in threads."""
         loading, whole = await asyncio.to_thread(self._loading, path, expired=expired, resume=resume)
+        scope = self._loading_scope(whole, expired=expired)
         chunks = loading.chunks()
-        while chunk := await asyncio.to_thread(next, chunks, None):
-            loading.tally.add(await self.store._run(self._jobs.put(chunk)))
-            self._report(loading.line, loading.tally.done, resume=f"{whole.sha256}:{loading.line - 1}")
+        with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
+            while chunk := await asyncio.to_thread(next, chunks, None):
+                self._put(loading, await self.store._run(self._jobs.put(chunk)), f"{scope}:")
         return loading.tally
 
     # How
 
     async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: str | None) -> Tally:
-        position = self._position(job.name, segments, resume)
+        position = self._position(job.name, segments, resume, job.scope)
         tally = Tally()
         try:
             async with aclosing(self._pages(job.request, position, job)) as pages:
                 async for _, part in pages:
                     tally.add(part)
         except BatchIncompleteError as error:
+            tally.add(error.tally)
             error.tally = tally
             raise
         return tally
@@ -189,29 +210,36 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         """The pages that are left, each with what came of it."""
         segments = len(position.after)
         errors: dict[int, Exception] = {}
+        partly = Tally()
 
         async def pages(segment: int) -> AsyncGenerator[tuple[Page, Tally], None]:
-            start = position.start_key(self.store.table, segment)
+            start, size = position.start_key(self.store.table, segment), request.page_size
             while True:
-                page = await self.store._run(self._jobs.page(request, segment, segments, start))
+                page = await self.store._run(
+                    self._jobs.page(replace(request, page_size=size), segment, segments, start)
+                )
                 yield page, (await job.on._run(job.handle(page)) if job else Tally())
                 if page.after is None:
                     return
-                start = key(self.store.table, page.after)
+                start, size = key(self.store.table, page.after), grown(size)
 
         seen = done = 0
         parts = {segment: pages(segment) for segment in position.left}
-        async with aclosing(self._together(parts, noting(errors))) as results:
-            async for page, tally in results:
-                yield page, tally
-                if position.job != EXPORT:
-                    position.advance(page.segment, page.after)
-                seen += page.scanned
-                done += tally.done
-                if reporting:
-                    self._report(seen, done, position=position)
+        try:
+            async with aclosing(self._together(parts, noting(errors, partly))) as results:
+                async for page, tally in results:
+                    yield page, tally
+                    if position.job != EXPORT:
+                        position.advance(page.segment, page.after)
+                    seen += page.scanned
+                    done += tally.done
+                    if reporting:
+                        self._report(seen, done, position=position)
+        except StoreError:
+            if not errors or not (position.moved or partly.done):
+                raise
         if errors:
-            raise self._incomplete(errors, position, Tally(done=done))
+            raise self._incomplete(errors, position, partly)
 
     async def _together(
         self, parts: dict[int, AsyncGenerator[tuple[Page, Tally], None]], failed: Callable[[int, Exception], None]

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from dynamostore._steps import Plan
-from dynamostore.client import Item
+from dynamostore._steps import Call, Plan, issue
+from dynamostore.client import DescribeTableReply, Item
+from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key_of
 from dynamostore.store import BaseDynamoStore
 
 from . import _files
 from ._budget import Budget
 from ._files import Exported, ExportFile
-from ._lines import decode_line, encode_line, translate
-from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, in_chunks
+from ._lines import TakenError, decode_line, encode_line, translate
+from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, in_chunks, passing_failure
 from ._position import Position
-from ._results import BatchIncompleteError, Progress, Tally
+from ._results import BatchIncompleteError, Outcome, Progress, Tally
 
-__all__ = ["BaseBatch", "Job", "Loading", "Watch", "noting", "page_size"]
+__all__ = ["BaseBatch", "Job", "Loading", "Watch", "grown", "identity", "may_be_one", "noting", "page_size"]
 
 S = TypeVar("S", bound=BaseDynamoStore[Any])
 
@@ -28,6 +32,7 @@ Watch: TypeAlias = Callable[[Progress], object]
 
 _CALLS = ("scan", "batch_get_item", "batch_write_item")
 MAX_PAGE = 1000
+_LOOPBACK = re.compile(r"(//)(localhost|\[::1\]|127\.\d+\.\d+\.\d+)(?=[:/]|$)")
 EXPIRED = "#expiry < :now"
 LIVE = "#expiry >= :now"
 
@@ -40,6 +45,16 @@ class Job(Generic[S]):
     request: Request
     handle: Callable[[Page], Plan[Tally]]
     on: S
+    scope: str = ""
+    """What the resume token is to know of it, beside the table."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What a job has done, and how many chunks in a row were *in vain*."""
+
+    tally: Tally
+    in_vain: int = 0
 
 
 @dataclass(slots=True)
@@ -50,7 +65,10 @@ class Loading:
     whole: Exported
     expired: bool
     line: int
+    """The last one that was read."""
     tally: Tally
+    safe: int = 0
+    """The last one before which all is dealt with."""
 
     def chunks(self) -> Iterator[list[Item]]:
         """What is to be put, 25 items at a time."""
@@ -61,6 +79,9 @@ class Loading:
             self.line = number
             try:
                 item = decode_line(self.jobs.table, line, self.whole.attributes)
+            except TakenError as error:
+                self.tally.failed[error.token] = error
+                continue
             except ValueError as error:
                 raise ValueError(f"{self.whole.path}, line {number + 1}: {error}") from None
             if self.expired or self.jobs.is_live(item):
@@ -113,9 +134,7 @@ class BaseBatch(Generic[S]):
         request = Request(("token", "expiry"), where=EXPIRED, values=values)
         return Job("purge", request, handle, self.store)
 
-    def _copying(self, to: S, *, expired: bool) -> Job[S]:
-        if to.client is self.store.client and to.table.name == self.store.table.name:
-            raise ValueError("a table cannot be copied to itself")
+    def _copying(self, to: S, *, expired: bool, consistent: bool) -> Job[S]:
         jobs = self._jobs_on(to)
 
         def handle(page: Page) -> Plan[Tally]:
@@ -125,12 +144,13 @@ class BaseBatch(Generic[S]):
             for item in wanted:
                 try:
                     translated.append(translate(item, self.store.table.own, to.table))
-                except ValueError as error:
+                except TakenError as error:
                     tally.failed[key_of(self.store.table, item)] = error
             tally.add((yield from jobs.put_all(translated)))
             return tally
 
-        return Job("copy", Request(), handle, to)
+        scope = f"to table {to.table.name!r} at {_place(to)}, expired={expired}"
+        return Job("copy", Request(consistent=consistent), handle, to, scope)
 
     def _projection(self, names: Iterable[str]) -> tuple[str, ...]:
         known = {field.name for field in fields(self.store.table)} - {"name"}
@@ -145,7 +165,8 @@ class BaseBatch(Generic[S]):
     # Exporting and loading
 
     def _export_to(self, path: str | Path, segments: int, *, expired: bool, overwrite: bool) -> ExportFile:
-        return ExportFile(Path(path), self.store.table, segments, expired=expired, overwrite=overwrite)
+        scope = f"at {_place(self.store)}"
+        return ExportFile(Path(path), self.store.table, segments, scope, expired=expired, overwrite=overwrite)
 
     def _export_page(self, file: ExportFile, page: Page, *, expired: bool) -> None:
         lines = [encode_line(self.store.table, item) for item in self._wanted(page, expired=expired)]
@@ -158,18 +179,72 @@ class BaseBatch(Generic[S]):
         whole = _files.verify(Path(path))
         line = 0
         if resume is not None:
-            sha256, _, number = resume.partition(":")
-            if sha256 != whole.sha256 or not number.isdecimal():
-                raise ValueError("this is not the resume token of that file")
+            known, _, number = resume.rpartition(":")
+            if known != self._loading_scope(whole, expired=expired) or not number.isdecimal():
+                raise ValueError("this is not the resume token of that file and this table, on this server")
             line = int(number)
-        return Loading(self._jobs, whole, expired, line, Tally()), whole
+        return Loading(self._jobs, whole, expired, line, Tally(), safe=line), whole
+
+    def _loading_scope(self, whole: Exported, *, expired: bool) -> str:
+        into = f"{self.store.table.name} {_place(self.store)} {expired}"
+        return f"{whole.sha256}:{hashlib.sha256(into.encode()).hexdigest()[:16]}"
 
     # While they go
 
-    def _position(self, job: str, segments: int, resume: str | None) -> Position:
+    def _position(self, job: str, segments: int, resume: str | None, scope: str = "") -> Position:
+        scope = ", ".join(filter(None, (f"at {_place(self.store)}", scope)))
         if resume is None:
-            return Position.start(self.store.table, job, segments)
-        return Position.parse(resume, self.store.table, job)
+            return Position.start(self.store.table, job, segments, scope)
+        return Position.parse(resume, self.store.table, job, scope)
+
+    def _take(self, account: Account, part: Tally, tokens: Iterable[object]) -> None:
+        """Count a chunk in; raises if nothing can be done for now, as of those that would follow.
+
+        That is so if the store cannot be reached, or if two chunks in a row came to nothing: one may be throttled for one record.
+        """
+        tally = account.tally
+        for token in tokens:
+            # What failed before is made good by what comes later.
+            if isinstance(token, str) and token not in part.failed:
+                tally.failed.pop(token, None)
+        tally.add(part)
+        reason = passing_failure(part)
+        vain = not part.done and all(isinstance(error, PASSING) for error in part.failed.values())
+        account.in_vain = account.in_vain + 1 if reason and vain else 0
+        if reason and (account.in_vain > 1 or (account.in_vain and isinstance(reason, UnavailableError))):
+            raise reason
+
+    def _put(self, loading: Loading, part: Tally, scope: str) -> None:
+        """Count a chunk of a file in; raises if any of it is to be done again."""
+        if reason := passing_failure(part):
+            loading.tally.done += part.done
+            raise reason
+        loading.tally.add(part)
+        loading.safe = loading.line - 1
+        self._report(loading.line, loading.tally.done, resume=f"{scope}{loading.safe}")
+
+    def _gone(self, outcomes: Sequence[Outcome], found: int) -> BatchIncompleteError:
+        """What is raised where nothing of a chunk could be read, as of those that would follow."""
+        errors = {outcome.token: outcome.error for outcome in outcomes if outcome.error is not None}
+        first = next(iter(errors.values()))
+        tally = Tally(done=found, failed=errors)
+        return BatchIncompleteError(f"find_many ended early: {first}", errors={0: first}, tally=tally)
+
+    @contextmanager
+    def _accounted(self, what: str, tally: Tally, resume: Callable[[], str] = lambda: "") -> Iterator[Account]:
+        """Whatever ends a job early: what was done until then is told with it."""
+        try:
+            yield Account(tally)
+        except BatchIncompleteError:
+            raise
+        except StoreError as error:
+            if not (tally.done or tally.skipped or tally.failed):
+                raise
+            message = f"{what} ended early: {error}; before that, {tally.done} records were done"
+            raise BatchIncompleteError(message, errors={0: error}, resume=resume(), tally=tally) from error
+        except Exception as error:
+            error.add_note(f"{what}: {tally.done} records were done before that")
+            raise
 
     def _report(self, seen: int, done: int, *, position: Position | None = None, resume: str | None = None) -> None:
         if self._watch is not None:
@@ -192,13 +267,18 @@ class BaseBatch(Generic[S]):
         return incomplete
 
 
-def noting(errors: dict[int, Exception]) -> Callable[[int, Exception], None]:
-    """Takes note of a segment that failed for now; whatever will not pass is raised at once."""
+def noting(errors: dict[int, Exception], done: Tally) -> Callable[[int, Exception], None]:
+    """Takes note of a segment that failed, and of what was *done* of its page; raises at once what will not pass."""
 
     def failed(segment: int, error: Exception) -> None:
-        if not isinstance(error, PASSING):
+        if isinstance(error, StoppedError):
+            done.add(error.tally)
+            error = error.reason
+        if not isinstance(error, StoreError):
             raise error
         errors[segment] = error
+        if not isinstance(error, PASSING):
+            raise error
 
     return failed
 
@@ -208,3 +288,39 @@ def page_size(limit: int | None) -> int | None:
     if limit is not None and limit < 1:
         raise ValueError("limit must be at least 1, or None: all")
     return limit if limit is None or limit < MAX_PAGE else None
+
+
+def grown(size: int | None) -> int | None:
+    """The size of the page after one of *size*: what a filter leaves of a small one may be nothing."""
+    return None if size is None or size * 4 > MAX_PAGE else size * 4
+
+
+def identity(store: BaseDynamoStore[Any]) -> Plan[tuple[str, str]]:
+    """What tells a table from another: its ARN, or, where nobody may ask, its name; and the server."""
+    _, endpoint = _where(store)
+    call: Call[DescribeTableReply] = Call("describe_table", {"TableName": store.table.name})
+    try:
+        reply = yield from issue(call)
+    except StoreError:
+        return _short(store), endpoint
+    return reply["Table"].get("TableArn") or _short(store), endpoint
+
+
+def may_be_one(store: BaseDynamoStore[Any], other: BaseDynamoStore[Any]) -> bool:
+    """Whether two stores may be on one table, by its name alone."""
+    return _short(store) == _short(other)
+
+
+def _short(store: BaseDynamoStore[Any]) -> str:
+    return store.table.name.rpartition("/")[2]
+
+
+def _place(store: BaseDynamoStore[Any]) -> str:
+    return " ".join(_where(store))
+
+
+def _where(store: BaseDynamoStore[Any]) -> tuple[str, str]:
+    """The region and the endpoint of a store's client, this machine by one name."""
+    meta = getattr(store.client, "meta", None)
+    endpoint = str(getattr(meta, "endpoint_url", ""))
+    return str(getattr(meta, "region_name", "")), _LOOPBACK.sub(r"\g<1>127.0.0.1", endpoint)

@@ -14,6 +14,9 @@ __all__ = ["Budget", "units"]
 class Budget:
     """A rate in capacity units a second, for what is really consumed: a call that was dear makes the next one wait.
 
+    A call that is let go is booked at what the last one cost until its own price is known, so that others who ask
+    meanwhile wait for it, too.
+
     >>> now = 0.0
     >>> budget = Budget(10, lambda: now)
     >>> budget.wait(), budget.spend(25), budget.wait()
@@ -27,6 +30,9 @@ class Budget:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._free_at = monotonic()
+        # A page of 1 MB, before anything is known.
+        self._last = 128.0
+        self._booked: list[float] = []
         self.consumed = 0.0
 
     def spend(self, consumed: float) -> None:
@@ -34,15 +40,28 @@ class Budget:
         with self._lock:
             self.consumed += consumed
             if self._rate is not None:
+                booked = self._booked.pop() if self._booked else 0.0
                 # What was not used is not saved up for a burst.
-                self._free_at = max(self._free_at, self._monotonic()) + consumed / self._rate
+                self._free_at = max(self._free_at - booked / self._rate, self._monotonic()) + consumed / self._rate
+                self._last = consumed
 
     def wait(self) -> float:
-        """The seconds to wait before the next call."""
+        """The seconds to wait before the next call may be asked for again; 0: it may be made, and is to be paid by `spend`."""
         if self._rate is None:
             return 0.0
         with self._lock:
-            return max(0.0, self._free_at - self._monotonic())
+            now = self._monotonic()
+            if self._free_at > now:
+                return self._free_at - now
+            self._booked.append(self._last)
+            self._free_at = now + self._last / self._rate
+            return 0.0
+
+    def forgo(self) -> None:
+        """A call that was let go has failed, and cost nothing that is known."""
+        with self._lock:
+            if self._rate is not None and self._booked:
+                self._free_at -= self._booked.pop() / self._rate
 
 
 def units(reply: Mapping[str, object], *, read: Sequence[Item] = (), consistent: bool = False) -> float:

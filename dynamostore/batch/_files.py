@@ -7,6 +7,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,13 @@ from ._position import Position
 
 __all__ = ["ExportFile", "Exported", "read_lines", "verify"]
 
+try:
+    import fcntl
+except ImportError:  # Windows has none of it: there, nobody is kept from writing one file twice at once
+    fcntl = None  # type: ignore[assignment]  # as it is there
+
 JOB = "export"
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _GZIP = 31
 """zlib's name for the gzip format, with the largest window."""
 
@@ -54,24 +61,50 @@ class ExportFile:
     What was begun before goes on: it is cut back to what was noted last.
     """
 
-    def __init__(self, path: Path, table: Table, segments: int, *, expired: bool, overwrite: bool) -> None:
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} is there already: overwrite=True replaces it")
+    def __init__(self, path: Path, table: Table, segments: int, scope: str, *, expired: bool, overwrite: bool) -> None:
         self.path = path
+        self._scope = scope
         self._attributes = table.own
         self._expired = expired
         self._partial = path.with_name(f"{path.name}.partial")
         self._resume = path.with_name(f"{path.name}.resume")
         self._new = path.with_name(f"{path.name}.resume.new")
         self._digest = Digest()
-        if self._resume.exists() and self._partial.exists():
-            self._file, self.position = self._go_on(table)
+        there = self._partial.exists()
+        self._file: BinaryIO = self._locked()
+        try:
+            self._begin(table, segments, there=there, overwrite=overwrite)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _locked(self) -> BinaryIO:
+        """The partial file, which nobody else is writing."""
+        while True:
+            # It holds tokens and data: not for everybody to read, whoever made it.
+            file = os.fdopen(os.open(self._partial, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600), "r+b")
+            _chmod(file.fileno())
+            if not _lock(file.fileno()):
+                file.close()
+                raise FileExistsError(f"{self._partial} is being written by another process")
+            # Whoever had it until now may have given it its name.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), self._partial.stat()):
+                    return file
+            file.close()
+
+    def _begin(self, table: Table, segments: int, *, there: bool, overwrite: bool) -> None:
+        if self.path.exists() and not overwrite:
+            if not there:
+                self._partial.unlink()
+            raise FileExistsError(f"{self.path} is there already: overwrite=True replaces it")
+        if self._resume.exists() and there:
+            self.position = self._go_on(table)
         else:
             # One without the other is of no use, and is not to be taken for that of the file that is begun now.
             self._resume.unlink(missing_ok=True)
-            self.position = Position.start(table, JOB, segments)
-            # It holds tokens and data: not for everybody to read.
-            self._file = os.fdopen(os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+b")
+            self._file.truncate(0)
+            self.position = Position.start(table, JOB, segments, self._scope)
             head = Head(FORMAT, table.name, table.own, datetime.now(UTC).replace(microsecond=0))
             self.write(msgspec.json.encode(head) + b"\n", 0)
 
@@ -94,7 +127,8 @@ class ExportFile:
         """What is written so far is good, and the position is where it is."""
         self._file.flush()
         notes = _Notes(self._file.tell(), self._digest.records, self._digest.sha256, self._expired, self.position.text)
-        with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NOFOLLOW, 0o600), "wb") as file:
+            _chmod(file.fileno())
             file.write(msgspec.json.encode(notes))
         self._new.replace(self._resume)
 
@@ -104,11 +138,11 @@ class ExportFile:
         self.write(end, 0)
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
         # In this order: killed in between, it is begun anew, and no tokens lie about beside a file that is whole.
         self._new.unlink(missing_ok=True)
         self._resume.unlink(missing_ok=True)
         self._partial.replace(self.path)
+        self._file.close()
         last = msgspec.json.decode(end, type=End)
         return Exported(self.path, self.position.table, last.records, last.sha256, self._attributes)
 
@@ -116,31 +150,43 @@ class ExportFile:
         """Leave it, to be gone on with."""
         self._file.close()
 
-    def _go_on(self, table: Table) -> tuple[BinaryIO, Position]:
+    def _go_on(self, table: Table) -> Position:
         try:
             notes = msgspec.json.decode(self._resume.read_bytes(), type=_Notes)
-            position = Position.parse(notes.position, table, JOB)
+            position = Position.parse(notes.position, table, JOB, self._scope)
         except (msgspec.DecodeError, ValueError) as error:
             raise ValueError(f"{self._resume}: {error}; to begin anew, delete it") from None
         if notes.expired != self._expired:
             raise ValueError(f"{self._partial} was begun with expired={notes.expired}; to begin anew, delete it")
-        file: BinaryIO = self._partial.open("r+b")
+        file = self._file
         if file.seek(0, os.SEEK_END) < notes.offset:
-            file.close()
             raise ValueError(f"{self._partial} is shorter than {self._resume} says; to begin anew, delete both")
         file.truncate(notes.offset)
         try:
             for line in _lines(self._partial, gzipped=self.path.suffix == ".gz"):
                 self._digest.add(line, 0)
         except (OSError, EOFError, zlib.error) as error:
-            file.close()
             raise ValueError(f"{self._partial} is damaged: {error}; to begin anew, delete it") from None
         if self._digest.sha256 != notes.sha256:
-            file.close()
             raise ValueError(f"{self._partial} is damaged: it is not as it was written; to begin anew, delete it")
         self._digest.records = notes.records
         file.seek(notes.offset)
-        return file, position
+        return position
+
+
+def _lock(file: int) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _chmod(file: int) -> None:
+    if hasattr(os, "fchmod"):
+        os.fchmod(file, 0o600)
 
 
 def verify(path: str | Path) -> Exported:

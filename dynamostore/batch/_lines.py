@@ -16,7 +16,7 @@ from dynamostore.contract import Record
 from dynamostore.errors import CorruptRecordError
 from dynamostore.table import Table
 
-__all__ = ["Digest", "End", "Head", "Line", "decode_line", "encode_line", "translate"]
+__all__ = ["Digest", "End", "Head", "Line", "TakenError", "decode_line", "encode_line", "translate"]
 
 FORMAT = 1
 
@@ -96,7 +96,11 @@ def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> 
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"this is no record: {error}") from None
     if line.item is not None:
-        item = translate(line.item, attributes or table.own, table)
+        try:
+            item = translate(line.item, attributes or table.own, table)
+        except TakenError as error:
+            error.token = line.token
+            raise
         if item.get(table.token, {}).get("S") != line.token:
             raise ValueError("this is no record: its item has another token, or another name for it")
         return item
@@ -109,7 +113,9 @@ def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> 
     except (ValueError, OverflowError) as error:
         raise ValueError(f"this is no record: {error}") from None
     if taken := sorted(set(table.own) & line.beside.keys()):
-        raise _taken(taken[0])
+        clash = _taken(taken[0])
+        clash.token = line.token
+        raise clash
     return items.encode(table, record)
 
 
@@ -130,8 +136,14 @@ def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
     return translated
 
 
-def _taken(name: str) -> ValueError:
-    return ValueError(
+class TakenError(ValueError):
+    """An item of *token* has an attribute whose name another table has for one of its own."""
+
+    token = ""
+
+
+def _taken(name: str) -> TakenError:
+    return TakenError(
         f"it bears an attribute {name!r} of somebody else's, and that table has one of its own by this name"
     )
 

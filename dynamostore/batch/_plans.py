@@ -29,7 +29,18 @@ from dynamostore.table import Table
 from ._budget import Budget, units
 from ._results import Failure, Outcome, Tally
 
-__all__ = ["FIND_MANY", "PASSING", "WRITE_MANY", "Chunks", "Jobs", "Page", "Request", "in_chunks"]
+__all__ = [
+    "FIND_MANY",
+    "PASSING",
+    "WRITE_MANY",
+    "Chunks",
+    "Jobs",
+    "Page",
+    "Request",
+    "StoppedError",
+    "in_chunks",
+    "passing_failure",
+]
 
 T = TypeVar("T")
 
@@ -43,6 +54,7 @@ _REPEATS = 10
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
+_LOOK_AGAIN = 1.0
 # What may be tried again: the calls of a batch may all be made twice.
 PASSING = (ThrottledError, UnavailableError)
 
@@ -188,10 +200,12 @@ class Jobs:
             try:
                 reply = yield from issue(Call[Mapping[str, Any]](operation, arguments))
             except PASSING as error:
+                self.budget.forgo()
                 reason = error
                 attempt += 1
                 continue
             except StoreError as error:
+                self.budget.forgo()
                 if not _may_be_one(error):
                     raise
                 if len(pending) == 1:
@@ -244,8 +258,10 @@ class Jobs:
             yield from self._in_time()
             try:
                 return (yield from issue(call))
-            except PASSING:
-                if attempt == self.attempts:
+            except StoreError as error:
+                if not isinstance(error, ConditionFailed):
+                    self.budget.forgo()
+                if not isinstance(error, PASSING) or attempt == self.attempts:
                     raise
             yield from _back_off(attempt)
         raise AssertionError
@@ -253,20 +269,16 @@ class Jobs:
     def _in_time(self) -> Plan[None]:
         """Wait for what was consumed before, if there is a rate."""
         while seconds := self.budget.wait():
-            yield from pause(seconds)
+            # What was booked too high comes free earlier.
+            yield from pause(min(seconds, _LOOK_AGAIN))
 
     # What is done with a page
 
     def purge(self, page: Page) -> Plan[Tally]:
         """Delete the expired items of a page, each unless it was written anew since it was read."""
         tally = Tally()
-        down: UnavailableError | None = None
         for item in page.items:
             token = _token(self.table, item)
-            if down is not None:
-                # To wait for each of a thousand in vain would take hours.
-                tally.failed[token] = down
-                continue
             try:
                 read = items.decode_expiry(self.table, item)
                 where = self.plans._where(AS_READ, {":read": items.number(read)})
@@ -278,9 +290,11 @@ class Jobs:
                 # That is paid for, too.
                 self.budget.spend(1.0)
                 tally.skipped += 1
-            except (CorruptRecordError, *PASSING) as error:
+            except CorruptRecordError as error:
                 tally.failed[token] = error
-                down = error if isinstance(error, UnavailableError) else None
+            except StoreError as error:
+                # To wait for each of a thousand in vain would take hours; and it is to be done again.
+                raise StoppedError(error, tally) from error
             else:
                 tally.done += 1
                 self.budget.spend(units(reply) or 1.0)
@@ -290,7 +304,14 @@ class Jobs:
         """Put any number of items, 25 at a time."""
         tally = Tally()
         for chunk in in_chunks(page, WRITE_MANY, lambda item: _token(self.table, item)):
-            tally.add((yield from self.put(chunk)))
+            try:
+                part = yield from self.put(chunk)
+            except StoreError as error:
+                raise StoppedError(error, tally) from error
+            if reason := passing_failure(part):
+                tally.done += part.done
+                raise StoppedError(reason, tally) from reason
+            tally.add(part)
         return tally
 
     def records(self, page: Iterable[Item]) -> Iterator[Record]:
@@ -318,6 +339,20 @@ class Jobs:
             return items.decode_expiry(self.table, item) >= self.plans.clock()
         except CorruptRecordError:
             return True
+
+
+class StoppedError(StoreError):
+    """A page was begun, and not done to its end, for a *reason*; *tally* is what was done of it."""
+
+    def __init__(self, reason: StoreError, tally: Tally) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.tally = tally
+
+
+def passing_failure(tally: Tally) -> StoreError | None:
+    """Why something of it failed that may succeed later; None if nothing did."""
+    return next((error for error in tally.failed.values() if isinstance(error, PASSING)), None)
 
 
 class Chunks(Generic[T]):

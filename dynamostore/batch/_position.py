@@ -12,14 +12,15 @@ from dynamostore.table import Table
 
 __all__ = ["Position", "check_segments"]
 
-MAX_SEGMENTS = 1_000_000
-"""DynamoDB's own limit."""
+MAX_SEGMENTS = 256
+"""DynamoDB takes a million; each is a thread, and holds a page or two."""
 
 
 class _Text(msgspec.Struct, forbid_unknown_fields=True):
     dynamostore: int
     table: str
     job: str
+    scope: str
     after: list[str | None]
     done: list[bool]
 
@@ -30,17 +31,19 @@ class Position:
 
     table: str
     job: str
+    scope: str
+    """On which server, where to, and what of it: words for who reads them."""
     after: list[str | None]
     done: list[bool]
 
     @classmethod
-    def start(cls, table: Table, job: str, segments: int) -> Position:
+    def start(cls, table: Table, job: str, segments: int, scope: str) -> Position:
         """The beginning."""
         check_segments(segments)
-        return cls(table.name, job, [None] * segments, [False] * segments)
+        return cls(table.name, job, scope, [None] * segments, [False] * segments)
 
     @classmethod
-    def parse(cls, text: str, table: Table, job: str) -> Position:
+    def parse(cls, text: str, table: Table, job: str, scope: str) -> Position:
         """What `text` gave; `ValueError` if it is nothing of the kind, or of another table or job."""
         try:
             found = msgspec.json.decode(text, type=_Text)
@@ -48,18 +51,19 @@ class Position:
             raise ValueError(f"this is no resume token: {error}") from None
         if found.dynamostore != 1 or not found.after or len(found.after) != len(found.done):
             raise ValueError("this is no resume token of this version of dynamostore")
-        if (found.table, found.job) != (table.name, job):
+        if (found.table, found.job, found.scope) != (table.name, job, scope):
             raise ValueError(
-                f"this is the resume token of {found.job} on table {found.table!r}, not of {job} on table {table.name!r}"
+                f"this is the resume token of {found.job} on table {found.table!r} ({found.scope}), "
+                f"not of {job} on table {table.name!r} ({scope})"
             )
         if not all(token is None or storable(token) for token in found.after):
             raise ValueError("this resume token is damaged")
-        return cls(found.table, found.job, found.after, found.done)
+        return cls(found.table, found.job, found.scope, found.after, found.done)
 
     @property
     def text(self) -> str:
         """It as text, which holds the tokens that were seen last."""
-        whole = _Text(dynamostore=1, table=self.table, job=self.job, after=self.after, done=self.done)
+        whole = _Text(dynamostore=1, table=self.table, job=self.job, scope=self.scope, after=self.after, done=self.done)
         return msgspec.json.encode(whole).decode()
 
     @property
@@ -71,6 +75,11 @@ class Position:
         """Where *segment* goes on; None: at its beginning."""
         token = self.after[segment]
         return None if token is None else key(table, token)
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was read."""
+        return any(self.done) or any(self.after)
 
     def advance(self, segment: int, after: str | None) -> None:
         """A page of *segment* is dealt with; None: it was the last."""

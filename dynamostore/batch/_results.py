@@ -74,9 +74,9 @@ class Progress:
 
 
 class BatchIncompleteError(StoreError):
-    """A job ended before it was through: part of the table could not be read, for the reasons in *errors*, by segment.
+    """A job ended before it was through, for the reasons in *errors*, by segment (0 if it has none).
 
-    *tally* says what was done; *resume* is where it can go on, with what is missing.
+    *tally* says what was done; *resume* is where it can go on, with what is missing ("" for what reads no table or file).
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import TypeVar
 from dynamostore._steps import Plan, run
 from dynamostore.client import Item
 from dynamostore.contract import Record
-from dynamostore.errors import StoreError
+from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
 from dynamostore.store import DynamoStore
 
-from ._base import BaseBatch, Job, Watch, noting, page_size
+from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, noting, page_size
 from ._files import JOB as EXPORT
 from ._files import Exported
 from ._parallel import in_threads
@@ -80,14 +81,17 @@ class Batch(BaseBatch[DynamoStore]):
             seen += len(chunk)
             done += sum(outcome.record is not None for outcome in outcomes)
             self._report(seen, done)
+            if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
+                raise self._gone(outcomes, done)
 
     def save_many(self, records: Iterable[tuple[str, bytes, datetime]]) -> Tally:
         """Add or overwrite records of token, data and expiry, 25 a call; of one token the last counts."""
         tally, seen = Tally(), 0
-        for chunk in in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-            tally.add(self.store._run(self._jobs.save(chunk)))
-            seen += len(chunk)
-            self._report(seen, tally.done)
+        with self._accounted("save_many", tally) as account:
+            for chunk in in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
+                self._take(account, self.store._run(self._jobs.save(chunk)), (entry[0] for entry in chunk))
+                seen += len(chunk)
+                self._report(seen, tally.done)
         return tally
 
     def delete_many(self, tokens: Iterable[str]) -> Tally:
@@ -96,10 +100,11 @@ class Batch(BaseBatch[DynamoStore]):
         Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow where a renewal's grace leads.
         """
         tally, seen = Tally(), 0
-        for chunk in in_chunks(tokens, WRITE_MANY, str, repeats=True):
-            tally.add(self.store._run(self._jobs.delete(chunk)))
-            seen += len(chunk)
-            self._report(seen, tally.done)
+        with self._accounted("delete_many", tally) as account:
+            for chunk in in_chunks(tokens, WRITE_MANY, str, repeats=True):
+                self._take(account, self.store._run(self._jobs.delete(chunk)), chunk)
+                seen += len(chunk)
+                self._report(seen, tally.done)
         return tally
 
     # All records
@@ -132,9 +137,9 @@ class Batch(BaseBatch[DynamoStore]):
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
         return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
 
-    def count(self, *, segments: int = 1, resume: str | None = None) -> Counts:
+    def count(self, *, segments: int = 1) -> Counts:
         """How many records there are. It reads the whole table, if only there: the price is that of a `scan`."""
-        tally = self._do(self._counting(), segments, resume)
+        tally = self._do(self._counting(), segments, None)
         return Counts(tally.done, tally.skipped)
 
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
@@ -144,26 +149,44 @@ class Batch(BaseBatch[DynamoStore]):
         """
         return self._do(self._purging(dry_run=dry_run), segments, resume)
 
-    def copy(self, to: DynamoStore, *, segments: int = 1, expired: bool = False, resume: str | None = None) -> Tally:
+    def copy(
+        self,
+        to: DynamoStore,
+        *,
+        segments: int = 1,
+        expired: bool = False,
+        consistent: bool = False,
+        resume: str | None = None,
+    ) -> Tally:
         """Put all items into another table, exactly as they are (with its names); *expired* ones, too, or skip them.
 
-        It overwrites what is there under the same token. Safe to run again.
+        It overwrites what is there under the same token: run again on a table that is in use, it would bring back what was
+        deleted there since. Reads are eventually consistent, unless *consistent*. `ValueError` if the two are one table.
         """
-        return self._do(self._copying(to, expired=expired), segments, resume)
+        if may_be_one(self.store, to) and (self.store._run(identity(self.store)) == to._run(identity(to))):
+            raise ValueError("these are one table, which cannot be copied to itself")
+        return self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
 
     # Files
 
     def export(
-        self, path: str | Path, *, segments: int = 1, expired: bool = False, overwrite: bool = False
+        self,
+        path: str | Path,
+        *,
+        segments: int = 1,
+        expired: bool = False,
+        consistent: bool = False,
+        overwrite: bool = False,
     ) -> Exported:
         """Write all records to a file of JSON Lines, compressed if its name ends with ``.gz``: readable, exact, checksummed.
 
         It is ``PATH.partial`` until it is whole; if the process is killed, the same call goes on where it was, and nothing is
-        there twice. Raises `FileExistsError` if it is there already, unless told to *overwrite*.
+        there twice. Raises `FileExistsError` if it is there already, unless told to *overwrite*, or if another process is
+        just writing it. Reads are eventually consistent, unless *consistent*.
         """
         file = self._export_to(path, segments, expired=expired, overwrite=overwrite)
         try:
-            for page, _ in self._pages(Request(), file.position, reporting=False):
+            for page, _ in self._pages(Request(consistent=consistent), file.position, reporting=False):
                 self._export_page(file, page, expired=expired)
                 self._report(file.records, file.records, position=file.position)
             return file.finish()
@@ -177,23 +200,25 @@ class Batch(BaseBatch[DynamoStore]):
         """Put the records of a file of `export` into the table, as they were; *expired* ones, too, or skip them.
 
         The file is read to its end first, and refused with `ValueError` if it is not as it was written. It overwrites what is
-        there under the same token. Safe to run again.
+        there under the same token, so it may be run again on a table that nobody else writes.
         """
         loading, whole = self._loading(path, expired=expired, resume=resume)
-        for chunk in loading.chunks():
-            loading.tally.add(self.store._run(self._jobs.put(chunk)))
-            self._report(loading.line, loading.tally.done, resume=f"{whole.sha256}:{loading.line - 1}")
+        scope = self._loading_scope(whole, expired=expired)
+        with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
+            for chunk in loading.chunks():
+                self._put(loading, self.store._run(self._jobs.put(chunk)), f"{scope}:")
         return loading.tally
 
     # How
 
     def _do(self, job: Job[DynamoStore], segments: int, resume: str | None) -> Tally:
-        position = self._position(job.name, segments, resume)
+        position = self._position(job.name, segments, resume, job.scope)
         tally = Tally()
         try:
             for _, part in self._pages(job.request, position, job):
                 tally.add(part)
         except BatchIncompleteError as error:
+            tally.add(error.tally)
             error.tally = tally
             raise
         return tally
@@ -204,30 +229,37 @@ class Batch(BaseBatch[DynamoStore]):
         """The pages that are left, each with what came of it."""
         segments = len(position.after)
         errors: dict[int, Exception] = {}
-        failed = noting(errors)
+        partly = Tally()
+        failed = noting(errors, partly)
         stopping = threading.Event()
 
         def pages(segment: int) -> Iterator[tuple[Page, Tally]]:
-            start = position.start_key(self.store.table, segment)
+            start, size = position.start_key(self.store.table, segment), request.page_size
             while True:
-                page = _run(self.store, self._jobs.page(request, segment, segments, start), stopping)
+                page = _run(
+                    self.store, self._jobs.page(replace(request, page_size=size), segment, segments, start), stopping
+                )
                 yield page, (_run(job.on, job.handle(page), stopping) if job else Tally())
                 if page.after is None:
                     return
-                start = key(self.store.table, page.after)
+                start, size = key(self.store.table, page.after), grown(size)
 
         seen = done = 0
         parts = {segment: pages(segment) for segment in position.left}
-        for page, tally in self._together(parts, failed, stopping):
-            yield page, tally
-            if position.job != EXPORT:
-                position.advance(page.segment, page.after)
-            seen += page.scanned
-            done += tally.done
-            if reporting:
-                self._report(seen, done, position=position)
+        try:
+            for page, tally in self._together(parts, failed, stopping):
+                yield page, tally
+                if position.job != EXPORT:
+                    position.advance(page.segment, page.after)
+                seen += page.scanned
+                done += tally.done
+                if reporting:
+                    self._report(seen, done, position=position)
+        except StoreError:
+            if not errors or not (position.moved or partly.done):
+                raise
         if errors:
-            raise self._incomplete(errors, position, Tally(done=done))
+            raise self._incomplete(errors, position, partly)
 
     def _together(
         self,

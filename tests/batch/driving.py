@@ -70,8 +70,8 @@ class AwaitedBatch:
             )
         )
 
-    def count(self, *, segments: int = 1, resume: str | None = None) -> Counts:
-        return self._loop.run(self.batch.count(segments=segments, resume=resume))
+    def count(self, *, segments: int = 1) -> Counts:
+        return self._loop.run(self.batch.count(segments=segments))
 
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
         return self._loop.run(self.batch.purge_expired(segments=segments, dry_run=dry_run, resume=resume))

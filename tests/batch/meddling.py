@@ -144,6 +144,8 @@ class Through:
 
     def __getattr__(self, name: str) -> Callable[..., Reply]:
         method = getattr(self._client, name)
+        if not callable(method):
+            return method  # type: ignore[no-any-return]  # where it sends its calls
 
         def call(**arguments: Any) -> Reply:
             sent, then = self._meddler.meddle(name, arguments)
@@ -161,6 +163,8 @@ class AsyncThrough:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
+        if not callable(method):
+            return method  # type: ignore[no-any-return]  # where it sends its calls
 
         async def call(**arguments: Any) -> Reply:
             sent, then = self._meddler.meddle(name, arguments)
