@@ -272,7 +272,7 @@ def test_an_outage_that_autoload_meets_is_for_who_looks(
 def test_where_it_cannot_be_waited_for_that_is_said_with_the_way_out(
     amanager: AsyncSessionManager, token: str, look: Callable[[AsyncSession], Coroutine[Any, Any, object]]
 ) -> None:
-    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first, or .*autoload=True"):
+    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
         run(request(SessionMiddleware(responding(look), amanager), token))
     assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), token)).body == "2"
     # And where there is nothing to read there is nothing to wait for.
@@ -829,6 +829,26 @@ def test_a_websocket_that_the_app_has_closed_is_not_closed_again(
 
     run(main())
     assert exchange.sent == [{"type": "websocket.close", "code": 1011}]
+
+
+def test_a_websocket_whose_user_logs_out_is_told_so(
+    amanager: AsyncSessionManager, manager: SessionManager, token: str
+) -> None:
+    async def late(s: AsyncSession) -> object:
+        s.get_int("n")
+        with manager.session(token) as other:
+            other.destroy()
+        s.put_int("n", 7)
+        await s.save()
+        seen = s.status
+        s.put_int("n", 8)
+        with pytest.raises(SessionError, match="the session has ended meanwhile"):
+            await s.save()
+        s.clear()
+        return seen
+
+    with socket(SessionMiddleware(speaking(lambda _: None, late), amanager), token) as ws:
+        assert ws.recv() == "Status.DESTROYED"
 
 
 def test_a_websocket_is_refused_with_503_where_the_store_fails(

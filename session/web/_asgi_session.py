@@ -58,6 +58,10 @@ class WebSession(AsyncSession):
             self._failure = error
 
     async def _store(self) -> None:
+        if self._late and self._state.gone and self._state.token_is_new:
+            raise SessionError(
+                "the session has ended meanwhile (look at status after save): there is no new one for a WebSocket"
+            )
         if self._late and self._state.token_is_new:
             raise SessionError(
                 "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
@@ -89,8 +93,9 @@ class WebSession(AsyncSession):
             return
         if not (GREENLETS and wait(self.load)):
             raise SessionNotLoadedError(
-                "the session was not read yet, and cannot be waited for here: await its load() first, or have all read "
-                "beforehand: SessionMiddleware(..., autoload=True)"
+                "the session was not read yet, and cannot be waited for here: await its load() first; or put SessionMiddleware "
+                "within what runs the handler in a task of its own (as the innermost); or have all read beforehand: "
+                "SessionMiddleware(..., autoload=True)"
                 + ("" if GREENLETS else "; or install dynamostore[asgi], with which there is no need to")
             )
 
