@@ -99,6 +99,8 @@ def person(browser: Browser) -> BrowserContext:
 @pytest.fixture
 def context(window: BrowserContext) -> Iterator[BrowserContext]:
     """A browser that has no cookies yet."""
+    # What the last page still had under way (its icon, say) brings no cookie any more.
+    window.pages[0].goto("about:blank")
     window.clear_cookies()
     yield window
     for other in window.pages[1:]:
@@ -551,7 +553,7 @@ def test_a_name_may_be_as_long_as_a_browser_lets_it_be_with_a_token(sites: Sites
     names = [longest, longest + "n"]
     sites["shop.test"] = page("", [f"{name}={'t' * 43}; Secure" for name in names])
     context.pages[0].goto(sites.url("shop.test"))
-    assert [cookie["name"] for cookie in context.cookies()] == [longest]
+    assert [name for name in names if name in {cookie["name"] for cookie in context.cookies()}] == [longest]
     assert Cookie(name=longest).name == longest
     with pytest.raises(ValueError, match="a name has at most 4053"):
         Cookie(name=longest + "n")
