@@ -47,6 +47,7 @@ from dynamostore.admin import (
     policy,
     terraform,
 )
+from dynamostore.admin._description import Where
 from dynamostore.admin._findings import CATALOGUE
 from dynamostore.admin._policies import ALLOWED, ROLES
 from dynamostore.admin._records import Records
@@ -259,7 +260,25 @@ def test_ttl_that_is_off(ministack: Server) -> None:
     assert finding.level == "warning"
     assert "TTL is disabled" in finding.message
     advice = "--time-to-live-specification 'Enabled=true,AttributeName=forget at' --region us-east-1"
+    advice += f" --endpoint-url {ministack.url}"
     assert finding.advice.endswith(f"aws dynamodb update-time-to-live --table-name {name} {advice}")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "options"),
+    [
+        ("https://dynamodb.eu-west-1.amazonaws.com", " --region eu-west-1"),
+        ("https://123456789012.ddb.eu-west-1.amazonaws.com", " --region eu-west-1"),
+        (None, " --region eu-west-1"),
+        ("https://dynamodb.eu-west-1.amazonaws.com.evil.example", None),
+        ("https://dynamodb.eu-west-2.amazonaws.com", None),
+        ("https://vpce-1.dynamodb.eu-west-1.vpce.amazonaws.com", None),
+        ("http://x/a b", " --region eu-west-1 --endpoint-url 'http://x/a b'"),
+    ],
+)
+def test_advice_leads_to_the_server_that_was_examined(endpoint: str | None, options: str | None) -> None:
+    wanted = f" --region eu-west-1 --endpoint-url {endpoint}" if options is None else options
+    assert Where("eu-west-1", endpoint, frozenset()).options == wanted
 
 
 def test_ttl_by_another_attribute(ministack: Server) -> None:
@@ -825,6 +844,9 @@ def test_a_policy_has_nothing_too_much(ministack: Server, role: Role, operation:
         ({"table": "a.b"}, "arn:aws:dynamodb:*:*:table/a.b"),
         ({"region": "cn-north-1", "account": "123456789012"}, "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/scs_session"),
         ({"region": "us-gov-west-1"}, "arn:aws-us-gov:dynamodb:us-gov-west-1:*:table/scs_session"),
+        ({"region": "us-iso-east-1"}, "arn:aws-iso:dynamodb:us-iso-east-1:*:table/scs_session"),
+        ({"region": "us-isob-east-1"}, "arn:aws-iso-b:dynamodb:us-isob-east-1:*:table/scs_session"),
+        ({"region": "eusc-de-east-1"}, "arn:aws-eusc:dynamodb:eusc-de-east-1:*:table/scs_session"),
         (
             {"table": "arn:aws:dynamodb:eu-central-1:123456789012:table/abc", "region": "us-east-1"},
             "arn:aws:dynamodb:eu-central-1:123456789012:table/abc",

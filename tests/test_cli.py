@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -129,6 +130,13 @@ def process(*arguments: str | Path, environment: dict[str, str] | None = None, s
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def document_in(terminal: Terminal) -> dict[str, Any]:
+    """The JSON among what else it printed."""
+    said = terminal.plain
+    document: dict[str, Any] = json.loads(said[said.index("{\n") : said.rindex("}") + 1])
+    return document
+
+
 # The table
 
 
@@ -142,6 +150,36 @@ def test_create_table_makes_it_once_and_says_which(url: str, run: Run) -> None:
     assert re.fullmatch(
         rf"table '{name}' in us-east-1 \({url}\) answers in [0-9.]+ ms\n", run("ping", "--table", name).out
     )
+
+
+def test_create_table_turns_ttl_on_where_there_are_records_only_if_it_may(store: DynamoStore, run: Run) -> None:
+    where = ("--table", store.table.name)
+
+    def ttl() -> str:
+        reply = store.client.describe_time_to_live(TableName=store.table.name)
+        return reply["TimeToLiveDescription"]["TimeToLiveStatus"]
+
+    fill(store, 1)
+    dry = run("create-table", *where, "--dry-run", "--json").document
+    assert (dry["would_create"], dry["would_enable_ttl"], dry["ttl_enabled"]) == (False, True, False)
+    assert "its TTL would be turned on" in run("create-table", *where, "--dry-run").out
+    asked = run("create-table", *where)
+    assert (asked.code, "--yes" in asked.err, ttl()) == (2, True, "DISABLED")
+    with Terminal("create-table", *where) as terminal:
+        terminal.wait_for("[y/N]: ")
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert ttl() == "DISABLED"
+    done = run("create-table", *where, "--yes", "--json").document
+    assert (done["created"], done["ttl_enabled"], ttl()) == (False, True, "ENABLED")
+    again = run("create-table", *where, "--json").document
+    assert (again["created"], again["ttl_enabled"]) == (False, False)
+    assert run("create-table", *where, "--dry-run", "--json").document["would_enable_ttl"] is False
+
+
+def test_create_table_asks_nothing_where_there_is_nothing_to_lose(store: DynamoStore, run: Run) -> None:
+    done = run("create-table", "--table", store.table.name)
+    assert (done.code, done.out.endswith("is there already; its TTL is turned on now\n")) == (0, True)
 
 
 def test_an_option_after_the_command_counts_more_than_one_before_it(table: str, run: Run) -> None:
@@ -179,6 +217,60 @@ def test_doctor_fails_for_errors_only(store: DynamoStore, run: Run) -> None:
     assert ill.document["status"] == "found"
     assert "records:corrupt" in ill.out
     assert "secret token" not in ill.out + run("doctor", "--table", store.table.name, "--all", "-v").out
+
+
+def test_advice_is_for_the_table_that_was_examined(
+    url: str, store: DynamoStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[profile o'ps]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    store.save("old", b"", LONG_AGO)
+    store.client.put_item(TableName=store.table.name, Item={"token": {"S": "bad"}})
+    # Only options say where it is: nothing of that is in the environment.
+    monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB")
+    (tmp_path / "credentials").write_text("[o'ps]\naws_access_key_id = test\naws_secret_access_key = test\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    name, at = store.table.name, f"--region us-east-1 --endpoint-url {url} --profile"
+    given = ("--table", name, *at.split(), "o'ps")
+    found = {finding["check"]: finding for finding in run("doctor", *given, "--json").document["findings"]}
+    profile = shlex.quote("o'ps")
+    ours = f"--table {name} {at} {profile}"
+    assert f"dynamostore create-table {ours}, or: aws " in found["ttl"]["advice"]
+    assert f"dynamostore purge {ours} deletes" in found["records:unswept"]["advice"]
+    assert f"(dynamostore revoke {ours})" in found["records:corrupt"]["advice"]
+    command = found["ttl"]["advice"].partition("or: ")[2]
+    assert command.startswith(f"aws --profile {profile} dynamodb update-time-to-live --table-name {name} ")
+    assert command.endswith(f"--region us-east-1 --endpoint-url {url}")
+    assert "update-time-to-live" in run("doctor", *given).out
+    # It can be typed.
+    typed = shlex.split(found["ttl"]["advice"].partition("dynamostore ")[2].partition(", or:")[0])
+    assert run(*typed, "--dry-run", "--json").document["would_enable_ttl"] is True
+
+
+def test_advice_names_the_one_of_two_tables_that_is_missing(store: DynamoStore, url: str, run: Run) -> None:
+    ran = run("copy", "nobodys", "--table", store.table.name, "--to-attribute", "token=id")
+    make_it = f"dynamostore create-table --table nobodys --attribute token=id --region us-east-1 --endpoint-url {url}\n"
+    assert (ran.code, ran.err.endswith(make_it)) == (1, True), ran.err
+
+
+def test_policies_are_for_the_region_that_the_other_commands_take(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def arn(*arguments: str) -> str:
+        (statement,) = run("policy", "web", *arguments).document["Statement"]
+        return str(statement["Resource"])
+
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert arn() == "arn:aws:dynamodb:*:*:table/scs_session"
+    monkeypatch.setenv("AWS_REGION", "cn-north-1")
+    assert arn() == "arn:aws-cn:dynamodb:cn-north-1:*:table/scs_session"
+    (tmp_path / "config").write_text("[default]\nregion = us-iso-east-1\n[profile gov]\nregion = us-gov-west-1\n")
+    assert arn() == "arn:aws-iso:dynamodb:us-iso-east-1:*:table/scs_session"
+    assert arn("--profile", "gov") == "arn:aws-us-gov:dynamodb:us-gov-west-1:*:table/scs_session"
+    assert arn("--region", "*") == "arn:aws:dynamodb:*:*:table/scs_session"
+    assert run("policy", "web", "--profile", "nobodys").code == 2
 
 
 def test_policies_and_templates_ask_nobody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +356,39 @@ def test_revoke_deletes_what_a_renewal_led_to_and_says_what_was_not_there(
     assert store.find("second") is None
 
 
+def test_revoke_stops_when_the_server_goes_away_and_says_what_was_done(
+    credentials: None, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynamostore.cli._meter.ATTEMPTS", 1)
+    tokens = [f"live {n}" for n in range(3000)]
+    dynamodb = LocalDynamoDB().__enter__()
+    with dynamodb.connect("sessions") as store:
+        store.create_table()
+        fill(store, len(tokens))
+
+        def end() -> None:
+            while store.find(hashed("live 20")) is not None:
+                time.sleep(0.01)
+            dynamodb.__exit__(None, None, None)
+
+        ender = threading.Thread(target=end)
+        ender.start()
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(tokens)))
+        ran = run("revoke", "--yes", "-", "--json", "--table", "sessions", "--endpoint-url", dynamodb.url)
+        ender.join()
+    document = ran.document
+    assert (ran.code, document["status"], len(document["failed"])) == (3, "incomplete", 1)
+    assert document["revoked"] == len(document["revoked_tokens"]) > 20
+    (failed,) = document["failed"]
+    digests = [digest(hashed(token)) for token in tokens]
+    assert [*document["revoked_tokens"], failed["token"], *document["not_tried"]] == digests
+    assert f"revoked: {digests[0]}, {digests[1]}, " in ran.err
+    assert f"not tried: {document['not_tried'][0]}, " in ran.err
+    # Never there: one is tried, not each of them; and nothing is asked.
+    ran = run("revoke", *tokens[:20], "--json", "--table", "sessions", "--endpoint-url", dynamodb.url)
+    assert (ran.code, ran.document["status"], ran.err.count("\n")) == (1, "failed", 1)
+
+
 # All records
 
 
@@ -325,7 +450,17 @@ def test_export_load_and_copy_carry_live_records_over(store: DynamoStore, run: R
         records = {record.token: record for record in Batch(store).scan()}
         assert records == {record.token: record for record in Batch(loaded).scan()}
         assert records == {record.token: record for record in Batch(copied).scan()}
-    assert run("copy", name, "--table", name).code == 2
+
+
+def test_a_table_is_not_copied_to_itself_by_whatever_name(store: DynamoStore, url: str, run: Run) -> None:
+    fill(store, 1)
+    name = store.table.name
+    arn = store.client.describe_table(TableName=name)["Table"]["TableArn"]
+    other = url.replace("127.0.0.1", "localhost")
+    assert other != url
+    for same in ((name,), (arn,), (name, "--to-endpoint-url", other), (name, "--yes"), (name, "--dry-run")):
+        refused = run("copy", *same, "--table", name)
+        assert (refused.code, "itself" in refused.err) == (2, True), (same, refused)
 
 
 def test_some_that_failed_are_told_by_digest_and_make_it_incomplete(
@@ -453,7 +588,8 @@ def test_the_script_is_the_same_program() -> None:
 def test_a_shell_can_complete_it() -> None:
     asked = {"_DYNAMOSTORE_COMPLETE": "bash_complete", "COMP_WORDS": "dynamostore template c", "COMP_CWORD": "2"}
     assert process(environment=asked).out == "plain,cloudformation\n"
-    assert "complete -o nosort -F" in process(environment={"_DYNAMOSTORE_COMPLETE": "bash_source"}).out
+    script = process(environment={"_DYNAMOSTORE_COMPLETE": "bash_source"})
+    assert (script.code, "complete -o nosort -F" in script.out) == (0, True)
 
 
 def test_keys_are_those_of_sessions(run: Run) -> None:
@@ -515,6 +651,8 @@ def test_ctrl_c_ends_a_purge_between_two_calls_and_it_goes_on_from_there(
     # It is true.
     assert Batch(store).count().expired == 100 - deleted
     assert file.stat().st_mode & 0o777 == 0o600
+    for key in json.loads(file.read_text())["after"]:
+        assert not isinstance(key, str) or key not in terminal.plain
     # Ended again, before anything is through, it is still there.
     position = file.read_text()
     with Terminal(*map(str, arguments), "--rate", "1") as terminal:
@@ -540,8 +678,43 @@ def test_ctrl_c_leaves_an_export_that_goes_on(store: DynamoStore, tmp_path: Path
         assert terminal.end() == 130
     assert "the same command goes on from here" in terminal.plain
     assert not file.exists()
-    done = run("export", file, "--table", store.table.name, "--json").document
-    assert (done["written"], verify(file).records) == (100, 100)
+    refused = run("export", file, "--table", store.table.name, "--json", "--expired")
+    assert (refused.document["status"], refused.document["continued"]) == ("failed", False)
+    assert "going on" not in refused.err
+    ran = run("export", file, "--table", store.table.name, "--json")
+    done = ran.document
+    assert (done["written"], verify(file).records, done["continued"]) == (100, 100, True)
+    today = datetime.now(UTC)
+    assert ran.err.startswith(f"going on with {file}.partial, begun {today:%Y-}")
+    again = run("export", file, "--table", store.table.name, "--json", "--overwrite")
+    assert (again.document["continued"], again.err) == (False, "")
+
+
+@pytest.mark.parametrize("command", ["copy", "export"])
+def test_a_dry_run_that_is_ended_says_of_nothing_that_it_was_done(
+    store: DynamoStore, tmp_path: Path, command: str
+) -> None:
+    fill(store, 100, 0, BIG)
+    with make(f"{store.table.name}-to") as to:
+        what = to.table.name if command == "copy" else str(tmp_path / "file")
+        # Of a count this server makes one page: the other segments wait for theirs.
+        where = ("--table", store.table.name, "--dry-run", "--segments", "4", "--rate", "0.1")
+
+        def ended(*more: str) -> Terminal:
+            with Terminal(command, what, *where, *more) as terminal:
+                terminal.wait_for(lambda: re.search(r"[1-9]\d* read", terminal.plain) is not None)
+                terminal.type("\x03")
+                assert terminal.end() == 130
+            assert not re.search(r"[1-9]\d* (copied|written)", terminal.plain)
+            return terminal
+
+        assert "stopped: 0 " in ended().plain
+        document = document_in(ended("--json"))
+    verb = "copied" if command == "copy" else "written"
+    assert (document["status"], document[verb], document["seen"] > 0) == ("interrupted", 0, True)
+    assert [document[name] for name in (f"would_{command if command == 'copy' else 'write'}", "live", "expired")] == [
+        None
+    ] * 3
 
 
 def test_sigterm_ends_it_as_ctrl_c_does(store: DynamoStore, tmp_path: Path) -> None:
@@ -557,7 +730,27 @@ def test_sigterm_ends_it_as_ctrl_c_does(store: DynamoStore, tmp_path: Path) -> N
     document = json.loads(out)
     assert (running.returncode, document["status"]) == (143, "interrupted")
     assert document["deleted"] == 60 - Batch(store).count().expired
-    assert json.loads(document["resume"]) == json.loads(file.read_text())
+    # It names keys of the table, which are clients' tokens where these are not hashed.
+    assert (document["resume"], document["resume_file"]) == (None, str(file))
+    position = json.loads(file.read_text())
+    again = ("purge", "--table", store.table.name, "--yes", "--json", "--rate", "1", "--resume-file", str(file))
+    with Terminal(*again, "--reveal") as terminal:
+        terminal.wait_for(" read")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    assert json.loads(str(document_in(terminal)["resume"])) == position
+
+
+def test_json_on_a_terminal_has_no_key_but_a_hint(store: DynamoStore) -> None:
+    fill(store, 0, 60, BIG)
+    with Terminal("purge", "--table", store.table.name, "--yes", "--json", "--rate", "2500") as terminal:
+        terminal.wait_for(lambda: re.search(r"[2-5]\d deleted", terminal.plain) is not None)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    document = document_in(terminal)
+    assert (document["resume"], document["resume_file"]) == (None, None)
+    assert "with --resume-file FILE it would go on" in terminal.plain
+    assert "after" not in terminal.plain
 
 
 def test_without_a_terminal_progress_is_silent_and_no_key_is_printed(store: DynamoStore) -> None:
@@ -627,3 +820,51 @@ def test_serve_says_how_to_reach_it_and_ends_with_ctrl_c(credentials: None) -> N
         terminal.type("\x03")
         assert terminal.end() == 0
     assert process("ping", "--table", "sessions", environment=environment).code == 1
+
+
+def test_serve_is_in_the_region_that_is_asked_for_and_takes_no_other_server(credentials: None, run: Run) -> None:
+    with Terminal("serve", "--table", "sessions", "--region", "eu-central-1") as terminal:
+        terminal.wait_for("export AWS_DEFAULT_REGION=eu-central-1")
+        environment = dict(re.findall(r"export (\w+)=(\S+)", terminal.plain))
+        assert process("ping", "--table", "sessions", environment=environment).code == 0
+        terminal.type("\x03")
+        assert terminal.end() == 0
+    refused = run("serve", "--endpoint-url", "http://127.0.0.1:1")
+    assert (refused.code, refused.out) == (2, "")
+    assert "takes neither --endpoint-url nor --profile" in refused.err
+
+
+def test_stats_of_what_cannot_be_read_are_no_numbers(run: Run) -> None:
+    said = run("stats", "--table", "nowhere-at-all", "--json")
+    assert said.code == 1
+    assert "live" not in said.document
+    assert "live" not in run("stats", "--table", "nowhere-at-all").out
+
+
+def test_a_cookie_is_no_token(store: DynamoStore, run: Run) -> None:
+    said = run("show", "session=abc", "--table", store.table.name)
+    assert said.code == 2
+    assert "the value of its cookie, without the name" in said.err
+
+
+def test_a_resume_file_of_another_job_is_named_with_the_way_out(store: DynamoStore, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "other.resume"
+    for text in ("nonsense", '{"dynamostore":1}'):
+        file.write_text(text)
+        said = run("purge", "--table", store.table.name, "--yes", "--resume-file", str(file))
+        assert said.code == 1
+        assert f"{file}: this is no resume token" in said.err
+        assert "to begin anew, delete it" in said.err
+        assert file.read_text() == text
+
+
+def test_a_file_that_was_cut_off_is_said_to_be(store: DynamoStore, run: Run, tmp_path: Path) -> None:
+    fill(store, 20)
+    file = tmp_path / "x.jsonl"
+    assert run("export", str(file), "--table", store.table.name).code == 0
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:10]))
+    said = run("load", str(file), "--table", store.table.name, "--yes")
+    assert said.code == 1
+    assert "was cut off" in said.err
+    # And an export that is refused does not claim to go on.
+    assert run("export", str(tmp_path / "y.jsonl"), "--table", "nowhere-at-all").code == 1

@@ -32,6 +32,7 @@ THIRD_PARTY = {
     "dynamostore.cli._app": {"click"},
     "dynamostore.cli._bulk": {"click", "rich"},
     "dynamostore.cli._histogram": {"rich"},
+    "dynamostore.cli._meter": {"botocore"},
     "dynamostore.cli._options": {"click"},
     "dynamostore.cli._progress": {"rich"},
     "dynamostore.cli._records": {"click"},

@@ -275,8 +275,7 @@ class Checkup:
         return Call(operation, {"TableName": self.table.name, **arguments})
 
     def _find(self, kind: Kind, **values: object) -> None:
-        at = f" --region {self.where.region}" if self.where.region else ""
-        self.findings.append(kind(table=shlex.quote(self.table.name), at=at, **values))
+        self.findings.append(kind(table=shlex.quote(self.table.name), at=self.where.options, **values))
 
 
 def _date(reply: object) -> int | None:

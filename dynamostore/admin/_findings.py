@@ -49,7 +49,7 @@ def _kind(check: str, level: Level, message: str, advice: str = "") -> Kind:
     return kind
 
 
-# {table} and {ttl} are quoted for a shell, {at} is the region's option for the command line.
+# {table} and {specification} are quoted for a shell, and so is {at}: options that say where the table is.
 
 UNREACHABLE = _kind(
     "server",

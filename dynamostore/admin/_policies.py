@@ -32,7 +32,15 @@ ALLOWED: Final[Mapping[Role, tuple[str, ...]]] = {
 """The operations of each role."""
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: what a region's ARNs begin with.
-_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+    "eusc-": "aws-eusc",
+}
 
 
 def policy(role: Role, *, table: str = "scs_session", region: str = "*", account: str = "*") -> dict[str, object]:

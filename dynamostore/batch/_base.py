@@ -195,7 +195,10 @@ class BaseBatch(Generic[S]):
         scope = ", ".join(filter(None, (f"at {_place(self.store)}", scope)))
         if resume is None:
             return Position.start(self.store.table, job, segments, scope)
-        return Position.parse(resume, self.store.table, job, scope)
+        position = Position.parse(resume, self.store.table, job, scope)
+        if not position.left:
+            raise ValueError(f"this is the resume token of a {job} that is done: to do it again, begin without one")
+        return position
 
     def _take(self, account: Account, part: Tally, tokens: Iterable[object]) -> None:
         """Count a chunk in; raises if nothing can be done for now, as of those that would follow.
@@ -258,7 +261,7 @@ class BaseBatch(Generic[S]):
         which = f"{number} of {whole} segments" if whole > 1 else "the table"
         how = "call it again to go on" if position.job == _files.JOB else "go on with resume=..."
         incomplete = BatchIncompleteError(
-            f"{position.job} on table {position.table!r}: {which} could not be read to the end: {first}; {how}",
+            f"{position.job} on table {position.table!r}: {which} was not done to its end: {first}; {how}",
             errors=errors,
             resume=position.text,
             tally=tally,

@@ -207,6 +207,10 @@ def verify(path: str | Path) -> Exported:
             lines += 1
         if head is None or lines < 2:
             raise ValueError(f"{path} is no whole export: it is empty")
+        if not last.startswith(b'{"records":'):
+            raise ValueError(
+                f"{path} was cut off: its last line, with the number of records and the checksum, is not there"
+            )
         end = msgspec.json.decode(last, type=End)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no whole export of dynamostore's: {error}") from None

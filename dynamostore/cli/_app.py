@@ -70,6 +70,9 @@ def _run(state: State, arguments: Sequence[str]) -> int:
         state.say("dynamostore: interrupted")
         return 128 + signal.SIGINT
     except SystemExit as error:
+        if not error.code:
+            # A shell's completion.
+            return 0
         # click's own answer to a pipe that is closed.
         return _closed(BrokenPipeError(), error.code if isinstance(error.code, int) else 1)
     except DeclinedError:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
+import zlib
+from datetime import datetime
 from pathlib import Path
 
 import click
 from rich.console import RenderableType
 
 from dynamostore.batch import Batch, Counts, Tally, verify
+from dynamostore.batch._base import identity, may_be_one
 
 from ._histogram import histogram
-from ._jobs import Job, items_of
-from ._meter import MeteredStore, connect, place
-from ._options import FILE, Command, Option, attributes, dry_run, everywhere, pace, rate, resume_file, yes
+from ._jobs import Job, has_items, items_of
+from ._meter import connect, place
+from ._options import FILE, Command, Option, attributes, dry_run, everywhere, pace, rate, resume_file, reveal, yes
 from ._resume import ResumeFile
 from ._state import Document, State, WrongUsageError, named
 from ._statistics import EXPIRED, EXPIRY, SIZES, Statistics, size
@@ -57,6 +62,9 @@ def stats(state: State, *, limit: int | None, segments: int, rate: float | None)
         report = job.run(count)
         # What was counted can't be gone on with.
         report.resume = None
+        if report.status == "failed" and not counted.items:
+            # Nothing is known: not that there is nothing.
+            return job.tell(report)
         if not state.json:
             state.result({}, place(store), "", *_shown(state, counted), "")
         return job.tell(report, extra=counted.document())
@@ -95,13 +103,21 @@ def _shown(state: State, counted: Statistics) -> list[RenderableType]:
     ),
 )
 @resume_file
+@reveal
 @dry_run
 @yes
 @pace
 @everywhere
 @click.pass_obj
 def purge(
-    state: State, *, resume_file: Path | None, dry_run: bool, yes: bool, segments: int, rate: float | None
+    state: State,
+    *,
+    resume_file: Path | None,
+    reveal: bool,
+    dry_run: bool,
+    yes: bool,
+    segments: int,
+    rate: float | None,
 ) -> int:
     """Delete the records that have expired; DynamoDB's TTL does so by itself, in a day or two.
 
@@ -125,7 +141,8 @@ def purge(
         report = job.run(lambda batch, resume: batch.purge_expired(segments=segments, dry_run=dry_run, resume=resume))
         would = report.skipped if dry_run and report.status == "done" else None
         said = "" if would is None else f"would delete {would:,} expired records of {report.seen:,}"
-        return job.tell(report, done=said, extra={"dry_run": True, "would_delete": would} if dry_run else None)
+        extra = {"dry_run": True, "would_delete": would} if dry_run else None
+        return job.tell(report, reveal=reveal, done=said, extra=extra)
 
 
 @click.command(
@@ -159,6 +176,10 @@ def export(
         job = Job(state, store, "export", "written", total=total, rate=rate)
         if dry_run:
             return _count(job, segments, "would write {} records", "would_write", expired=expired)
+        partial = file.with_name(f"{file.name}.partial")
+        if partial.exists() and file.with_name(f"{file.name}.resume").exists():
+            job.opening = f"going on with {partial}{_begun(partial)}"
+        goes_on = bool(job.opening)
         records = 0
 
         def write(batch: Batch, resume: str | None) -> Tally:
@@ -170,12 +191,26 @@ def export(
 
         report = job.run(write)
         report.resume = None
-        partial = file.with_name(f"{file.name}.partial")
+        if report.status == "done":
+            job.open()
+        # It is not if the library would have none of it.
+        extra: Document = {"file": str(file), "continued": goes_on and not job.opening}
         if report.status != "done" and partial.exists():
-            code = job.tell(report, extra={"file": str(file), "partial": str(partial)})
-            state.say(f"the same command goes on from here: {partial} is kept")
+            code = job.tell(report, extra={**extra, "partial": str(partial)})
+            if not isinstance(report.error, ValueError):
+                state.say(f"the same command goes on from here: {partial} is kept")
             return code
-        return job.tell(report, extra={"file": str(file)})
+        return job.tell(report, extra=extra)
+
+
+def _begun(partial: Path) -> str:
+    """When an export was begun, as its first line says; nothing, if it does not."""
+    try:
+        with gzip.open(partial) if partial.suffixes[-2:-1] == [".gz"] else partial.open("rb") as lines:
+            begun = datetime.fromisoformat(json.loads(lines.readline())["exported"])
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
+        return ""
+    return f", begun {begun:%Y-%m-%d %H:%M} UTC"
 
 
 @click.command(
@@ -190,6 +225,7 @@ def export(
 @click.argument("file", type=FILE)
 @click.option("--expired", is_flag=True, help="Those that have expired, too.")
 @resume_file
+@reveal
 @dry_run
 @yes
 @rate
@@ -201,6 +237,7 @@ def load(
     file: Path,
     expired: bool,
     resume_file: Path | None,
+    reveal: bool,
     dry_run: bool,
     yes: bool,
     rate: float | None,
@@ -218,7 +255,7 @@ def load(
             at_most = f"would put {about} into {place(store)}{'' if expired else ', those that have not expired'}"
             state.result({**document, "file": str(file), "records": whole.records, "sha256": whole.sha256}, at_most)
             return 0
-        if _has_items(store):
+        if has_items(store):
             state.confirm(f"Put {about} into it?", f"{place(store)} has records already", yes=yes)
         job = Job(
             state,
@@ -231,7 +268,7 @@ def load(
             resume=ResumeFile(resume_file),
         )
         report = job.run(lambda batch, resume: batch.load(file, expired=expired, resume=resume))
-        return job.tell(report, extra={"file": str(file)})
+        return job.tell(report, reveal=reveal, extra={"file": str(file)})
 
 
 @click.command(
@@ -255,6 +292,7 @@ def load(
 )
 @click.option("--expired", is_flag=True, help="Those that have expired, too.")
 @resume_file
+@reveal
 @dry_run
 @yes
 @pace
@@ -270,6 +308,7 @@ def copy(
     to_attribute: tuple[str, ...],
     expired: bool,
     resume_file: Path | None,
+    reveal: bool,
     dry_run: bool,
     yes: bool,
     segments: int,
@@ -284,8 +323,9 @@ def copy(
     where = {**state.where, **{name: value for name, value in given.items() if value is not None}}
     names = {**state.attributes, **attributes(to_attribute, "--to-attribute")}
     with connect(state) as store, connect(state, named(to_table, names, "TO_TABLE"), where) as to:
-        if place(store) == place(to) and to_profile is None:
-            raise WrongUsageError("a table cannot be copied to itself")
+        # As `Batch.copy` does; but before it is asked, or counted.
+        if may_be_one(store, to) and store._run(identity(store)) == to._run(identity(to)):
+            raise WrongUsageError("these are one table, which cannot be copied to itself")
         total = items_of(store)
         job = Job(
             state,
@@ -298,14 +338,14 @@ def copy(
             resume=ResumeFile(None if dry_run else resume_file),
             writes_to=to,
         )
-        full = _has_items(to)
+        full = has_items(to)
         if dry_run:
             return _count(job, segments, f"would copy {{}} records to {place(to)}", "would_copy", expired=expired)
         if full:
             question = f"Copy {place(store)}{_about(total)}, to it?"
             state.confirm(question, f"{place(to)} has records already", yes=yes)
         report = job.run(lambda batch, resume: batch.copy(to, segments=segments, expired=expired, resume=resume))
-        return job.tell(report, extra={"to_table": to.table.name})
+        return job.tell(report, reveal=reveal, extra={"to_table": to.table.name})
 
 
 def _count(job: Job, segments: int, said: str, name: str, *, expired: bool) -> int:
@@ -318,15 +358,17 @@ def _count(job: Job, segments: int, said: str, name: str, *, expired: bool) -> i
         counts = batch.count(segments=segments)
         return Tally()
 
+    # What is counted is not done.
+    job.count = lambda _: 0
     report = job.run(count)
-    report.resume = None
+    report.resume, report.done = None, 0
+    if report.status != "done":
+        # Half a count is none.
+        report.skipped = None
+        return job.tell(report, extra={"dry_run": True, name: None, "live": None, "expired": None})
     number = counts.live + (counts.expired if expired else 0)
     extra: Document = {"dry_run": True, name: number, "live": counts.live, "expired": counts.expired}
-    return job.tell(report, done=said.format(f"{number:,}") if report.status == "done" else "", extra=extra)
-
-
-def _has_items(store: MeteredStore) -> bool:
-    return next(Batch(store, attempts=1).scan_items(limit=1), None) is not None
+    return job.tell(report, done=said.format(f"{number:,}"), extra=extra)
 
 
 def _about(total: int | None) -> str:

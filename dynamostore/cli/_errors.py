@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from weakref import WeakKeyDictionary
+
 from dynamostore.errors import (
     AccessDeniedError,
     StoreError,
@@ -11,7 +14,9 @@ from dynamostore.errors import (
     UnavailableError,
 )
 
-__all__ = ["explain", "spoken"]
+__all__ = ["came_from", "explain", "spoken"]
+
+_OPTIONS: WeakKeyDictionary[StoreError, str] = WeakKeyDictionary()
 
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (TableNotFoundError, "look at --table, --region and --profile, or make it: dynamostore create-table"),
@@ -45,27 +50,44 @@ _API = (
     ("connect(--via boto3)", "--via boto3"),
 )
 
+_COMMANDS = ("dynamostore create-table", "dynamostore purge", "dynamostore revoke")
+
+
+def came_from(error: Exception, options: str) -> None:
+    """Remember that *error* is about the table that *options* name: a command has two at times."""
+    if isinstance(error, StoreError):
+        _OPTIONS[error] = options
+
 
 def explain(error: Exception) -> str:
     """One line for *error*, and what can be done about it."""
     if isinstance(error, OSError) and not isinstance(error, StoreError):
         return _of_a_file(error)
-    text = spoken(" ".join(str(error).split())) or type(error).__name__
+    options = _OPTIONS.get(error, "") if isinstance(error, StoreError) else ""
+    text = spoken(" ".join(str(error).split()), options) or type(error).__name__
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
-            return f"{text}; {advice}"
+            return f"{text}; {_with(advice, 'dynamostore create-table', options)}"
     return text
 
 
-def spoken(text: str) -> str:
-    """*text* with what a programmer would do as it is done here.
+def spoken(text: str, options: str = "", aws: str = "") -> str:
+    """*text* with what a programmer would do as it is done here, on the table that *options* name; those of *aws* are for its CLI.
 
-    >>> spoken("turn it on with store.create_table()")
-    'turn it on with dynamostore create-table'
+    >>> spoken("turn it on with store.create_table()", " --table sessions")
+    'turn it on with dynamostore create-table --table sessions'
+    >>> spoken("aws dynamodb describe-table --table-name a", aws=" --profile ops")
+    'aws --profile ops dynamodb describe-table --table-name a'
     """
+    if aws:
+        text = re.sub(r"\baws (?=(dynamodb|sts) )", lambda _: f"aws{aws} ", text, count=1)
     for theirs, ours in _API:
-        text = text.replace(theirs, ours)
-    return text
+        text = text.replace(theirs, _with(ours, ours, options) if ours in _COMMANDS else ours)
+    return re.sub(r"(dynamostore policy \w+)", lambda found: found[1] + options, text)
+
+
+def _with(text: str, command: str, options: str) -> str:
+    return text.replace(command, f"{command}{options}")
 
 
 def _of_a_file(error: OSError) -> str:

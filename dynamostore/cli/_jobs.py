@@ -19,7 +19,7 @@ from ._progress import Bar, Now
 from ._resume import ResumeFile
 from ._state import Document, State
 
-__all__ = ["DONE", "FAILED", "INCOMPLETE", "Job", "Report", "items_of"]
+__all__ = ["DONE", "FAILED", "INCOMPLETE", "Job", "Report", "has_items", "items_of"]
 
 DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
 _SHOWN = 5
@@ -65,6 +65,8 @@ class Job:
     rate: float | None = None
     resume: ResumeFile | None = None
     writes_to: MeteredStore | None = None
+    opening: str = ""
+    """What to say when it has begun."""
     last: Progress = field(default=Progress(0, 0, 0.0), init=False)
     signal: int = field(default=0, init=False)
 
@@ -83,6 +85,9 @@ class Job:
         bar = Bar(self.state.err, self.name, self.verb, total, now)
         with self._signals(bar), bar:
             report = self._outcome(lambda: action(batch, resume))
+        if resume is not None and isinstance(report.error, ValueError) and "resume token" in str(report.error):
+            assert self.resume is not None
+            report.error = ValueError(f"{self.resume.path}: {report.error}; to begin anew, delete it")
         report.consumed, report.seconds = batch.consumed, time.monotonic() - began
         if report.status == "interrupted":
             # Before a page was done: from where it began.
@@ -101,12 +106,13 @@ class Job:
             report.signal = self.signal or signal.SIGINT
             return report
         except BatchIncompleteError as error:
-            if not self.last.seen:
+            tally = error.tally
+            if not (self.last.seen or tally.done or tally.skipped or tally.failed):
                 # Nothing could be read at all: there is no use in going on.
                 return self._ended("failed", error.__cause__ if isinstance(error.__cause__, StoreError) else error)
             report = self._ended("incomplete", error)
-            report.resume, report.done = error.resume, max(report.done, error.tally.done)
-            report.skipped, report.failed = error.tally.skipped, error.tally.failed
+            report.resume, report.done = error.resume or report.resume, max(report.done, tally.done)
+            report.skipped, report.failed = tally.skipped, tally.failed
             return report
         except (StoreError, OSError, ValueError) as error:
             return self._ended("failed", error)
@@ -122,8 +128,15 @@ class Job:
 
     def _watch(self, progress: Progress) -> None:
         self.last = progress
+        self.open()
         if self.resume:
             self.resume.keep(progress.resume)
+
+    def open(self) -> None:
+        """Say what there is to say when it has begun, once."""
+        if self.opening:
+            self.state.say(self.opening)
+            self.opening = ""
 
     @contextmanager
     def _signals(self, bar: Bar) -> Iterator[None]:
@@ -155,7 +168,7 @@ class Job:
         document = self._document(report, reveal=reveal, extra=extra)
         begun = report.status != "failed" or report.seen or report.done
         self.state.result(document, *([done or self._sentence(report)] if begun else []))
-        for line in self._complaints(report):
+        for line in self._complaints(report, reveal=reveal):
             self.state.say(line, style="red" if line.startswith("dynamostore: ") else "")
         return report.code
 
@@ -178,7 +191,10 @@ class Job:
         if report.error is not None:
             document["error"] = {"type": type(report.error).__name__, "message": explain(report.error)}
         if report.resume is not None and report.status != "done":
-            document["resume"] = report.resume
+            # It holds keys of the table.
+            document["resume"] = report.resume if reveal else None
+            path = self.resume.path if self.resume else None
+            document["resume_file"] = None if path is None else str(path)
         return document
 
     def _sentence(self, report: Report) -> str:
@@ -193,7 +209,7 @@ class Job:
         said = f"{', '.join(parts)} ({price}{report.seconds:.1f} s)"
         return f"{how}: {said}" if how else said
 
-    def _complaints(self, report: Report) -> Iterator[str]:
+    def _complaints(self, report: Report, *, reveal: bool) -> Iterator[str]:
         failed = list(report.failed.items())
         for token, error in failed[:_SHOWN]:
             yield f"  {digest(token)}: {explain(error)}"
@@ -205,21 +221,26 @@ class Job:
             if failed:
                 yield f"dynamostore: {len(failed):,} failed; run the same command again"
         elif report.resume is not None and self.resume is not None:
-            yield from self._how_to_go_on(self.resume, report.resume)
+            yield from self._how_to_go_on(self.resume, report.resume, reveal=reveal)
         elif report.status == "interrupted" and self.name != "export":
             yield "the same command begins again, which is safe"
 
-    def _how_to_go_on(self, file: ResumeFile, token: str) -> Iterator[str]:
+    def _how_to_go_on(self, file: ResumeFile, token: str, *, reveal: bool) -> Iterator[str]:
         if file.path is not None:
             yield f"the same command goes on from here: {file.path} says where"
-        elif self.state.json:
+        elif self.state.json and reveal:
             yield 'to go on, put "resume" into a file, and give it as --resume-file'
-        elif self.state.err.is_terminal:
+        elif self.state.err.is_terminal and not self.state.json:
             yield "to go on, put this line into a file, and give it as --resume-file; it holds keys of the table:"
             yield token
         else:
             # Where this goes may be a log: no keys.
             yield "the same command begins again, which is safe; with --resume-file FILE it would go on"
+
+
+def has_items(store: MeteredStore) -> bool:
+    """Whether there is anything in a table."""
+    return next(Batch(store, attempts=1).scan_items(limit=1), None) is not None
 
 
 def items_of(store: MeteredStore) -> int | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from dynamostore import connecting
+from dynamostore.admin._description import Where
 from dynamostore.client import DynamoClient
 from dynamostore.store import DynamoStore
 from dynamostore.table import Table
 from dynamostore.wire import WireClient
 
-from ._errors import spoken
+from ._errors import came_from, spoken
+from ._options import ATTRIBUTES
 from ._state import State, WrongUsageError
 
-__all__ = ["Meter", "MeteredStore", "Stopped", "connect", "place"]
+__all__ = ["Meter", "MeteredStore", "Stopped", "connect", "place", "region_of"]
 
 # A job has more time than a request.
 CONNECT_TIMEOUT = 5.0
@@ -88,12 +92,18 @@ class _Metered:
 
 
 class MeteredStore(DynamoStore):
-    """A `DynamoStore` whose calls go through a meter; what it reads it never clears away."""
+    """A `DynamoStore` whose calls go through a meter; what it reads it never clears away. *options*: how it was connected."""
 
-    def __init__(self, store: DynamoStore, meter: Meter) -> None:
+    def __init__(self, store: DynamoStore, meter: Meter, options: str) -> None:
         client = cast("DynamoClient", _Metered(store.client, meter))  # it has whatever that client has
         super().__init__(client, store.table, evict_expired=False, sleep=meter.sleep)
         self.meter = meter
+        self.options = options
+
+    def _explain(self, error: Exception, operation: str) -> Exception:
+        explained = super()._explain(error, operation)
+        came_from(explained, self.options)
+        return explained
 
 
 def connect(state: State, table: Table | None = None, where: Mapping[str, str] | None = None) -> MeteredStore:
@@ -126,7 +136,34 @@ def connect(state: State, table: Table | None = None, where: Mapping[str, str] |
             store = DynamoStore(client, table)
     except ValueError as error:
         raise WrongUsageError(spoken(str(error))) from error
-    return MeteredStore(store, Meter())
+    more = {"profile": profile, "via": state.where.get("via")}
+    return MeteredStore(store, Meter(), _options(store, more))
+
+
+def _options(store: DynamoStore, more: Mapping[str, str | None]) -> str:
+    """What leads a command to the same table, each option after a space."""
+    usual, table = Table(), store.table
+    words = [] if table.name == usual.name else ["--table", table.name]
+    for name in ATTRIBUTES:
+        if getattr(table, name) != getattr(usual, name):
+            words += ["--attribute", f"{name}={getattr(table, name)}"]
+    options = "".join(f" {shlex.quote(word)}" for word in words) + Where.of(store.client, ()).options
+    return options + "".join(f" --{name} {shlex.quote(value)}" for name, value in more.items() if value)
+
+
+def region_of(state: State) -> str | None:
+    """The region that a client would be for; None if none is configured. It asks nobody."""
+    if given := state.where.get("region"):
+        return given
+    import botocore.session  # which takes a while, and the other commands do without it
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        session = botocore.session.Session(profile=state.where.get("profile"))
+        # In the order of the wire client.
+        return session.get_config_variable("region") or os.environ.get("AWS_REGION") or None
+    except BotoCoreError as error:
+        raise WrongUsageError(f"{error} (--profile or AWS_PROFILE)") from None
 
 
 def place(store: DynamoStore) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import click
 from click.types import OptionHelpExtra
 
+from dynamostore.batch._position import MAX_SEGMENTS
 from dynamostore.table import Table
 
 from ._state import State
@@ -163,7 +164,7 @@ def segments(function: F) -> F:
     option: Decorator[F] = click.option(
         "--segments",
         cls=Option,
-        type=click.IntRange(1, 1_000_000),
+        type=click.IntRange(1, MAX_SEGMENTS),
         default=1,
         show_default=True,
         metavar="N",

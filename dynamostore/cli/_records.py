@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import click
@@ -15,7 +15,7 @@ from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue
 from dynamostore.batch import Batch, Progress, Tally
 from dynamostore.client import GetItemReply, Item
-from dynamostore.errors import CorruptRecordError, StoreError, digest
+from dynamostore.errors import CorruptRecordError, StoreError, UnavailableError, digest
 
 from ._jobs import DONE, FAILED, Job
 from ._meter import MeteredStore, connect, place
@@ -25,6 +25,10 @@ from ._statistics import size
 from ._tokens import keys
 
 __all__ = ["COMMANDS"]
+
+# Somebody waits for it; the client itself tries again, too.
+_ATTEMPTS = 3
+_SHOWN = 5
 
 
 @click.command(
@@ -154,12 +158,11 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
     """Delete the records of clients' TOKENs, and with each what it leads to, if it was renewed a moment ago.
 
     TOKEN "-" is read from standard input, or typed unseen. Exit code 1 if there was nothing under one of them; the others are
-    deleted nevertheless.
+    deleted nevertheless. If the server goes away, it stops there, and says which were deleted.
     """
     wanted = keys(tokens, raw=raw)
     with connect(state) as store:
-        outcomes = list(Batch(store).find_many(wanted))
-        there = {outcome.token for outcome in outcomes if outcome.record or outcome.error}
+        there = set(_found(store, wanted))
         missing = [digest(key) if not reveal else key for key in wanted if key not in there]
         shown = [key if reveal else digest(key) for key in wanted if key in there]
         extra: dict[str, object] = {"missing": missing}
@@ -170,7 +173,8 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
             return FAILED if missing else DONE
         if there:
             state.confirm(f"Delete {_records(len(there))}?", place(store), yes=yes)
-        done = Tally()
+        done, revoked = Tally(), []
+        left = dict.fromkeys(wanted)
 
         def delete(batch: Batch, resume: str | None) -> Tally:
             del batch, resume
@@ -179,22 +183,53 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
                     # Not `delete_many`: this one follows where a renewal leads.
                     store.delete(key)
                 except StoreError as error:
+                    over = isinstance(error, UnavailableError)
+                    if over and number == 1:
+                        raise
                     done.failed[key] = error
+                    if over:
+                        # Each of the others would take its full time to fail.
+                        del left[key]
+                        return done
                 else:
                     done.done += key in there
+                    revoked.extend([key] if key in there else [])
+                del left[key]
                 job.last = Progress(number, done.done, 0.0)
             return done
 
         job = Job(state, store, "revoke", "revoked", count=lambda _: done.done, total=len(wanted))
-        code = job.tell(job.run(delete), reveal=reveal, extra=extra)
+        report = job.run(delete)
+        if report.status == "done" and left:
+            report.status = "incomplete"
+        names = {"revoked": revoked, "not tried": list(left)}
+        named = {what: [key if reveal else digest(key) for key in keys] for what, keys in names.items()}
+        extra |= {"revoked_tokens": named["revoked"], "not_tried": named["not tried"]}
+        code = job.tell(report, reveal=reveal, extra=extra)
+        if left and report.status != "failed":
+            for what, those in named.items():
+                state.say(f"{what}: {_few(those) or 'none'}")
         _name_missing(state, missing)
         return code or (FAILED if missing else DONE)
 
 
+def _found(store: MeteredStore, wanted: Iterable[str]) -> Iterator[str]:
+    """Those of *wanted* under which there is something, or may be."""
+    for outcome in Batch(store, attempts=_ATTEMPTS).find_many(wanted):
+        if isinstance(outcome.error, UnavailableError):
+            raise outcome.error
+        if outcome.record or outcome.error:
+            yield outcome.token
+
+
 def _name_missing(state: State, missing: list[str]) -> None:
     if missing:
-        few = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        state.say(f"dynamostore: nothing was found under {_tokens(len(missing))}: {few}")
+        state.say(f"dynamostore: nothing was found under {_tokens(len(missing))}: {_few(missing)}")
+
+
+def _few(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN:,} more; --json has them all" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _records(number: int) -> str:

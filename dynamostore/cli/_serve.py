@@ -9,12 +9,16 @@ from types import FrameType
 
 import click
 
+from dynamostore import DynamoStore
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
+from dynamostore.wire import Credentials, WireClient
 
 from ._options import Command, Option, everywhere
-from ._state import State
+from ._state import State, WrongUsageError
 
 __all__ = ["COMMANDS"]
+
+_KEYS = Credentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
 
 
 @click.command(
@@ -33,9 +37,12 @@ __all__ = ["COMMANDS"]
 def serve(state: State, *, port: int) -> int:
     """Run a local DynamoDB with the table in it, until Ctrl-C, and say how to reach it.
 
-    It is on this machine only, and in memory: all is gone when it ends. It needs dynamostore[local]. Exit code 0 after Ctrl-C.
+    It is on this machine only, and in memory: all is gone when it ends. A table is in one region (--region, else us-east-1), and is
+    found by who names the same; what has expired it sweeps by itself. It needs dynamostore[local]. Exit code 0 after Ctrl-C.
     """
-    table = state.table
+    if "endpoint_url" in state.where or "profile" in state.where:
+        raise WrongUsageError("serve is a server of its own: it takes neither --endpoint-url nor --profile")
+    table, region = state.table, state.where.get("region", CREDENTIALS["AWS_DEFAULT_REGION"])
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -44,9 +51,10 @@ def serve(state: State, *, port: int) -> int:
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with LocalDynamoDB(port) as dynamodb, dynamodb.connect(table) as store:
-            store.create_table()
-            environment = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url, **CREDENTIALS}
+        with LocalDynamoDB(port) as dynamodb:
+            with DynamoStore(WireClient(region, dynamodb.url, credentials=_KEYS), table) as store:
+                store.create_table()
+            environment = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
             document = {"command": "serve", "endpoint": dynamodb.url, "table": table.name, "environment": environment}
             state.result(
                 document,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from typing import get_args
 
@@ -10,17 +11,20 @@ import click
 from rich.table import Table as Grid
 from rich.text import Text
 
-from dynamostore.admin import Role, cloudformation, describe, policy, terraform
+from dynamostore.admin import Description, Role, cloudformation, describe, policy, terraform
 from dynamostore.admin import doctor as examine
-from dynamostore.errors import TableNotFoundError
+from dynamostore.errors import AccessDeniedError, TableNotFoundError
 
 from ._errors import spoken
-from ._meter import connect, place
-from ._options import Command, Option, dry_run, everywhere, segments
+from ._jobs import has_items
+from ._meter import MeteredStore, connect, place, region_of
+from ._options import Command, Option, dry_run, everywhere, segments, yes
 from ._state import State, WrongUsageError, printable
 
 __all__ = ["COMMANDS"]
 
+# For two minutes, as the store itself does.
+_LOOKS = 240
 _LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
@@ -35,26 +39,63 @@ _LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "gree
     ),
 )
 @dry_run
+@yes
 @everywhere
 @click.pass_obj
-def create_table(state: State, *, dry_run: bool) -> None:
+def create_table(state: State, *, dry_run: bool, yes: bool) -> None:
     """Make the table unless it is there: paid by the request, with TTL; wait until it can be used.
 
-    A table of that name with another key, or with its TTL on another attribute, is left as it is, and is an error.
+    Of one that is there, nothing is changed but this: TTL is turned on, if it is off. From then on DynamoDB deletes what has
+    expired, so it asks before that if there are records. A table with another key, or with its TTL on another attribute, is left
+    as it is, and is an error.
     """
     with connect(state) as store:
-        try:
-            describe(store)
-            there = True
-        except TableNotFoundError:
-            there = False
+        there = _wait_for(store)
+        # Of a server that has no TTL, or does not say, it is unknown; then it is not turned on either.
+        ttl_is_off = there is not None and there.ttl is None and there.ttl_status != "UNKNOWN"
+        enabled = False
         if not dry_run:
+            if there is not None and ttl_is_off and _may_lose(store, there):
+                about = f"{place(store)} has records already, and its TTL is off"
+                state.confirm("Turn TTL on, so that DynamoDB deletes what has expired?", about, yes=yes)
             store.create_table()
-        document = {"command": "create-table", "table": store.table.name, "created": not (there or dry_run)}
+            enabled = (there is None or ttl_is_off) and describe(store).ttl == store.table.ttl
+        document: dict[str, object] = {
+            "command": "create-table",
+            "table": store.table.name,
+            "created": there is None and not dry_run,
+            "ttl_enabled": enabled,
+        }
         if dry_run:
-            document["would_create"] = not there
+            document |= {"would_create": there is None, "would_enable_ttl": there is None or ttl_is_off}
         said = "is there already" if there else "would be made" if dry_run else "is made"
+        if there and ttl_is_off:
+            said += "; its TTL would be turned on" if dry_run else "; its TTL is turned on now" if enabled else ""
         state.result({**document, "status": "done"}, f"{place(store)} {said}")
+
+
+def _wait_for(store: MeteredStore) -> Description | None:
+    """The table as it is, when it is made to the end; None: there is none."""
+    try:
+        there = describe(store)
+        for _ in range(_LOOKS):
+            if there.status != "CREATING":
+                break
+            store.meter.sleep(0.5)
+            there = describe(store)
+    except TableNotFoundError:
+        return None
+    return there
+
+
+def _may_lose(store: MeteredStore, there: Description) -> bool:
+    """Whether it may have records. (With another key it is refused anyway.)"""
+    if there.key != f"{store.table.token} (HASH, S)":
+        return False
+    try:
+        return has_items(store)
+    except AccessDeniedError:
+        return True
 
 
 @click.command(
@@ -114,6 +155,8 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
 
     Exit code 1 if there is an error among it; warnings and notes are none.
     """
+    profile = state.where.get("profile")
+    aws = f" --profile {shlex.quote(profile)}" if profile else ""
     with connect(state) as store:
         findings = examine(store, sample=None if everything else sample, segments=segments, role=role)
         count = {level: sum(finding.level == level for finding in findings) for level in _LEVELS}
@@ -125,7 +168,7 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
                 continue
             said = Text(printable(f"{finding.check}: {finding.message}"))
             if finding.advice and finding.level != "ok":
-                said.append(printable(f"\n{spoken(finding.advice)}"), style="dim")
+                said.append(printable(f"\n{spoken(finding.advice, store.options, aws)}"), style="dim")
             grid.add_row(Text(finding.level, style=_LEVELS[finding.level]), said)
         document = {
             "command": "doctor",
@@ -133,7 +176,13 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
             "status": "found" if count["error"] else "done",
             "count": count,
             "findings": [
-                {"check": f.check, "level": f.level, "message": f.message, "advice": f.advice} for f in findings
+                {
+                    "check": f.check,
+                    "level": f.level,
+                    "message": f.message,
+                    "advice": spoken(f.advice, store.options, aws),
+                }
+                for f in findings
             ],
         }
         plural = {level: level if level == "ok" or count[level] == 1 else f"{level}s" for level in _LEVELS}
@@ -157,12 +206,12 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
 @everywhere
 @click.pass_obj
 def print_policy(state: State, *, role: Role, account: str) -> None:
-    """Print the least IAM policy that ROLE needs, as JSON. It asks nobody.
+    """Print the least IAM policy that ROLE needs, as JSON, for the region that is configured, if any. It asks nobody.
 
     web: the application itself. reader: stats, export and show. sweeper: purge. administrator: everything here.
     """
     try:
-        document = policy(role, table=state.table.name, region=state.where.get("region", "*"), account=account)
+        document = policy(role, table=state.table.name, region=region_of(state) or "*", account=account)
     except ValueError as error:
         raise WrongUsageError(str(error)) from None
     state.write(json.dumps(document, indent=2))

@@ -31,6 +31,10 @@ def _key(token: str, *, raw: bool) -> str:
         raise WrongUsageError("a token is 1 to 2048 bytes of UTF-8")
     if raw:
         return token
+    if "=" in token:
+        raise WrongUsageError(
+            "this is no client's token: give the value of its cookie, without the name (or --raw a key)"
+        )
     # As sessions do: unpadded base64 of the SHA-256.
     return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
 
