@@ -381,8 +381,10 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         """Begin the session; of several cookies of its name by the first that could be ours, as browsers send the nearest first."""
         name = conf.settings.SESSION_COOKIE_NAME
-        if name in request.COOKIES:
-            for value in Cookie(name=name).values(request.META.get("HTTP_COOKIE")):
+        header = request.META.get("HTTP_COOKIE", "")
+        # Almost always there is one, and Django has it.
+        if header.count(f"{name}=") > 1:
+            for value in Cookie(name=name).values(header):
                 if _lifecycle.could_be_ours(value):
                     request.COOKIES[name] = value
                     break
