@@ -685,11 +685,28 @@ def test_save_every_request_writes_once(key: str, counted: CountingStore, clock:
     assert counted.taken() == ["find", "replace"]
 
 
-def test_clearsessions_has_nothing_to_do(key: str, counted: CountingStore) -> None:
+def test_clearsessions_leaves_what_lives(key: str) -> None:
     call_command("clearsessions")
     asyncio.run(SessionStore.aclear_expired())
-    assert counted.taken() == []
     assert SessionStore().exists(key)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["clearsessions", "aclear_expired"])
+def test_clearsessions_deletes_what_has_expired(backends: Backends, clock: FakeClock, asynchronous: bool) -> None:
+    store = backends.server("ministack").store(clock)
+    with override_settings(SESSION_MANAGER=SessionManager(store, clock=clock)):
+        old, new = SessionStore(), SessionStore()
+        for session, seconds in ((old, 60), (new, 6000)):
+            session.set_expiry(seconds)
+            session.save()
+        clock.advance(timedelta(seconds=120))
+        if asynchronous:
+            asyncio.run(SessionStore.aclear_expired())
+        else:
+            call_command("clearsessions")
+        keys = [get_manager()._policy.key(session.session_key or "") for session in (old, new)]
+        there = [store.client.get_item(TableName=store.table.name, Key={"token": {"S": key}}) for key in keys]
+        assert ["Item" in reply for reply in there] == [False, True]
 
 
 def test_encode_and_decode_are_djangos(session: SessionStore) -> None:

@@ -54,7 +54,7 @@ EVERYWHERE = {"msgspec"}
 FOR_TYPES = {"mypy_boto3_dynamodb", "typing_extensions"}
 # What session may use of dynamostore beside the public names.
 PUBLIC = frozenset(dynamostore.__all__)
-SHARED = {"dynamostore._instants", "dynamostore._steps", "dynamostore.errors"}
+SHARED = {"dynamostore._instants", "dynamostore._steps", "dynamostore.batch", "dynamostore.errors"}
 
 
 # The names

@@ -23,7 +23,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.asyncio import async_unsafe
 
-from dynamostore import StoreError
+from dynamostore import DynamoStore, StoreError
 from dynamostore._instants import INT64_MAX, from_ns
 from session import _lifecycle, values
 from session.cookies import Cookie
@@ -304,7 +304,15 @@ class SessionStore(TypedAccess, SessionBase):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Nothing: DynamoDB's TTL removes what has expired, and until then it is not found."""
+        """Delete the sessions that have expired: what ``clearsessions`` calls. It reads the whole table, and is billed for that.
+
+        DynamoDB's TTL does so by itself and free of charge, so with that on there is no need to call it.
+        """
+        store = get_manager().store
+        if isinstance(store, DynamoStore):
+            from dynamostore.batch import Batch
+
+            Batch(store).purge_expired()
 
     # The same, awaited: in a thread where it waits for the store, and not in Django's one for what is not thread-safe
 
@@ -364,6 +372,7 @@ class SessionStore(TypedAccess, SessionBase):
     @classmethod
     async def aclear_expired(cls) -> None:
         """As `clear_expired`."""
+        await asyncio.to_thread(cls.clear_expired)
 
 
 class SessionMiddleware(DjangoSessionMiddleware):
