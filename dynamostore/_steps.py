@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run"]
+__all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run", "to_its_end"]
 
 R = TypeVar("R")
 
@@ -126,3 +126,15 @@ async def asleep(seconds: float) -> None:
     import asyncio
 
     await asyncio.sleep(seconds)
+
+
+async def to_its_end(work: Awaitable[R]) -> R:
+    """What *work*, which is done in a thread, comes to; a cancellation waits for it, as the thread goes on all the same."""
+    import asyncio
+
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise

@@ -9,7 +9,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Sequence,
@@ -20,14 +19,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from dynamostore._steps import to_its_end
 from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
 
-from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, noting, page_size
-from ._files import JOB as EXPORT
+from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, page_size
 from ._files import Exported
 from ._parallel import in_tasks
 from ._plans import FIND_MANY, WRITE_MANY, Chunks, Page, Request
@@ -170,9 +169,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         try:
             async with aclosing(self._pages(Request(consistent=consistent), file.position, reporting=False)) as pages:
                 async for page, _ in pages:
-                    await _to_its_end(asyncio.to_thread(self._export_page, file, page, expired=expired))
+                    await to_its_end(asyncio.to_thread(self._export_page, file, page, expired=expired))
                     self._report(file.records, file.records, position=file.position)
-            return await _to_its_end(asyncio.to_thread(file.finish))
+            return await to_its_end(asyncio.to_thread(file.finish))
         except BatchIncompleteError as error:
             error.tally = Tally(done=file.records)
             raise
@@ -194,14 +193,10 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: str | None) -> Tally:
         position = self._position(job.name, segments, resume, job.scope)
         tally = Tally()
-        try:
+        with self._adding(tally):
             async with aclosing(self._pages(job.request, position, job)) as pages:
                 async for _, part in pages:
                     tally.add(part)
-        except BatchIncompleteError as error:
-            tally.add(error.tally)
-            error.tally = tally
-            raise
         return tally
 
     async def _pages(
@@ -209,8 +204,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     ) -> AsyncGenerator[tuple[Page, Tally], None]:
         """The pages that are left, each with what came of it."""
         segments = len(position.after)
-        errors: dict[int, Exception] = {}
-        partly = Tally()
+        course = self._course(position, reporting=reporting)
 
         async def pages(segment: int) -> AsyncGenerator[tuple[Page, Tally], None]:
             start, size = position.start_key(self.store.table, segment), request.page_size
@@ -223,23 +217,12 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                     return
                 start, size = key(self.store.table, page.after), grown(size)
 
-        seen = done = 0
         parts = {segment: pages(segment) for segment in position.left}
-        try:
-            async with aclosing(self._together(parts, noting(errors, partly))) as results:
+        with course.told():
+            async with aclosing(self._together(parts, course.failed)) as results:
                 async for page, tally in results:
                     yield page, tally
-                    if position.job != EXPORT:
-                        position.advance(page.segment, page.after)
-                    seen += page.scanned
-                    done += tally.done
-                    if reporting:
-                        self._report(seen, done, position=position)
-        except StoreError:
-            if not errors or not (position.moved or partly.done):
-                raise
-        if errors:
-            raise self._incomplete(errors, position, partly)
+                    course.took(page, tally)
 
     async def _together(
         self, parts: dict[int, AsyncGenerator[tuple[Page, Tally], None]], failed: Callable[[int, Exception], None]
@@ -257,16 +240,6 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                         yield result
             except StoreError as error:
                 failed(segment, error)
-
-
-async def _to_its_end(work: Coroutine[object, object, T]) -> T:
-    """What *work* comes to; a cancellation waits for it: a thread goes on, and the file is not to be closed under it."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,))
-        raise
 
 
 async def _at_most(

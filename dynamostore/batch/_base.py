@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -24,7 +25,7 @@ from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, in_c
 from ._position import Position
 from ._results import BatchIncompleteError, Outcome, Progress, Tally
 
-__all__ = ["BaseBatch", "Job", "Loading", "Watch", "grown", "identity", "may_be_one", "noting", "page_size"]
+__all__ = ["BaseBatch", "Job", "Loading", "Watch", "grown", "identity", "may_be_one", "page_size"]
 
 S = TypeVar("S", bound=BaseDynamoStore[Any])
 
@@ -249,41 +250,84 @@ class BaseBatch(Generic[S]):
             error.add_note(f"{what}: {tally.done} records were done before that")
             raise
 
+    def _course(self, position: Position, *, reporting: bool) -> Course:
+        return Course(position, partial(self._report, position=position) if reporting else None)
+
+    @contextmanager
+    def _adding(self, tally: Tally) -> Iterator[None]:
+        """What ends a job early is told with all that was done, not of the last pages alone."""
+        try:
+            yield
+        except BatchIncompleteError as error:
+            tally.add(error.tally)
+            error.tally = tally
+            raise
+
     def _report(self, seen: int, done: int, *, position: Position | None = None, resume: str | None = None) -> None:
         if self._watch is not None:
             left = 0 if position is None else len(position.left)
             text = resume if position is None else position.text
             self._watch(Progress(seen, done, self.consumed, left, text))
 
-    def _incomplete(self, errors: dict[int, Exception], position: Position, tally: Tally) -> BatchIncompleteError:
-        first = next(iter(errors.values()))
-        number, whole = len(errors), len(position.after)
+
+class Course:
+    """How a job over a table goes: where it is, what it has done, and which segments have failed.
+
+    *report* is called after each page, unless None.
+    """
+
+    def __init__(self, position: Position, report: Callable[[int, int], object] | None) -> None:
+        self._position = position
+        self._report = report
+        self._seen = self._done = 0
+        self._errors: dict[int, Exception] = {}
+        self._partly = Tally()
+
+    def took(self, page: Page, tally: Tally) -> None:
+        """A page is dealt with, by whoever it was yielded to as well."""
+        # An export notes where it is together with what it has written.
+        if self._position.job != _files.JOB:
+            self._position.advance(page.segment, page.after)
+        self._seen += page.scanned
+        self._done += tally.done
+        if self._report is not None:
+            self._report(self._seen, self._done)
+
+    def failed(self, segment: int, error: Exception) -> None:
+        """Takes note of a segment that failed, and of what was done of its page; raises at once what will not pass."""
+        if isinstance(error, StoppedError):
+            self._partly.add(error.tally)
+            error = error.reason
+        if not isinstance(error, StoreError):
+            raise error
+        self._errors[segment] = error
+        if not isinstance(error, PASSING):
+            raise error
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """What has failed is told in the end, with where to go on; what failed before anything was done, as it is."""
+        try:
+            yield
+        except StoreError:
+            if not self._errors or not (self._position.moved or self._partly.done):
+                raise
+        if self._errors:
+            raise self._incomplete()
+
+    def _incomplete(self) -> BatchIncompleteError:
+        position, first = self._position, next(iter(self._errors.values()))
+        number, whole = len(self._errors), len(position.after)
         which = f"{number} of {whole} segments" if whole > 1 else "the table"
         how = "call it again to go on" if position.job == _files.JOB else "go on with resume=..."
         incomplete = BatchIncompleteError(
             f"{position.job} on table {position.table!r}: {which} was not done to its end: {first}; {how}",
-            errors=errors,
+            errors=self._errors,
             resume=position.text,
-            tally=tally,
+            tally=self._partly,
         )
         incomplete.__cause__ = first
         return incomplete
-
-
-def noting(errors: dict[int, Exception], done: Tally) -> Callable[[int, Exception], None]:
-    """Takes note of a segment that failed, and of what was *done* of its page; raises at once what will not pass."""
-
-    def failed(segment: int, error: Exception) -> None:
-        if isinstance(error, StoppedError):
-            done.add(error.tally)
-            error = error.reason
-        if not isinstance(error, StoreError):
-            raise error
-        errors[segment] = error
-        if not isinstance(error, PASSING):
-            raise error
-
-    return failed
 
 
 def page_size(limit: int | None) -> int | None:

@@ -19,8 +19,7 @@ from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
 from dynamostore.store import DynamoStore
 
-from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, noting, page_size
-from ._files import JOB as EXPORT
+from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, page_size
 from ._files import Exported
 from ._parallel import in_threads
 from ._plans import FIND_MANY, WRITE_MANY, Page, Request, in_chunks
@@ -214,13 +213,9 @@ class Batch(BaseBatch[DynamoStore]):
     def _do(self, job: Job[DynamoStore], segments: int, resume: str | None) -> Tally:
         position = self._position(job.name, segments, resume, job.scope)
         tally = Tally()
-        try:
+        with self._adding(tally):
             for _, part in self._pages(job.request, position, job):
                 tally.add(part)
-        except BatchIncompleteError as error:
-            tally.add(error.tally)
-            error.tally = tally
-            raise
         return tally
 
     def _pages(
@@ -228,9 +223,7 @@ class Batch(BaseBatch[DynamoStore]):
     ) -> Generator[tuple[Page, Tally], None, None]:
         """The pages that are left, each with what came of it."""
         segments = len(position.after)
-        errors: dict[int, Exception] = {}
-        partly = Tally()
-        failed = noting(errors, partly)
+        course = self._course(position, reporting=reporting)
         stopping = threading.Event()
 
         def pages(segment: int) -> Iterator[tuple[Page, Tally]]:
@@ -244,22 +237,11 @@ class Batch(BaseBatch[DynamoStore]):
                     return
                 start, size = key(self.store.table, page.after), grown(size)
 
-        seen = done = 0
         parts = {segment: pages(segment) for segment in position.left}
-        try:
-            for page, tally in self._together(parts, failed, stopping):
+        with course.told():
+            for page, tally in self._together(parts, course.failed, stopping):
                 yield page, tally
-                if position.job != EXPORT:
-                    position.advance(page.segment, page.after)
-                seen += page.scanned
-                done += tally.done
-                if reporting:
-                    self._report(seen, done, position=position)
-        except StoreError:
-            if not errors or not (position.moved or partly.done):
-                raise
-        if errors:
-            raise self._incomplete(errors, position, partly)
+                course.took(page, tally)
 
     def _together(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from dynamostore._steps import Plan
+from dynamostore._steps import Plan, to_its_end
 from session import _lifecycle
 from session._lifecycle import Policy, State
 from session.errors import SessionError, SessionNotLoadedError
@@ -105,12 +105,7 @@ def off_the_loop(manager: SessionManager) -> Drive:
 
     async def drive(plan: Plan[None]) -> None:
         context = contextvars.copy_context()
-        call = asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan)
-        try:
-            await asyncio.shield(call)
-        except asyncio.CancelledError:
-            # The thread goes on, and has the session until it is done.
-            await asyncio.wait([call])
-            raise
+        # The thread has the session until it is done.
+        await to_its_end(asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan))
 
     return drive

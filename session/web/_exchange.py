@@ -7,8 +7,7 @@ import logging
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
 from session._headers import Headers
 
-__all__ = ["OUTAGE", "TAKEN", "Headers", "commits", "is_outage", "outage_headers", "report"]
-
+__all__ = ["OUTAGE", "TAKEN", "commits", "is_outage", "outage_headers", "report"]
 
 RETRY_AFTER_S = 5
 OUTAGE = b"The session store cannot be reached. Please try again soon.\n"

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TypeAlias, TypeVar
 
 from session import _lifecycle
+from session._headers import Headers
 from session.aio import AsyncSessionManager
 from session.manager import SessionManager
 from session.session import AsyncSession, BaseSession
 
 from . import _asgi_session
 from ._asgi_session import Drive, DriveHere, WebSession, off_the_loop
-from ._exchange import OUTAGE, TAKEN, Headers, commits, is_outage, outage_headers, report
+from ._exchange import OUTAGE, TAKEN, commits, is_outage, outage_headers, report
 
 __all__ = ["SessionMiddleware", "get_session"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from session._headers import Headers
 from session.manager import SessionManager
 from session.session import BaseSession, Session
 
-from ._exchange import OUTAGE, TAKEN, Headers, commits, is_outage, outage_headers, report
+from ._exchange import OUTAGE, TAKEN, commits, is_outage, outage_headers, report
 
 if TYPE_CHECKING:
     from types import TracebackType
