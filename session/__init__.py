@@ -10,19 +10,23 @@
 'Hello world!'
 """
 
-from ._lifecycle import OnConflict, Status
+from ._policy import OnConflict
+from ._state import Status
 from .aio import AsyncSessionManager
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
+from .data import SessionData
 from .errors import (
     CorruptSessionError,
     SessionClosedError,
     SessionConflict,
     SessionError,
     SessionNotLoadedError,
+    SessionStateError,
     SessionTypeError,
 )
 from .manager import SessionManager
+from .mergeable import Merge
 from .session import AsyncSession, Session
 from .values import JSONValue
 
@@ -34,13 +38,16 @@ __all__ = [
     "CorruptSessionError",
     "JSONCodec",
     "JSONValue",
+    "Merge",
     "OnConflict",
     "Session",
     "SessionClosedError",
     "SessionConflict",
+    "SessionData",
     "SessionError",
     "SessionManager",
     "SessionNotLoadedError",
+    "SessionStateError",
     "SessionTypeError",
     "Status",
 ]

@@ -1,135 +1,34 @@
-"""A session's life as plans over a store's verbs: load, commit, renew, destroy. All logic, no I/O.
-
-The state of a session stands here, too; `Session` is what a request sees of it.
-"""
+"""A session's life as plans over a store's verbs: load, commit, abandon, update. All logic, no I/O."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-import secrets
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from enum import Enum
+from dataclasses import dataclass
 from random import uniform
-from typing import Literal, TypeAlias, TypeGuard, TypeVar
+from typing import Literal, TypeVar
 
-from dynamostore import Conflict, ItemTooLargeError, Record
-from dynamostore._instants import INT64_MAX, Clock, from_ns
+from dynamostore import Conflict, ItemTooLargeError, Record, UnavailableError
+from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
 
+from ._policy import Policy
+from ._state import Deadline, State, Tried, decode, discard, is_untouched, new_token, remembered, snapshot
 from .changes import Changes, Draft
-from .codec import Codec
-from .errors import CorruptSessionError, SessionConflict, SessionTypeError
+from .errors import SessionConflict, SessionStateError, SessionTypeError
+from .merging import Snapshot, merged, own_part, stale_keys
 from .values import JSONValue
 
-__all__ = ["OnConflict", "Policy", "State", "Status"]
+__all__ = ["abandon", "commit", "destroy", "insist", "load", "renew", "reschedule", "update"]
 
 S = TypeVar("S")
 
-OnConflict: TypeAlias = Literal["merge", "raise", "overwrite"]
-
-REMEMBER = "__rememberMe"
-"""The key under which a session keeps whether its cookie outlives the browser, as in SCS v2."""
-
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _ATTEMPTS = 10
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.5
 
-
-class Status(Enum):
-    """What became of a session in this request."""
-
-    UNMODIFIED = "unmodified"
-    """Nothing was changed."""
-    MODIFIED = "modified"
-    """Something was changed; it is stored once the session is committed."""
-    DESTROYED = "destroyed"
-    """It was destroyed, by this request or meanwhile by another; nothing is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How the sessions of one manager live; all lengths of time in nanoseconds."""
-
-    codec: Codec
-    clock: Clock
-    lifetime_ns: int
-    idle_ns: int | None
-    touch_after_ns: int
-    hash_tokens: bool
-    on_conflict: OnConflict
-    renewal_grace: timedelta = timedelta(0)
-
-    def key(self, token: str) -> str:
-        """The key in the table of a client's token: its SHA-256, as SCS v2's HashTokenInStore has it."""
-        if not self.hash_tokens:
-            return token
-        return _base64(hashlib.sha256(token.encode()).digest())
-
-    def expiry_ns(self, deadline_ns: int) -> int:
-        """When a session that is active now expires: by idling, or at its deadline, whichever is earlier."""
-        if self.idle_ns is None:
-            return deadline_ns
-        return min(deadline_ns, self.clock() + self.idle_ns)
-
-    def new_deadline_ns(self) -> int:
-        return min(self.clock() + self.lifetime_ns, INT64_MAX)
-
-
-@dataclass(slots=True)
-class State:
-    """One session in one request. *token* and *record* are what is stored; *draft* is what the request has.
-
-    *coming* is the token that a renewed session gets when it is stored; *found* tells of what was read whether the
-    client's cookie was to outlive the browser, *kept* the same of what is stored now.
-    """
-
-    presented: str | None = field(repr=False)
-    token: str | None = field(repr=False)
-    deadline_ns: int
-    record: Record | None = None
-    loaded: bool = False
-    looked: bool = False
-    draft: Draft = field(default_factory=lambda: Draft({}))
-    renewing: bool = False
-    coming: str | None = field(default=None, repr=False)
-    rescheduled: bool = False
-    insisting: bool = False
-    destroying: bool = False
-    closed: bool = False
-    saving: bool = False
-    written: bool = False
-    prolonged: bool = False
-    gone: bool = False
-    destroyed: bool = False
-    found: bool | None = None
-    kept: bool | None = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is something still to be stored."""
-        try:
-            return self.renewing or (self.rescheduled and self.record is not None) or self.draft.changes() is not None
-        except (TypeError, ValueError):
-            return True  # to what cannot be stored, which the commit will say
-
-    @property
-    def token_is_new(self) -> bool:
-        """Whether to store it is to give it a token that the client has not got."""
-        if self.renewing:
-            return True
-        return (self.record is None or self.destroying) and self.changed
-
-    @property
-    def status(self) -> Status:
-        if self.written or self.changed:
-            return Status.MODIFIED
-        return Status.DESTROYED if self.destroying or self.gone else Status.UNMODIFIED
+_log = logging.getLogger("session")
 
 
 # The verbs of a store that are used, with the types of their replies.
@@ -147,18 +46,8 @@ def _delete(token: str) -> Call[None]:
     return Call("delete", {"token": token})
 
 
-def could_be_ours(token: object) -> TypeGuard[str]:
-    """Whether it looks like what `new_token` makes."""
-    return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
-
-
-def begin(presented: str | None, policy: Policy) -> State:
-    """The state at the start of a request whose client presented a token, or none.
-
-    A token that could not be one of ours is none.
-    """
-    token = presented if could_be_ours(presented) else None
-    return State(presented, token, policy.new_deadline_ns(), loaded=token is None)
+def _remove(record: Record) -> Call[None]:
+    return Call("remove", {"record": record})
 
 
 def load(state: State, policy: Policy) -> Plan[None]:
@@ -169,9 +58,10 @@ def load(state: State, policy: Policy) -> Plan[None]:
     if state.loaded:
         return  # by another task, which may have changed it since; or it was destroyed meanwhile
     if record is not None:
-        data, deadline_ns = _decode(record, policy)
+        data, deadline_ns = decode(record, policy)
         if deadline_ns >= policy.clock():
-            state.record, state.deadline_ns, state.draft = record, deadline_ns, Draft(data)
+            state.record, state.draft = record, Draft(data)
+            state.deadline_ns = state.stored_deadline_ns = deadline_ns
             state.found = state.kept = remembered(data)
             state.loaded = True
             return
@@ -179,114 +69,405 @@ def load(state: State, policy: Policy) -> Plan[None]:
     state.loaded = True
 
 
-def renew(state: State, policy: Policy) -> None:
-    """Have the next commit give the session a new token and a whole lifetime. It must be loaded."""
-    state.deadline_ns = policy.new_deadline_ns()
-    state.rescheduled = False
+def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
+    """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded."""
+    if deadline == "new":
+        state.deadline_ns = policy.new_deadline_ns()
+        state.rescheduled = True
     state.renewing = state.record is not None and not state.destroying
     state.coming = new_token() if state.renewing else None
+    state.grace = grace and state.renewing
 
 
 def reschedule(state: State, deadline_ns: int) -> None:
-    """Have the next commit end the session at another time. It must be loaded."""
-    if deadline_ns != state.deadline_ns:
-        state.deadline_ns = deadline_ns
-        state.rescheduled = True
+    """End the session at another time, from the next commit on. The session must be loaded."""
+    state.deadline_ns = deadline_ns
+    state.rescheduled = True
 
 
 def insist(state: State) -> None:
-    """Have the next commit store a new session even if there is nothing in it."""
+    """Store a new session at the next commit even if there is nothing in it."""
     state.insisting = True
 
 
 def destroy(state: State, policy: Policy) -> None:
-    """Have the next commit delete the session; what is put after this makes a new one."""
+    """Delete the session at the next commit; values put after this make a new one."""
+    if not state.destroying and state.record is not None:
+        state.before = (state.draft.reads(), _meant(state), state.read_deadline)
     state.destroying, state.coming = True, None
-    state.renewing = state.rescheduled = state.written = False
+    state.renewing = state.rescheduled = state.written = state.read_deadline = False
     state.draft = Draft({})
     state.deadline_ns = policy.new_deadline_ns()
     state.loaded = True
 
 
-def is_untouched(state: State) -> bool:
-    """Whether nobody has looked at the session, so that there is nothing to commit: as of most requests."""
-    if state.destroying or state.insisting:
-        return False
-    return not state.loaded or (state.record is None and not state.looked)
+def _meant(state: State) -> Changes | None:
+    try:
+        return state.draft.changes()
+    except (TypeError, ValueError):
+        return None  # what cannot be stored is not going to be
 
 
 def commit(state: State, policy: Policy) -> Plan[None]:
-    """Store what was changed, if anything; where another request was faster, as the policy says."""
+    """Store the changes, if any. On a conflict, follow the policy."""
     if state.destroying:
-        if state.token is not None:
-            key = policy.key(state.token)
-            if state.record is not None and state.record.token != key:
-                # Read by an old token within a renewal's grace, which may be over by now.
-                yield from issue(_delete(state.record.token))
-            yield from issue(_delete(key))
-        state.token = state.record = None
-        state.destroying, state.gone, state.destroyed = False, True, True
+        yield from _end(state, policy)
     if is_untouched(state):
         return
     try:
-        if state.record is None:
-            yield from _store_new(state, policy)
+        if state.ended:
+            state.draft.settle()
+        elif state.record is None:
+            yield from store_new(state, policy)
         else:
             yield from _store_changes(state, policy)
     except ItemTooLargeError as error:
-        raise _with_keys(error, state) from error
+        raise with_keys(error, state.draft) from error
 
 
-def discard(state: State) -> None:
-    """Forget what was not committed: the client keeps the session that is stored, if there is one."""
-    state.destroying = state.renewing = state.rescheduled = state.insisting = False
-    state.coming = None
-    state.draft = Draft({})
-    # What is stored does not seem to be missing: who looks now is told that it is too late.
-    state.loaded = state.token is None
+def abandon(state: State, policy: Policy) -> Plan[None]:
+    """Forget what was not committed, but for `destroy`: a logout counts also if the request fails afterwards."""
+    if state.destroying:
+        state.draft = Draft({})
+        state.insisting = False
+        yield from _end(state, policy)
+    discard(state)
 
 
-def _store_new(state: State, policy: Policy) -> Plan[None]:
+def store_new(state: State, policy: Policy) -> Plan[None]:
+    """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
     if state.draft.changes() is None and not state.insisting:
         return
     token = state.coming or new_token()
-    state.record = yield from issue(_write("create", token=policy.key(token), **_content(state, policy)))
-    _stored(state, token)
+    expiry_ns = policy.expiry_ns(state.deadline_ns)
+    payload = policy.codec.encode(state.draft.data, state.deadline_ns)
+    state.record = yield from issue(_write("create", token=policy.key(token), data=payload, expiry=from_ns(expiry_ns)))
+    mark_stored(state, token)
+
+
+# Ending it
+
+
+def _end(state: State, policy: Policy) -> Plan[None]:
+    """Delete the session, whatever others did to it."""
+    record, token = state.record, state.token
+    if token is not None:
+        key = policy.key(token)
+        held = yield from _remove_if_held(state, policy)
+        if not held:
+            if record is not None and record.token != key:
+                # Read by an old token within a renewal's grace, which may be over by now.
+                yield from issue(_delete(record.token))
+            yield from issue(_delete(key))
+        if held is False:
+            _log.warning("a session was changed while it was destroyed: what this request put afterwards is dropped")
+            state.draft, state.insisting = Draft({}), False
+    state.token = state.record = None
+    state.destroying, state.gone, state.destroyed = False, True, True
+
+
+def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
+    """Delete the session if what this request read of it still holds, as what it put afterwards may rest on that.
+
+    Return True if it did and the session is deleted; False if it did not; None if that does not matter.
+    """
+    reads, changes, read_deadline = state.before
+    record = state.record
+    puts = state.insisting or state.draft.changes() is not None
+    if record is None or not policy.checks or not puts or not (reads or read_deadline):
+        return None
+    base, target = snapshot(record, policy), record
+    for attempt in range(_ATTEMPTS):
+        try:
+            yield from issue(_remove(target))
+        except Conflict as conflict:
+            winner = conflict.current
+            if winner is None or winner.token != target.token:
+                return False
+            theirs = snapshot(winner, policy)
+            if stale_keys(reads, changes, base, theirs, policy.rules, read_deadline=read_deadline, exclusive=True):
+                return False
+            target = winner
+            yield from back_off(attempt)
+        else:
+            return not state.is_superseded(policy) or None
+    return False
+
+
+# Changing it
+
+
+@dataclass(slots=True)
+class _Writing:
+    """The data and deadline that are to be stored, and the record that they are to be stored upon."""
+
+    target: Record
+    data: dict[str, JSONValue]
+    deadline_ns: int
 
 
 def _store_changes(state: State, policy: Policy) -> Plan[None]:
-    meant: Changes | None = None
+    record = state.record
+    assert record is not None
+    changes = state.draft.changes()
+    if state.renewing and state.is_superseded(policy):
+        yield from _lose_renewal(state, policy, changes, None)
+        return
+    if not (state.renewing or state.deadline_moves or changes):
+        yield from _touch(state, record, policy)
+        state.draft.settle()
+        return
+    writing = _Writing(record, state.draft.data, state.deadline_ns)
     for attempt in range(_ATTEMPTS):
         try:
-            if state.renewing:
-                yield from _rename(state, policy)
-            elif state.rescheduled or state.draft.changes():
-                yield from _replace(state, policy)
-            else:
-                yield from _touch(state, policy)
-                state.draft.settle()
+            yield from _write_once(state, writing, policy)
             return
+        except UnavailableError as error:
+            _note_tried(state, error, writing, policy, changes)
+            raise
         except Conflict as conflict:
-            # All that was meant: what is no change on this winner's data may be one on the next one's.
-            meant = meant or state.draft.changes()
-            last = attempt == _ATTEMPTS - 1
             winner = conflict.current
-            if winner is not None and state.coming is not None and winner.token == policy.key(state.coming):
+            last = attempt == _ATTEMPTS - 1
+            ours = winner is not None and state.coming is not None and winner.token == policy.key(state.coming)
+            if ours:
                 state.coming = None  # it is taken
             if winner is not None and attempt and not last:
                 # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
                 # again by the time it is written, and a refused write costs more than a read.
                 yield from back_off(attempt)
-                # A read that is not consistent may not see it yet; if it is really gone, the next write says so.
+                # An eventually consistent read may miss it. If it is really gone, the next write will fail.
                 winner = (yield from issue(_find(winner.token))) or winner
-            if winner is None:
-                _lost(state, policy)
+            renewed = conflict.renamed or (winner is not None and winner.token != writing.target.token)
+            if state.renewing and renewed and not ours:
+                yield from _lose_renewal(state, policy, changes, conflict)
                 return
-            _yield_to(state, winner, meant, policy, conflict, last=last)
+            if winner is None:
+                _lose(state, policy, changes, conflict)
+                return
+            _yield_to(state, policy, writing, changes, winner, conflict=conflict, last=last)
+
+
+def _write_once(state: State, writing: _Writing, policy: Policy) -> Plan[None]:
+    expiry_ns = policy.expiry_ns(writing.deadline_ns)
+    before = writing.target
+    # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
+    expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
+    content = {"data": policy.codec.encode(writing.data, writing.deadline_ns), "expiry": from_ns(expiry_ns)}
+    token = state.token
+    if state.renewing:
+        token = state.coming or new_token()
+        content["token"] = policy.key(token)
+        if state.grace and policy.renewal_grace:
+            content["grace"] = policy.renewal_grace
+        state.record = yield from issue(_write("rename", record=before, **content))
+    else:
+        state.record = yield from issue(_write("replace", record=before, **content))
+        state.prolonged |= state.record.expiry > before.expiry
+    state.draft.adopt(writing.data)
+    state.deadline_ns = writing.deadline_ns
+    mark_stored(state, token)
+
+
+def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
+    """Move the expiry, since access is activity, if enough of the idle timeout has been used."""
+    expiry_ns = policy.expiry_ns(state.deadline_ns)
+    if policy.idle_ns is None or expiry_ns - record.expiry_ns < policy.touch_after_ns:
+        return
+    try:
+        state.record = yield from issue(_write("touch", record=record, expiry=from_ns(expiry_ns)))
+        state.prolonged = True
+    except Conflict as conflict:
+        # Renewed by another request: that one gave it a new expiry. What this one was shown stays, to be compared with
+        # later.
+        if conflict.current is None:
+            _lose(state, policy, None, conflict)
+
+
+def mark_stored(state: State, token: str | None) -> None:
+    """Note that the draft is what is stored under *token*."""
+    state.token, state.coming = token, None
+    state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
+    state.stored_deadline_ns = state.deadline_ns
+    state.tried.clear()
+    state.kept = remembered(state.draft.data)
+    state.draft.settle()
+
+
+def note_tried(
+    state: State, error: UnavailableError, payload: bytes, incremented: Mapping[str, int] | None = None
+) -> None:
+    """Remember a write whose outcome is not known, to know it again if it was applied."""
+    state.tried.append(Tried(error.version, payload, dict(incremented or {})))
+
+
+def _note_tried(
+    state: State, error: UnavailableError, writing: _Writing, policy: Policy, changes: Changes | None
+) -> None:
+    payload = policy.codec.encode(writing.data, writing.deadline_ns)
+    note_tried(state, error, payload, changes.incremented if changes else None)
+
+
+# Another request was faster
+
+
+def _yield_to(
+    state: State,
+    policy: Policy,
+    writing: _Writing,
+    changes: Changes | None,
+    winner: Record,
+    *,
+    conflict: Conflict,
+    last: bool,
+) -> None:
+    """Have the changes made on the faster request's data at the next try; raise `SessionConflict` if they must not be."""
+    if winner.version == writing.target.version != 0 and winner.token == writing.target.token and not last:
+        writing.target = winner  # only its expiry was moved
+        return
+    theirs = snapshot(winner, policy)
+    what = f"session {digest(winner.token)} was changed by another request"
+    if last:
+        _refuse(state, f"{what}, {_ATTEMPTS} times while it was to be stored", theirs, conflict)
+    if policy.on_conflict == "raise":
+        _refuse(state, what, theirs, conflict)
+    base, left = _since_tried(state, winner, changes, policy)
+    stale = _stale(state, base, theirs, changes, policy)
+    if stale and policy.checks:
+        _refuse(state, f"{what}, in what this one read: {_named(stale)}", theirs, conflict, stale)
+    if stale and policy.on_conflict == "report":
+        report(state, stale)
+    if policy.on_conflict != "overwrite":
+        try:
+            writing.data = merged(left, base.data, theirs.data, policy.rules.mergeable)
+        except (SessionTypeError, ValueError) as error:
+            what += f", and the two cannot be merged: {error}"
+            raise SessionConflict(what, ours=state.draft.data, theirs=theirs.data) from error
+        if not state.rescheduled:
+            writing.deadline_ns = theirs.deadline_ns
+    writing.target = winner
+
+
+def _since_tried(
+    state: State, winner: Record, changes: Changes | None, policy: Policy
+) -> tuple[Snapshot, Changes | None]:
+    """Return the data that the changes are to be compared with, and the changes that *winner* does not have yet.
+
+    That is the data as it was read; or as this request has stored it already, by a write whose reply was lost.
+    """
+    for tried in reversed(state.tried):
+        if tried.is_in(winner):
+            base = Snapshot(*policy.codec.decode(tried.payload))
+            if changes is None:
+                return base, None
+            left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
+            return base, Changes(changes.put, changes.removed, {k: by for k, by in left.items() if by}, changes.cleared)
+    assert state.record is not None
+    return snapshot(state.record, policy), changes
+
+
+def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | None, policy: Policy) -> list[str]:
+    return stale_keys(
+        state.draft.reads(),
+        changes,
+        base,
+        theirs,
+        policy.rules,
+        read_deadline=state.read_deadline,
+        wrote_deadline=state.rescheduled,
+        exclusive=state.renewing,
+    )
+
+
+def check_reads(state: State, winner: Record, policy: Policy, conflict: Conflict | None) -> None:
+    """Raise `SessionConflict` if *winner* has other values of what this request read."""
+    base, _ = _since_tried(state, winner, None, policy)
+    theirs = snapshot(winner, policy)
+    stale = _stale(state, base, theirs, state.draft.changes(), policy)
+    if stale:
+        what = f"session {digest(winner.token)} was changed by another request, in what this one read: {_named(stale)}"
+        _refuse(state, what, theirs, conflict, stale)
+
+
+def _refuse(
+    state: State, what: str, theirs: Snapshot, conflict: Conflict | None, keys: list[str] | None = None
+) -> None:
+    raise SessionConflict(what, keys=keys or (), ours=state.draft.data, theirs=theirs.data) from conflict
+
+
+def _lose(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> None:
+    """Drop the changes: another request destroyed or renewed the session, or it expired.
+
+    A request that took a value out of it, and did something with that, must not end well.
+    """
+    assert state.record is not None
+    reads, ours = state.draft.reads(), state.draft.data
+    serialize = policy.rules.level == "serialize"
+    acts = changes is not None or state.rescheduled or state.renewing
+    refused = acts and (bool(reads) or state.read_deadline if serialize else bool(reads.taken))
+    stale: list[str] = []
+    if refused:
+        # To set a key by setdefault is to put it.
+        held = snapshot(state.record, policy).data
+        stale = sorted(reads.values | reads.presence if serialize else reads.taken & held.keys())
+        refused = serialize or bool(stale)
+    lose(state, policy)
+    if refused and policy.checks and policy.raises_if_ended:
+        what = f"the session was ended by another request, or has expired, after this one read {_named(stale)}"
+        raise SessionConflict(what, keys=stale, ended=True, ours=ours) from conflict
+    if refused and policy.on_conflict == "report":
+        report(state, stale)
+
+
+def lose(state: State, policy: Policy) -> None:
+    """Note that the session is no more; from now on the request has none, and begins none."""
+    state.token = state.coming = state.record = None
+    state.deadline_ns = policy.new_deadline_ns()
+    state.renewing = state.rescheduled = state.written = False
+    state.gone, state.destroyed = True, False
+    state.draft = Draft({})
+
+
+def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> Plan[None]:
+    """Begin a session of its own for a login that lost to another renewal, if nothing of the old session is in it."""
+    assert state.record is not None
+    reads = state.draft.reads()
+    free = policy.login_keys | policy.rules.mergeable.keys()
+    read = (reads.values | reads.presence) - free
+    stale = read or reads.unlisted is not None or reads.emptiness or state.read_deadline
+    if stale or not policy.checks:
+        keys, ours = sorted(read), state.draft.data
+        lose(state, policy)
+        if not (policy.checks and policy.raises_if_ended):
+            return
+        what = f"the session was renewed by another request, after this one read {_named(keys)}"
+        raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
+    data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
+    state.record, state.token, state.coming, state.grace = None, None, None, False
+    state.renewing, state.rescheduled = False, False
+    state.deadline_ns = policy.new_deadline_ns()
+    state.draft = Draft({})
+    for key, value in data.items():
+        state.draft.put(key, value)
+    yield from store_new(state, policy)
+    if state.record is None:
+        lose(state, policy)
+
+
+def report(state: State, keys: list[str]) -> None:
+    """Log that a stale request was stored all the same."""
+    where = f" ({state.route()})" if state.route else ""
+    _log.warning("a request stored a decision on stale data%s: another one had changed %s", where, _named(keys))
+
+
+def _named(keys: list[str]) -> str:
+    return ", ".join(repr(key) for key in keys) or "something"
+
+
+# Trying again
 
 
 def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
-    """Have a change made in a block of its own, and again where another request was faster; at most so many times.
+    """Have a change made in a block of its own, again where another request was faster; at most *attempts* times.
 
     The target's ``attempt`` makes it, and returns the session.
     """
@@ -294,106 +475,33 @@ def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
     for attempt in range(attempts - 1):
         try:
             return (yield from issue(call))
-        except SessionConflict:
+        except SessionConflict as conflict:
+            if conflict.ended:
+                raise
             yield from back_off(attempt)
     return (yield from issue(call))
 
 
 def back_off(attempt: int) -> Plan[None]:
-    """Wait after the *attempt*-th conflict, counted from 0, for a random time: two that met need not meet again."""
+    """Wait after the *attempt*-th conflict, counted from 0, for a random time, so that two that met do not meet again."""
     yield from pause(uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))
 
 
-def _replace(state: State, policy: Policy) -> Plan[None]:
-    before = state.record
-    state.record = yield from issue(_write("replace", record=before, **_content(state, policy)))
-    state.prolonged |= before is not None and state.record.expiry > before.expiry
-    _stored(state, state.token)
+def check_allows_step(state: State) -> None:
+    """Raise if an atomic step makes no sense now."""
+    if state.ended:
+        raise SessionConflict("the session was ended by another request, or has expired", ended=True)
+    if state.destroying or state.destroyed:
+        raise SessionStateError("atomic: the session was destroyed in this request; call atomic before destroy")
+    if state.renewing:
+        raise SessionStateError("atomic: a renewal is pending; call save() between renew_token and atomic")
+    if state.tried and state.draft.pending():
+        raise SessionStateError("atomic: an earlier save() got no reply; its changes must be saved first")
 
 
-def _rename(state: State, policy: Policy) -> Plan[None]:
-    # Refuses what JSON cannot say in a list or dict that was handed out.
-    state.draft.changes()
-    token = state.coming or new_token()
-    arguments = {"record": state.record, "token": policy.key(token), **_content(state, policy)}
-    if policy.renewal_grace:
-        arguments["grace"] = policy.renewal_grace
-    state.record = yield from issue(_write("rename", **arguments))
-    _stored(state, token)
-
-
-def _touch(state: State, policy: Policy) -> Plan[None]:
-    """Looking at a session is activity: move its expiry, if enough of the idle timeout has been used."""
-    assert state.record is not None
-    expiry_ns = policy.expiry_ns(state.deadline_ns)
-    if policy.idle_ns is not None and expiry_ns - state.record.expiry_ns >= policy.touch_after_ns:
-        state.record = yield from issue(_write("touch", record=state.record, expiry=from_ns(expiry_ns)))
-        state.prolonged = True
-
-
-def _content(state: State, policy: Policy) -> dict[str, object]:
-    expiry_ns = policy.expiry_ns(state.deadline_ns)
-    if state.record is not None:
-        # Another process's clock may be ahead of this one's: what it promised the session is kept.
-        expiry_ns = max(expiry_ns, min(state.record.expiry_ns, state.deadline_ns))
-    return {"data": policy.codec.encode(state.draft.data, state.deadline_ns), "expiry": from_ns(expiry_ns)}
-
-
-def _stored(state: State, token: str | None) -> None:
-    state.token, state.coming = token, None
-    state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
-    state.kept = remembered(state.draft.data)
-    state.draft.settle()
-
-
-def _lost(state: State, policy: Policy) -> None:
-    """Another request destroyed or renewed the session, or it expired: the changes go with it."""
-    state.token = state.coming = state.record = None
-    state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.rescheduled = state.written = False
-    state.gone = True
-    state.draft = Draft({})
-
-
-def _yield_to(
-    state: State, winner: Record, meant: Changes | None, policy: Policy, conflict: Conflict, *, last: bool
-) -> None:
-    """Take the faster request's record for a new start, and make this one's changes on it.
-
-    The record is taken with its data only: if that raises, the next commit meets the same conflict again.
-    """
-    before = state.record
-    if before is not None and winner.version == before.version != 0 and not last:
-        state.record = winner  # only its expiry was moved
-        return
-    theirs, deadline_ns = _decode(winner, policy)
-    what = f"session {digest(winner.token)} was changed by another request"
-    looked_only = not (state.renewing or state.rescheduled) and meant is None
-    if last or (policy.on_conflict == "raise" and not looked_only):
-        if last:
-            what += f", {_ATTEMPTS} times while it was to be stored"
-        raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from conflict
-    if policy.on_conflict == "merge" or looked_only:
-        try:
-            state.draft.rebase(dict(theirs), meant)
-        except (SessionTypeError, ValueError) as error:
-            what += f", and the two cannot be merged: {error}"
-            raise SessionConflict(what, ours=state.draft.data, theirs=theirs) from error
-    state.record = winner
-    if not (state.renewing or state.rescheduled):
-        state.deadline_ns = deadline_ns
-
-
-def _decode(record: Record, policy: Policy) -> tuple[dict[str, JSONValue], int]:
-    try:
-        return policy.codec.decode(record.data)
-    except CorruptSessionError as error:
-        name = digest(record.token)
-        raise CorruptSessionError(f"session {name}: {error}", digest=name, reason=error.reason) from error
-
-
-def _with_keys(error: ItemTooLargeError, state: State) -> ItemTooLargeError:
-    largest = state.draft.sizes()[:5]
+def with_keys(error: ItemTooLargeError, draft: Draft) -> ItemTooLargeError:
+    """Return *error* with the largest keys of *draft* named."""
+    largest = draft.sizes()[:5]
     named = ", ".join(f"{key!r} ({size:,} bytes)" for key, size in largest)
     return ItemTooLargeError(
         f"{error}; the session's largest keys: {named}",
@@ -403,18 +511,3 @@ def _with_keys(error: ItemTooLargeError, state: State) -> ItemTooLargeError:
         operation=error.operation,
         code=error.code,
     )
-
-
-def remembered(data: Mapping[str, JSONValue]) -> bool | None:
-    """Whether a session's cookie is to outlive the browser; None if it was never said."""
-    value = data.get(REMEMBER)
-    return value if isinstance(value, bool) else None
-
-
-def new_token() -> str:
-    """32 random bytes in unpadded URL-safe base64: 43 characters."""
-    return _base64(secrets.token_bytes(32))
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

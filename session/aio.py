@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import TypeVar
 
-from dynamostore import AsyncStore
+from dynamostore import AsyncStore, StoreError
 from dynamostore._steps import Plan, arun, asleep
 
-from . import _lifecycle
-from ._lifecycle import Policy
-from .manager import BaseSessionManager
+from . import _lifecycle, _state
+from ._policy import Policy
+from .manager import BaseSessionManager, note_failed_destroy
 from .session import AsyncSession
 
 __all__ = ["AsyncSessionManager"]
+
+T = TypeVar("T")
 
 
 class AsyncSessionManager(BaseSessionManager[AsyncStore]):
@@ -40,27 +43,30 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
     def session(self, token: str | None, *, lazy: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         """The session of a client's *token*, straight from the client (None: it sent none), for one block.
 
-        Read when the block is entered, which counts as looking at it; with *lazy* only when its ``load`` is awaited.
+        Read when the block is entered, which counts as activity; with *lazy* only when its ``load`` is awaited.
         Stored when the block is left, if it was changed; discarded when the block is left by an exception, a cancellation
-        too. An unknown, expired or malformed token gives an empty session, which gets a token of its own if
-        something is stored. Raises, on entering or leaving, what the store raises, `CorruptSessionError`, and
-        `SessionConflict` if merging is off or impossible.
+        too, but for a `destroy <session.AsyncSession.destroy>`. An unknown, expired or malformed token gives an empty session,
+        which gets a token of its own if something is stored. Raises, on entering or leaving, what the store raises,
+        `CorruptSessionError`, and `SessionConflict` if the request is stale.
         """
         return _Block(self, token, self._policy, lazy=lazy)
 
     async def load(self, token: str | None) -> AsyncSession:
-        """The session of a client's *token*, read, for those who have no block to live in: `commit` or `discard` it."""
+        """Return the session of a client's *token*, read, for callers without a block: `commit` or `discard` it."""
         session = self._begin(token, self._policy)
-        try:
-            await session.load()
-        except BaseException:
-            self.discard(session)
-            raise
+        await session.load()
         return session
 
     async def commit(self, session: AsyncSession) -> None:
-        """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
+        """Store the changes in *session*, if any, and close it; raises what leaving a block would."""
         await session._commit()
+
+    async def discard(self, session: AsyncSession) -> None:
+        """Forget what was changed in *session* and not saved, and close it, as `SessionManager.discard` does."""
+        if session._state.closed:
+            return
+        session._state.closed = True
+        await self._drive(_lifecycle.abandon(session._state, session._policy))
 
     async def update(
         self,
@@ -73,14 +79,14 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 
         *change* may be a function or a coroutine function.
         """
-        plan: Plan[AsyncSession] = _lifecycle.update(token, self._raising(attempts), attempts)
+        plan: Plan[AsyncSession] = _lifecycle.update(token, self._rerunning(attempts), attempts)
         return await arun(plan, _Updater(self, change), sleep=asleep)
 
     def _begin(self, token: str | None, policy: Policy) -> AsyncSession:
-        return AsyncSession(_lifecycle.begin(token, policy), policy, self._drive)
+        return AsyncSession(_state.begin(token, policy), policy, self._drive)
 
-    async def _drive(self, plan: Plan[None]) -> None:
-        await arun(plan, self.store, sleep=asleep)
+    async def _drive(self, plan: Plan[T], /) -> T:
+        return await arun(plan, self.store, sleep=asleep)
 
 
 class _Block:
@@ -97,26 +103,31 @@ class _Block:
     async def __aenter__(self) -> AsyncSession:
         self._session = self._manager._begin(self._token, self._policy)
         if not self._lazy:
-            try:
-                await self._session.load()
-            except BaseException:
-                # What is not entered is not left.
-                self._manager.discard(self._session)
-                raise
+            await self._session.load()
         return self._session
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._manager.discard(self._session)
-            return
+        if error is None:
+            try:
+                await self._manager.commit(self._session)
+            except StoreError:
+                self._manager._drop(self._session)
+                raise
+            except BaseException as failure:
+                # A cancellation, too: what is written by then is written, and nothing more will be.
+                await self._discard(failure)
+                raise
+        else:
+            await self._discard(error)
+
+    async def _discard(self, error: BaseException) -> None:
+        """Discard the session while *error* is on its way out, which must not be replaced by another one."""
         try:
-            await self._manager.commit(self._session)
-        except BaseException:
-            # A cancellation, too: what is written by then is written, and nothing more will be.
-            self._manager.discard(self._session)
-            raise
+            await self._manager.discard(self._session)
+        except StoreError as failure:
+            note_failed_destroy(error, failure)
 
 
 class _Updater:

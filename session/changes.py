@@ -1,12 +1,12 @@
-"""`Draft`: a session's data and the changes made to it; `Changes`: those changes, to be made elsewhere.
+"""`Draft`: a session's data, the changes made to it and what was read of it; `Changes`: those changes, to be made elsewhere.
 
-A session records what was *done*, not only what came of it: so when another request was faster, the changes
-can be made again on its data, and both are kept. Pure: no I/O, no clock.
+A session records what was *done*, not only the result. When another request was faster, the changes can be made again on
+its data, and the reads can be compared with it (`session.merging`). Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,15 +14,39 @@ import msgspec
 from . import values
 from .values import JSONValue
 
-__all__ = ["Changes", "Draft"]
+__all__ = ["Changes", "Draft", "Reads", "encoded"]
 
 # In one order, so that equal values have equal encodings; and 1, 1.0 and True have different ones.
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+def encoded(data: Mapping[str, JSONValue], key: str) -> bytes | None:
+    """Return the encoding of a key's value, to compare values by; None if the key is missing."""
+    return _encode(data[key]) if key in data else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The parts of a session that a request was shown.
+
+    *values*: keys whose value it saw. *presence*: keys that it asked for by ``in``. *unlisted*: it saw the list of keys, in
+    which these were its own already; None if it never saw the list. *emptiness*: it asked if there are any keys. *taken*:
+    keys that it read and then removed, or set by ``setdefault``.
+    """
+
+    values: frozenset[str] = frozenset()
+    presence: frozenset[str] = frozenset()
+    unlisted: frozenset[str] | None = None
+    emptiness: bool = False
+    taken: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.presence or self.unlisted is not None or self.emptiness)
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one request did to a session: put, removed, incremented, perhaps after clearing it all."""
+    """The changes that one request made to a session: put, removed, incremented, perhaps after clearing everything."""
 
     put: Mapping[str, JSONValue] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
@@ -30,7 +54,7 @@ class Changes:
     cleared: bool = False
 
     def apply(self, base: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-        """*base* with these changes made; `SessionTypeError` or `ValueError` where an increment cannot be.
+        """Return *base* with these changes made; `SessionTypeError` or `ValueError` where an increment is impossible.
 
         >>> Changes(put={"a": 1}, removed=frozenset("b"), incremented={"n": 2}).apply({"b": 0, "n": 40})
         {'n': 42, 'a': 1}
@@ -41,127 +65,250 @@ class Changes:
             result[key] = _add(key, result.get(key, 0), by)
         return result
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that were changed by name."""
+        return self.removed | self.put.keys() | self.incremented.keys()
+
 
 def _add(key: str, value: JSONValue, by: int) -> int:
     return values.from_int(key, values.to_int(key, value) + values.from_int(key, by))
 
 
 class Draft:
-    """A session's data, and what was changed in it since it was read.
+    """A session's data, the changes made to it since it was read, and the keys that were read.
 
-    What counts as a change is the difference: for each key that was changed or whose list or dict was handed
-    out, the encoding of its value as it was read is kept and compared in the end.
+    A difference decides if there is anything to store: for each key that was changed or whose list or dict was handed
+    out, the encoding of its value as it was read is kept and compared in the end. Once something is stored, everything
+    counts that was put, also a value that was there already.
 
     >>> draft = Draft({"cart": [1], "n": 1})
     >>> draft.get("cart").append(2)
     >>> draft.increment("n", 1)
-    2
     >>> draft.changes()
     Changes(put={'cart': [1, 2]}, removed=frozenset(), incremented={'n': 1}, cleared=False)
+    >>> sorted(draft.reads().values)
+    ['cart']
     """
 
-    __slots__ = ("_cleared", "_increments", "_lent", "_original", "data")
+    __slots__ = (
+        "_before",
+        "_blind",
+        "_cleared",
+        "_emptiness",
+        "_increments",
+        "_lent",
+        "_original",
+        "_presence",
+        "_taken",
+        "_unlisted",
+        "_written",
+        "data",
+        "seen",
+    )
 
     def __init__(self, data: dict[str, JSONValue]) -> None:
         self.data = data
-        self._original: dict[str, bytes | None] = {}
+        self.seen: set[str] = set()
+        """The keys whose value was asked for; getters add to it directly."""
+        self._presence: set[str] = set()
+        self._unlisted: frozenset[str] | None = None
+        self._emptiness = False
+        self._taken: set[str] = set()
+        # Keys that this request wrote, and those of them that it had not read before: to read them later is to read its own.
+        self._written: dict[str, None] = {}
+        self._blind: set[str] = set()
         self._increments: dict[str, int] = {}
+        self._original: dict[str, bytes | None] = {}
         self._lent: set[str] = set()
         self._cleared = False
+        # The reads before everything was cleared: since then there is nothing of others to read.
+        self._before = Reads()
+
+    # Reading
 
     def get(self, key: str) -> JSONValue:
-        """The value of *key*, to keep and to change; KeyError if there is none."""
+        """Return the value of *key*, to keep and to change; KeyError if there is none."""
+        self.seen.add(key)
         value = self.data[key]
         if isinstance(value, list | dict):
             self._keep(key)
             self._lent.add(key)
         return value
 
+    def has(self, key: object) -> bool:
+        """Return True if *key* is there."""
+        if isinstance(key, str):
+            if key not in self._blind and not self._cleared:
+                self._presence.add(key)
+            return key in self.data
+        return False
+
+    def keys(self) -> list[str]:
+        """Return the keys, sorted."""
+        if not self._cleared and self._unlisted is None:
+            # Later listings show fewer keys of others, since more are this request's own.
+            self._unlisted = frozenset(self._blind)
+        return sorted(self.data)
+
+    def any(self) -> bool:
+        """Return True if there are any keys."""
+        if not self._cleared and not any(key in self.data for key in self._written):
+            self._emptiness = True
+        return bool(self.data)
+
+    # Changing
+
     def put(self, key: str, value: JSONValue) -> None:
         """Set *key* to a value that is the session's own from now on."""
         self._keep(key)
-        self._increments.pop(key, None)
+        self._write(key)
         self.data[key] = value
 
+    def setdefault(self, key: str, value: JSONValue) -> None:
+        """Set *key* to a value if it is not there; the request depends on that."""
+        if not self.has(key):
+            self.put(key, value)
+            if key not in self._blind and not self._cleared:
+                self._taken.add(key)
+
     def remove(self, key: str) -> None:
-        """Remove *key*, if it is there."""
-        if key in self.data:
-            self._keep(key)
-            self._increments.pop(key, None)
-            del self.data[key]
+        """Remove *key*, also if it is not there: then it is not to be there."""
+        self._keep(key)
+        self._write(key)
+        if key not in self._blind and not self._cleared:
+            self._taken.add(key)
+        self.data.pop(key, None)
 
     def clear(self) -> None:
         """Remove all keys."""
         for key in self.data:
             self._keep(key)
-        self._increments.clear()
+        self._before = self.reads()
         self._cleared = True
+        self._increments.clear()
         self.data.clear()
 
-    def increment(self, key: str, by: int) -> int:
-        """Add *by* to the int under *key* (0 if there is none), and return the sum."""
-        total = _add(key, self.data.get(key, 0), by)
-        alone = not self._cleared and (key not in self._original or key in self._increments)
+    def increment(self, key: str, by: int) -> None:
+        """Add *by* to the int under *key* (0 if there is none)."""
+        try:
+            total = _add(key, self.data.get(key, 0), by)
+        except (TypeError, ValueError):
+            # The error shows what is there.
+            self.seen.add(key)
+            raise
         self._keep(key)
-        if alone:
+        if not self._cleared and key not in self._written:
             self._increments[key] = self._increments.get(key, 0) + by
         self.data[key] = total
-        return total
+
+    # What was read and changed
+
+    def reads(self) -> Reads:
+        """Return the parts of the session, as it was read or last stored, that this request was shown."""
+        if self._cleared:
+            return self._before
+        return Reads(
+            values=frozenset(self.seen - self._blind),
+            presence=frozenset(self._presence),
+            unlisted=self._unlisted,
+            emptiness=self._emptiness,
+            taken=frozenset(self._taken),
+        )
 
     def changes(self) -> Changes | None:
-        """What was changed; None if everything is as it was read.
+        """Return the changes; None if everything is as it was read.
 
         Raises what `values.native <session.values.native>` raises for a list or dict that was handed out and
-        now holds what JSON cannot.
+        now holds what JSON cannot express.
         """
-        put: dict[str, JSONValue] = {}
-        removed: set[str] = set()
-        incremented: dict[str, int] = {}
-        for key, original in self._original.items():
-            if key not in self.data:
-                if original is not None:
-                    removed.add(key)
-                continue
-            value = self.data[key]
-            if not self._changed(key, value, original):
-                continue
-            if key in self._increments:
-                incremented[key] = self._increments[key]
-            else:
-                put[key] = value
-        if not (put or removed or incremented):
+        differing = {key for key, original in self._original.items() if self._differs(key, original)}
+        if not differing:
             return None
         if self._cleared:
             return Changes(put=dict(self.data), cleared=True)
-        return Changes(put=put, removed=frozenset(removed), incremented=incremented)
+        # A list that was changed in place was written as well. An increment stays one.
+        written = dict(self._written)
+        written.update((key, None) for key in self._original if key in differing and key in self._lent)
+        return Changes(
+            put={key: self.data[key] for key in written if key in self.data},
+            removed=frozenset(key for key in written if key not in self.data),
+            incremented={key: by for key, by in self._increments.items() if key not in written},
+        )
 
-    def rebase(self, base: dict[str, JSONValue], changes: Changes | None = None) -> None:
-        """Make the same changes on *base* instead; raises what `Changes.apply` raises, and then did nothing.
+    def pending(self) -> frozenset[str]:
+        """Return the keys that were changed since they were read, increments included."""
+        changes = self.changes()
+        return changes.keys | frozenset(self._original if changes.cleared else ()) if changes else frozenset()
 
-        *changes*: those to make, if what is a change now is not all that was meant.
-        """
-        changes = changes or self.changes()
-        data = changes.apply(base) if changes else base
-        touched = self._original.keys() | base.keys() if self._cleared else self._original.keys()
-        self._original = {key: _encode(base[key]) if key in base else None for key in touched}
-        self.data = data
+    # What becomes of it
 
     def settle(self) -> None:
-        """Take what is there now as what was read: it has been stored."""
+        """Take the data as it is now for the data that was read: it has been stored. Reads stay, with the values as stored."""
+        reads = self.reads()
+        self.seen, self._presence = set(reads.values), set(reads.presence)
+        self._unlisted, self._emptiness = reads.unlisted, reads.emptiness
+        self._taken, self._written, self._blind = set(), {}, set()
+        self._increments, self._cleared, self._before = {}, False, Reads()
         self._original = {key: _encode(self.data[key]) for key in self._lent if key in self.data}
-        self._increments.clear()
-        self._cleared = False
+
+    def adopt(self, data: dict[str, JSONValue]) -> None:
+        """Go on with *data*, which has been stored, and is this draft's merged with the data of others."""
+        if data is not self.data:
+            self.data = self._with_lent(data)
+        self.settle()
+
+    def rebase(self, base: Mapping[str, JSONValue], data: dict[str, JSONValue]) -> None:
+        """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read."""
+        data = self._with_lent(data)
+        touched = self._original.keys() | base.keys() if self._cleared else self._original.keys()
+        self._original = {key: encoded(base, key) for key in touched}
+        self.data = data
+
+    def note(self, reads: Reads, changed: Iterable[str]) -> None:
+        """Count the reads of an atomic step as this draft's, and the keys that it changed as read."""
+        if self._cleared:
+            return
+        self.seen |= reads.values
+        self.seen.update(changed)
+        self._presence |= reads.presence
+        if reads.unlisted is not None and self._unlisted is None:
+            self._unlisted = frozenset(self._blind)
+        self._emptiness |= reads.emptiness
+
+    def forget_reads(self) -> None:
+        """Begin the reads anew."""
+        self.seen, self._presence, self._unlisted, self._emptiness = set(), set(), None, False
+        self._taken, self._before = set(), Reads()
 
     def sizes(self) -> list[tuple[str, int]]:
-        """The keys with the sizes of their values in bytes of JSON, the largest first."""
+        """Return the keys with the sizes of their values in bytes of JSON, the largest first."""
         return sorted(((key, len(_encode(value))) for key, value in self.data.items()), key=lambda pair: -pair[1])
 
-    def _changed(self, key: str, value: JSONValue, original: bytes | None) -> bool:
+    def _with_lent(self, data: dict[str, JSONValue]) -> dict[str, JSONValue]:
+        """Return *data* with the lists and dicts that were handed out in the place of their equals."""
+        for key in self._lent:
+            mine = encoded(self.data, key)
+            if mine is not None and mine == encoded(data, key):
+                data[key] = self.data[key]
+        return data
+
+    def _write(self, key: str) -> None:
+        self._increments.pop(key, None)
+        if key not in self._written:
+            self._written[key] = None
+            if key not in self.seen and key not in self._presence:
+                self._blind.add(key)
+
+    def _differs(self, key: str, original: bytes | None) -> bool:
+        if key not in self.data:
+            return original is not None
+        value = self.data[key]
         try:
-            encoded = _encode(value)
+            encoding = _encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError):
-            encoded = b""
-        if encoded == original:
+            encoding = b""
+        if encoding == original:
             return False
         if key in self._lent:
             # Its owner may have put anything into it since.

@@ -3,9 +3,10 @@
     Exception
      └─ SessionError
          ├─ SessionTypeError      a value is of another type than was asked for; also a TypeError
-         ├─ SessionClosedError    the block is over; nothing can be changed any more
-         ├─ SessionNotLoadedError an async session that is read only when asked to be was looked at before
-         ├─ SessionConflict       somebody else changed the session, and the two could not be merged
+         ├─ SessionClosedError    the session is closed; nothing can be changed any more
+         ├─ SessionStateError     the session is in a state that does not allow this call
+         ├─ SessionNotLoadedError an async session was accessed before it was loaded
+         ├─ SessionConflict       another request was faster, and this one must not be stored on top of it
          └─ CorruptSessionError   what is stored is not a session
 
 What the store raises (`dynamostore.StoreError`) comes through as it is: an outage is not a logout. No
@@ -14,7 +15,7 @@ message holds a token or a value; keys are named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "SessionConflict",
     "SessionError",
     "SessionNotLoadedError",
+    "SessionStateError",
     "SessionTypeError",
 ]
 
@@ -59,24 +61,36 @@ class SessionClosedError(SessionError):
     """The session was committed or discarded when its block was left; a change now would be lost."""
 
 
+class SessionStateError(SessionError):
+    """The session is in a state that does not allow this call; the message says which, and what to do instead."""
+
+
 class SessionNotLoadedError(SessionError):
-    """An `AsyncSession` was looked at before it was read: ``await s.load()`` comes first where ``lazy=True`` was asked for."""
+    """An `AsyncSession` was accessed before it was loaded: ``await s.load()`` first where ``lazy=True`` was asked for."""
 
 
 class SessionConflict(SessionError):
-    """Another request changed the session meanwhile, and this one's changes were not stored.
+    """Another request changed the session first, and this one's changes were not stored.
 
-    Attributes: *ours*, the data as this request has it, and *theirs*, the data as it is stored now.
+    Run the request again, or answer 409. The message names the keys, never a value.
+
+    Attributes: *keys*, the keys that this request read and the other changed, sorted (empty if the reason is another one);
+    *ended*, True if the session was destroyed, renewed or has expired meanwhile; *ours*, the data as this request has it,
+    and *theirs*, the data as it is stored now (empty if the session has ended).
     """
 
     def __init__(
         self,
         message: str = "",
         *,
+        keys: Iterable[str] = (),
+        ended: bool = False,
         ours: Mapping[str, JSONValue] | None = None,
         theirs: Mapping[str, JSONValue] | None = None,
     ) -> None:
         super().__init__(message)
+        self.keys = tuple(keys)
+        self.ended = ended
         self.ours = dict(ours or {})
         self.theirs = dict(theirs or {})
 

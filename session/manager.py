@@ -2,81 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import timedelta
 from inspect import isawaitable
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from dynamostore import Store
-from dynamostore._instants import Clock, duration_ns
+from dynamostore import Store, StoreError
+from dynamostore._instants import Clock
 from dynamostore._steps import Plan, run
 
-from . import _lifecycle
+from . import _lifecycle, _state
 from ._headers import add_session
-from ._lifecycle import OnConflict, Policy
+from ._policy import OnConflict, Policy, make_policy
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
 from .errors import SessionError
+from .mergeable import Merge
 from .session import BaseSession, Session
 
 __all__ = ["BaseSessionManager", "SessionManager"]
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 DAY = timedelta(hours=24)
 
-
-def make_policy(
-    *,
-    lifetime: timedelta,
-    idle_timeout: timedelta | None,
-    touch_after: timedelta | None,
-    hash_tokens: bool,
-    on_conflict: OnConflict,
-    renewal_grace: timedelta | None,
-    codec: Codec,
-    clock: Clock,
-) -> Policy:
-    """The policy of a manager's arguments; `TypeError` or `ValueError` for those that make no sense."""
-    lengths = {
-        "lifetime": lifetime,
-        "idle_timeout": idle_timeout,
-        "touch_after": touch_after,
-        "renewal_grace": renewal_grace,
-    }
-    for name, length in lengths.items():
-        if length is None and name != "lifetime":
-            continue
-        if not isinstance(length, timedelta):
-            raise TypeError(f"{name} must be a timedelta, not {type(length).__name__}: timedelta(minutes=20), say")
-        if length < timedelta(0) or (length == timedelta(0) and name in ("lifetime", "idle_timeout")):
-            at_least = "more than zero" if name in ("lifetime", "idle_timeout") else "zero or more"
-            raise ValueError(f"{name} must be {at_least}")
-    if on_conflict not in ("merge", "raise", "overwrite"):
-        raise ValueError(f'on_conflict must be "merge", "raise" or "overwrite", not {on_conflict!r}')
-    if touch_after is None:
-        touch_after = (idle_timeout or timedelta(0)) / 10
-    elif idle_timeout is None or touch_after >= idle_timeout:
-        raise ValueError("touch_after goes with an idle_timeout, and must be less than that")
-    return Policy(
-        codec=codec,
-        clock=clock,
-        lifetime_ns=duration_ns(lifetime),
-        idle_ns=None if idle_timeout is None else duration_ns(idle_timeout),
-        # An expiry is stored to the microsecond: less is no difference.
-        touch_after_ns=max(duration_ns(touch_after), 1000),
-        hash_tokens=hash_tokens,
-        on_conflict=on_conflict,
-        renewal_grace=renewal_grace or timedelta(0),
-    )
+_log = logging.getLogger("session")
 
 
 class BaseSessionManager(Generic[S]):
-    """What managers have in common, whether their store is waited for or awaited: the settings, and the cookie."""
+    """The settings and the cookie: what sync and async managers have in common."""
 
     def __init__(
         self,
@@ -87,6 +46,8 @@ class BaseSessionManager(Generic[S]):
         touch_after: timedelta | None = None,
         hash_tokens: bool = True,
         on_conflict: OnConflict = "merge",
+        mergeable: Mapping[str, Merge] | None = None,
+        login_keys: Iterable[str] = (),
         renewal_grace: timedelta | None = None,
         codec: Codec | None = None,
         cookie: Cookie | None = None,
@@ -102,6 +63,8 @@ class BaseSessionManager(Generic[S]):
             touch_after=touch_after,
             hash_tokens=hash_tokens,
             on_conflict=on_conflict,
+            mergeable=mergeable,
+            login_keys=login_keys,
             renewal_grace=renewal_grace,
             codec=JSONCodec() if codec is None else codec,
             clock=clock,
@@ -168,23 +131,22 @@ class BaseSessionManager(Generic[S]):
         """
         first = None
         for value in self.cookie.values(cookies):
-            if _lifecycle.could_be_ours(value):
+            if _state.is_well_formed_token(value):
                 return value
             first = first or value
         # Not one of ours; but it tells that there is a cookie, to be cleared some day.
         return first
 
-    def discard(self, session: BaseSession) -> None:
-        """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed."""
-        if not session._state.closed:
-            _lifecycle.discard(session._state)
-            session._state.closed = True
+    def _drop(self, session: BaseSession) -> None:
+        """Forget what was not saved, and close *session*, without a call to the store."""
+        session._state.closed = True
+        _state.discard(session._state)
 
-    def _raising(self, attempts: int) -> Policy:
-        """The policy of `update`: a conflict is raised, for the change to be run again."""
+    def _rerunning(self, attempts: int) -> Policy:
+        """Return the policy of `update`: every read counts, and a conflict is raised for the change to be run again."""
         if attempts < 1:
             raise ValueError("attempts must be at least 1")
-        return replace(self._policy, on_conflict="raise")
+        return self._policy.rerunning()
 
 
 class SessionManager(BaseSessionManager[Store]):
@@ -195,10 +157,16 @@ class SessionManager(BaseSessionManager[Store]):
     that only looks moves the expiry on if at least that much of the idle timeout is used (default: a tenth),
     so a session may end by that much early. *hash_tokens*: the table's key is the token's SHA-256, so who
     reads the table cannot take over a session; False for a table shared with SCS for Go v0 and v1.
-    *on_conflict*, when another request changed the session meanwhile: "merge" makes this one's changes on the
-    other's data, "raise" raises `SessionConflict`, "overwrite" lets the last writer win. *renewal_grace*: for so
-    long after a renewal (a few seconds, say) a request that is under way with the old token reads and changes the
-    renewed session, instead of finding none; None: at once only the new token works. *codec*: how data
+    *on_conflict*, when another request changed the session meanwhile: "merge" makes this one's changes on the other's data,
+    and raises `SessionConflict` if this one read a key that the other changed, and did not overwrite it; "serialize" raises if
+    this one read any key that the other changed, so that committed requests are strictly serializable; "raise" raises in any
+    case; "overwrite" lets the last writer win; "merge_unchecked" merges without looking at reads, so two requests that decide
+    on each other's keys may together store a state that neither of them would have allowed; "report" does the same and logs a
+    warning wherever "merge" would raise. *mergeable*: keys that two requests may both change, each with how their values become one: "merge",
+    "add", "latest" or a function of base, ours and theirs. *login_keys*: keys that a login may have read and still begin a
+    session of its own when it loses to another renewal. *renewal_grace*: for so long after a ``renew_token(grace=True)`` (a
+    few seconds, say) a request that is under way with the old token reads and changes the renewed session, instead of finding
+    none; None: at once only the new token works. *codec*: how data
     becomes bytes. *cookie*: the cookie's settings. *clock* gives Unix nanoseconds; the store has its own.
 
     Raises `TypeError` or `ValueError` for settings that make no sense. May be shared between threads.
@@ -215,17 +183,17 @@ class SessionManager(BaseSessionManager[Store]):
     def session(self, token: str | None) -> AbstractContextManager[Session]:
         """The session of a client's *token*, straight from the client (None: it sent none), for one block.
 
-        Read when it is first looked at; stored when the block is left, if it was changed; discarded when the
-        block is left by an exception. An unknown, expired or malformed token gives an empty session, which
-        gets a token of its own if something is stored. Raises, at the point of use or on leaving, what the
-        store raises, `CorruptSessionError`, and `SessionConflict` if merging is off or impossible.
+        Read when it is first accessed; stored when the block is left, if it was changed; discarded when the
+        block is left by an exception, but for a `destroy <session.Session.destroy>`. An unknown, expired or malformed token
+        gives an empty session, which gets a token of its own if something is stored. Raises, at the point of use or on
+        leaving, what the store raises, `CorruptSessionError`, and `SessionConflict` if the request is stale.
         """
         return _Block(self, token, self._policy)
 
     def load(self, token: str | None) -> Session:
-        """The session of a client's *token*, for those who have no block to live in: `commit` or `discard` it.
+        """Return the session of a client's *token*, for callers without a block: `commit` or `discard` it.
 
-        Read when it is first looked at, as in `session`.
+        Read when it is first accessed, as in `session`.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -236,16 +204,26 @@ class SessionManager(BaseSessionManager[Store]):
         return self._begin(token, self._policy)
 
     def commit(self, session: Session) -> None:
-        """Store what was changed in *session*, if anything, and close it; raises what leaving a block would."""
+        """Store the changes in *session*, if any, and close it; raises what leaving a block would."""
         session.save()
         session._state.closed = True
 
-    def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
-        """Run ``change(session)`` and commit; if another request was faster, run it again on what that one stored.
+    def discard(self, session: Session) -> None:
+        """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed.
 
-        For changes that merging cannot make: those that depend on what they read. *change* must be safe to run
+        A pending `destroy <session.Session.destroy>` is carried out, and may raise what the store raises.
+        """
+        if session._state.closed:
+            return
+        session._state.closed = True
+        self._drive(_lifecycle.abandon(session._state, session._policy))
+
+    def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
+        """Run ``change(session)`` and commit; if it read what a faster request changed, run it again on what that one stored.
+
+        For changes that depend on what they read: every read counts, as in "serialize". *change* must be safe to run
         again, up to *attempts* times; then `SessionConflict`. An exception from it discards and is raised.
-        Returns the committed session: its ``token`` is what to hand the client; ``status`` is DESTROYED if nothing was
+        Returns the committed session: its ``token`` is for the client; ``status`` is DESTROYED if nothing was
         stored because the session ended meanwhile.
 
         >>> from dynamostore import MemoryStore
@@ -256,14 +234,14 @@ class SessionManager(BaseSessionManager[Store]):
         >>> manager.update(s.token, take_turns).get_string("player")
         'O'
         """
-        plan: Plan[Session] = _lifecycle.update(token, self._raising(attempts), attempts)
+        plan: Plan[Session] = _lifecycle.update(token, self._rerunning(attempts), attempts)
         return run(plan, _Updater(self, change), sleep=time.sleep)
 
     def _begin(self, token: str | None, policy: Policy) -> Session:
-        return Session(_lifecycle.begin(token, policy), policy, self._drive)
+        return Session(_state.begin(token, policy), policy, self._drive)
 
-    def _drive(self, plan: Plan[None]) -> None:
-        run(plan, self.store, sleep=time.sleep)
+    def _drive(self, plan: Plan[T], /) -> T:
+        return run(plan, self.store, sleep=time.sleep)
 
 
 class _Block:
@@ -283,14 +261,24 @@ class _Block:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._manager.discard(self._session)
-            return
+        if error is None:
+            try:
+                self._manager.commit(self._session)
+            except StoreError:
+                self._manager._drop(self._session)
+                raise
+            except BaseException as failure:
+                self._discard(failure)
+                raise
+        else:
+            self._discard(error)
+
+    def _discard(self, error: BaseException) -> None:
+        """Discard the session while *error* is on its way out, which must not be replaced by another one."""
         try:
-            self._manager.commit(self._session)
-        except BaseException:
             self._manager.discard(self._session)
-            raise
+        except StoreError as failure:
+            note_failed_destroy(error, failure)
 
 
 class _Updater:
@@ -303,5 +291,13 @@ class _Updater:
     def attempt(self, token: str | None, policy: Policy) -> Session:
         with _Block(self._manager, token, policy) as s:
             if isawaitable(self._change(s)):
-                raise TypeError("change must be a function, not a coroutine function: nobody would await it")
+                raise TypeError(
+                    "change must be a plain function; use AsyncSessionManager.update for coroutine functions"
+                )
         return s
+
+
+def note_failed_destroy(error: BaseException, failure: StoreError) -> None:
+    """Say that the session which a failed request had destroyed is still there."""
+    _log.error("the session could not be destroyed, after the request had failed: %s", failure)
+    error.add_note(f"the session could not be destroyed: {failure}")

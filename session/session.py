@@ -1,32 +1,44 @@
-"""`Session`: what one request sees of a session, and what it changes. No I/O of its own.
+"""`Session` and `AsyncSession`: one request's view of a session, and its life. No I/O of their own.
 
 `BaseSession` is all of it but reading and storing, which `Session` and `AsyncSession` ask their drivers for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from dynamostore._instants import from_ns, to_ns
 from dynamostore._steps import Plan
 
-from . import _lifecycle, values
-from ._lifecycle import Policy, State, Status
-from .errors import SessionClosedError, SessionError, SessionNotLoadedError
-from .typed import MISSING, Missing, TypedAccess
-from .values import JSONValue
+from . import _atomic, _lifecycle, _state
+from ._policy import Policy
+from ._state import Deadline, State, Status
+from .changes import Draft
+from .data import SessionData
+from .errors import SessionClosedError, SessionError, SessionNotLoadedError, SessionStateError
 
-__all__ = ["AsyncSession", "BaseSession", "Session"]
+__all__ = ["AsyncDrive", "AsyncSession", "BaseSession", "Drive", "Session"]
+
+T = TypeVar("T")
 
 
-class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
-    """A session's data, what was changed in it, and what is to become of it.
+class Drive(Protocol):
+    """Runs a plan on a store."""
 
-    It is a ``MutableMapping`` of JSON-native values, in the order of its keys, and has typed getters beside
-    (`TypedAccess`). What is put is copied; a list or dict that is handed out is the session's own, and a
-    change within it counts. For one request and one thread.
-    """
+    def __call__(self, plan: Plan[T], /) -> T: ...
+
+
+class AsyncDrive(Protocol):
+    """Runs a plan on an async store."""
+
+    def __call__(self, plan: Plan[T], /) -> Awaitable[T]: ...
+
+
+class BaseSession(SessionData):
+    """A session's data (`SessionData <session.data.SessionData>`), its token and its life. For one request and one thread."""
 
     __slots__ = ("_policy", "_state")
 
@@ -34,136 +46,91 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
         self._state = state
         self._policy = policy
 
-    # What is known about it
-
     @property
     def token(self) -> str | None:
-        """What to hand the client: the token of what is stored, or None if nothing is.
+        """The token to send to the client, or None if nothing is stored.
 
         A new session gets one when it is stored, a renewed one its new one. Reads nothing: before the session
-        is looked at, it is the token the client sent, if that could be one.
+        is accessed, it is the token that the client sent, if that is well-formed.
         """
         return None if self._state.destroying else self._state.token
 
     @property
     def deadline(self) -> datetime:
-        """When the session ends, however active it is: its absolute lifetime, as an aware UTC datetime."""
-        self._look()
+        """The end of the session however active it is, its absolute lifetime: an aware UTC datetime. Reads the deadline."""
+        self._reading()
+        self._state.read_deadline |= not self._state.rescheduled
         return from_ns(self._state.deadline_ns)
 
     @property
     def expiry(self) -> datetime | None:
-        """When what is stored expires, by idling or at the deadline; None if nothing is stored."""
-        self._look()
+        """The expiry of what is stored, by idling or at the deadline; None if nothing is stored."""
+        self._reading()
         record = None if self._state.destroying else self._state.record
         return record.expiry if record else None
 
     @property
     def remembered(self) -> bool | None:
-        """What `remember` was told; None if nothing: then the manager's ``Cookie(persist=...)`` holds."""
-        self._look()
-        return _lifecycle.remembered(self._state.draft.data)
+        """The last argument of `remember`, or None: then the manager's ``Cookie(persist=...)`` holds. Does not count as a read."""
+        return _state.remembered(self._reading().data)
 
     @property
     def status(self) -> Status:
-        """Whether it was changed or destroyed in this request; reads nothing."""
+        """The fate of the session in this request so far; reads nothing."""
         return self._state.status
 
-    # The mapping
+    @property
+    def attempt(self) -> int:
+        """The number of this run of the request: 1, or more if an adapter runs a stale request again."""
+        return self._state.attempt
 
-    def __getitem__(self, key: str) -> JSONValue:
-        """The value of *key*; KeyError if there is none. A list or dict may be changed in place."""
-        self._look()
-        return self._state.draft.get(key)
+    def forbid_rerun(self) -> None:
+        """Have a stale request refused, and not run again: for a handler that does something elsewhere that must not happen twice.
 
-    def __setitem__(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a copy of a JSON-native value (a tuple becomes a list).
-
-        Raises `SessionTypeError` for what JSON has no word for, `ValueError` for a NaN, an infinity, an int
-        beyond signed 64 bits, a lone surrogate, or nesting deeper than 100; the session then stays as it was.
+        Call it before that: in an OAuth callback, or for a link that can be used once.
         """
-        self._put(key, values.native(key, value))
+        self._state.rerun = False
 
-    def __delitem__(self, key: str) -> None:
-        """Remove *key*; KeyError if it is not there (`remove` does not mind)."""
-        self._change()
-        if key not in self._state.draft.data:
-            raise KeyError(key)
-        self._state.draft.remove(key)
+    def renew_token(self, *, grace: bool = False, deadline: Deadline = "new") -> None:
+        """Give the session a new token at the next commit; its data stays. Call it at login.
 
-    def __iter__(self) -> Iterator[str]:
-        """The keys, sorted."""
-        self._look()
-        return iter(sorted(self._state.draft.data))
+        It happens in one transaction: from then on only the new token works. *deadline*: "new" begins a new absolute
+        lifetime, "keep" keeps the deadline. *grace*: for the manager's ``renewal_grace``, requests with the old token still
+        read and change the session; not for logins, since whoever planted the old token would read the logged-in session.
 
-    def __len__(self) -> int:
-        self._look()
-        return len(self._state.draft.data)
-
-    def __contains__(self, key: object) -> bool:
-        self._look()
-        return key in self._state.draft.data
-
-    # typeshed gives None only to mappings whose values may be None, which here they may.
-    def setdefault(self, key: str, default: JSONValue = None) -> JSONValue:  # type: ignore[override]
-        """The value of *key*, set to a copy of *default* first if there is none; the session's own, to change."""
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    def clear(self) -> None:
-        """Remove all data; token and deadline stay."""
-        self._change()
-        self._state.draft.clear()
-
-    def remove(self, key: str) -> None:
-        """Remove *key*; nothing happens if it is not there."""
-        self._change()
-        self._state.draft.remove(key)
-
-    def increment(self, key: str, by: int = 1) -> int:
-        """Add *by* to the int under *key* (0 if there is none) and return the sum.
-
-        Two requests that increment at once both count. Raises `SessionTypeError` if something else is there,
-        `ValueError` beyond signed 64 bits.
-        """
-        by = values.from_int(key, by)
-        self._change()
-        return self._state.draft.increment(values.checked_key(key), by)
-
-    # Its life
-
-    def renew_token(self) -> None:
-        """Give the session a new token and a whole new lifetime; its data stays. Call it at login.
-
-        It happens when the session is stored, in one transaction: from then on only the new token works.
+        If another request renewed the session first, this one begins a session of its own with what it put, provided that it
+        read nothing but mergeable keys and login keys; otherwise it is a `SessionConflict`. A request that came with the old
+        token of a renewed session can renew nothing.
         https://owasp.org/www-community/attacks/Session_fixation
         """
-        self._change()
-        _lifecycle.renew(self._state, self._policy)
+        if deadline not in ("new", "keep"):
+            raise ValueError(f'deadline must be "new" or "keep", not {deadline!r}')
+        self._changing()
+        _lifecycle.renew(self._state, self._policy, grace=grace, deadline=deadline)
 
     def remember(self, remember: bool = True) -> None:
         """Have the client keep the cookie until the session expires (True), or until the browser is closed (False).
 
-        For a "remember me" at login; it stands before the manager's ``Cookie(persist=...)``, and is kept in the session
+        For a "remember me" at login. It takes precedence over the manager's ``Cookie(persist=...)``, and is kept in the session
         (under ``__rememberMe``, as in SCS v2), so `clear` forgets it.
         """
-        self.put_bool(_lifecycle.REMEMBER, remember)
+        self.put_bool(_state.REMEMBER, remember)
 
     def set_deadline(self, deadline: datetime) -> None:
-        """Have the session end at *deadline*, an aware datetime, however active it is; a renewal begins a new lifetime.
+        """End the session at *deadline*, an aware datetime, however active it is; a renewal begins a new lifetime.
 
-        Earlier or later than the manager's lifetime would have it; one that is over ends the session when it is stored.
-        Raises `TypeError` or `ValueError` for what is no aware datetime from 1677 to 2262.
+        It may be earlier or later than the manager's lifetime; one in the past ends the session when it is stored.
+        Raises `TypeError` or `ValueError` for anything but an aware datetime from 1677 to 2262.
         """
         deadline_ns = to_ns(deadline)
-        self._change()
+        self._changing()
         _lifecycle.reschedule(self._state, deadline_ns)
 
     def destroy(self) -> None:
-        """Delete the session, data and token; it happens when the block is left (or at ``save``). Call it at logout.
+        """Delete the session, data and token, when the block is left (or at ``save``). Call it at logout.
 
-        What is put afterwards makes a new session with a new token.
+        It is never refused, and happens also if the block is left by an exception. Values put afterwards make a new session
+        with a new token, if what was read before still held when the session was deleted.
         """
         self._open()
         _lifecycle.destroy(self._state, self._policy)
@@ -171,38 +138,35 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.status.value if self._state.loaded else 'not read'}>"
 
-    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping; slots and bases would lose it
+    def _reading(self) -> Draft:
+        state = self._state
+        state.looked = True
+        if not state.loaded:
+            self._show()
+        return state.draft
 
-    # The primitives of TypedAccess
-
-    def _peek(self, key: str) -> JSONValue | Missing:
-        self._look()
-        return self._state.draft.data.get(key, MISSING)
-
-    def _put(self, key: str, value: JSONValue) -> None:
-        self._change()
-        self._state.draft.put(values.checked_key(key), value)
-
-    def _drop(self, key: str) -> None:
-        self._change()
-        self._state.draft.remove(key)
-
-    def _change(self) -> None:
+    def _changing(self) -> Draft:
         self._open()
-        self._look()
+        return self._reading()
 
     def _open(self) -> None:
+        self._not_deciding()
         if self._state.closed:
-            raise SessionClosedError("the session's block is over: what is changed now would be lost")
+            raise SessionClosedError("the session is closed: a change now would be lost")
         if self._state.saving:
-            raise SessionError("another task is just storing the session: what is changed now would be lost")
+            raise SessionError("another task is storing the session: a change now would be lost")
 
-    def _look(self) -> None:
-        """Have the data read, if it has not been."""
-        self._state.looked = True
-        if not self._state.loaded:
-            if self._state.closed:
-                raise SessionClosedError("the session's block is over: it was not read in it, and cannot be any more")
+    def _not_deciding(self) -> None:
+        if self._state.deciding:
+            raise SessionStateError("within atomic, use the session that the function is given, not the request's own")
+
+    def _show(self) -> None:
+        """Have the data there to be read."""
+        self._not_deciding()
+        if self._state.record is not None:
+            # Discarded: what is stored is known.
+            _state.show_stored(self._state, self._policy)
+        else:
             self._load()
 
     def _load(self) -> None:
@@ -210,7 +174,7 @@ class BaseSession(TypedAccess, MutableMapping[str, JSONValue]):
 
 
 class Session(BaseSession):
-    """The session of one request, read when it is first looked at. Made by `SessionManager.session`.
+    """The session of one request, read when it is first accessed. Made by `SessionManager.session`.
 
     >>> from dynamostore import MemoryStore
     >>> from session import SessionManager
@@ -221,7 +185,6 @@ class Session(BaseSession):
     >>> with manager.session(s.token) as s:
     ...     s["cart"].append("pear")
     ...     s.increment("visits")
-    1
     >>> with manager.session(s.token) as s:
     ...     dict(s)
     {'cart': ['apple', 'pear'], 'message': 'Hello world!', 'visits': 1}
@@ -229,21 +192,45 @@ class Session(BaseSession):
 
     __slots__ = ("_drive",)
 
-    def __init__(self, state: State, policy: Policy, drive: Callable[[Plan[None]], None]) -> None:
+    def __init__(self, state: State, policy: Policy, drive: Drive) -> None:
         super().__init__(state, policy)
         self._drive = drive
 
     def save(self) -> None:
-        """Commit now, and go on: what was changed is stored, `token` is what to hand the client.
+        """Commit now, and go on: the changes are stored, `token` is the one to send to the client.
 
-        Not needed at the end of the block, which commits by itself. Raises what leaving the block would; the
-        changes are then still to be made, and leaving the block tries again. After an `UnavailableError` that may
-        count an increment twice: leave the block by raising. A list or dict that was taken out of the session before
-        is the session's own no longer if others changed it meanwhile: take it anew.
+        Not needed at the end of the block, which commits by itself; as the last line inside a database transaction, it lets a
+        conflict roll that back. Raises what leaving the block would; the changes are then still to be made, and leaving the
+        block tries again. What was read before still counts as read, with the values as they are stored now. A list or dict
+        that was taken out of the session before is the session's own no longer if others changed it meanwhile: take it anew.
         """
         self._open()
-        if not _lifecycle.is_untouched(self._state):
+        if not _state.is_untouched(self._state):
             self._drive(_lifecycle.commit(self._state, self._policy))
+
+    def atomic(self, change: Callable[[SessionData], T]) -> T:
+        """Run ``change(s)`` on what is stored now, store it at once, and return what it returned.
+
+        For a decision that must be exact: spending a nonce, counting up to a limit. It is one conditional write, which also
+        checks all that this request has read so far. Where another request is faster, *change* runs again, on what that one
+        stored; so it must be safe to run again, and is a plain function. It does not see this request's pending changes.
+
+        Raises `SessionConflict`, with nothing stored, if a key that this request read has changed, or the session has ended;
+        `SessionStateError` if *change* touches a key with a pending change or uses the request's own session, and after
+        `destroy` or `renew_token`; what the store raises. Keys that *change* read or changed count as read by this request.
+
+        >>> from dynamostore import MemoryStore
+        >>> from session import SessionManager
+        >>> manager = SessionManager(MemoryStore())
+        >>> with manager.session(None) as s:
+        ...     s.put_string("nonce", "abc")
+        >>> with manager.session(s.token) as s:
+        ...     s.atomic(lambda stored: stored.pop_string("nonce"))
+        'abc'
+        """
+        self._open()
+        self._state.looked = True
+        return self._drive(_atomic.atomic(self._state, self._policy, change))
 
     def _load(self) -> None:
         self._drive(_lifecycle.load(self._state, self._policy))
@@ -252,8 +239,8 @@ class Session(BaseSession):
 class AsyncSession(BaseSession):
     """The session of one request in an async program. Made by `AsyncSessionManager.session`, which reads it.
 
-    Getters and all that changes it are `Session`'s, and not awaited: they only touch what was read. One that was begun
-    with ``lazy=True`` is read by `load`; to look at it before that is a `SessionNotLoadedError`.
+    Getters and changes are `Session`'s, and not awaited: they only touch what was read. A session that was begun
+    with ``lazy=True`` is read by `load`; to access it before that is a `SessionNotLoadedError`.
 
     >>> import asyncio
     >>> from dynamostore.local import LocalDynamoDB
@@ -273,30 +260,47 @@ class AsyncSession(BaseSession):
 
     __slots__ = ("_drive",)
 
-    def __init__(self, state: State, policy: Policy, drive: Callable[[Plan[None]], Awaitable[None]]) -> None:
+    def __init__(self, state: State, policy: Policy, drive: AsyncDrive) -> None:
         super().__init__(state, policy)
         self._drive = drive
 
     async def load(self) -> None:
-        """Read it, if it has not been; raises what the store raises, and `CorruptSessionError`."""
+        """Read it, if it has not been read; raise what the store raises, and `CorruptSessionError`.
+
+        After the block this reads a session that was never read, for a log, say.
+        """
         if not self._state.loaded:
-            self._open()
+            self._not_deciding()
             await self._drive(_lifecycle.load(self._state, self._policy))
 
     async def save(self) -> None:
         """Commit now, and go on, as `Session.save` does.
 
-        Until it is done, other tasks may look at the session; to change it, or to save it, is a `SessionError` there.
+        Until it is done, other tasks may read the session; to change it, or to save it, is a `SessionError` there.
         """
+        with self._saving():
+            await self._store()
+
+    async def atomic(self, change: Callable[[SessionData], T]) -> T:
+        """Run ``change(s)`` on what is stored now, store it at once, and return what it returned, as `Session.atomic` does.
+
+        *change* is a plain function, not a coroutine function.
+        """
+        with self._saving():
+            self._state.looked = True
+            return await self._drive(_atomic.atomic(self._state, self._policy, change))
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
         self._open()
         self._state.saving = True
         try:
-            await self._store()
+            yield
         finally:
             self._state.saving = False
 
     async def _commit(self) -> None:
-        """Store what was changed, and close; it is closed from now on, and not from when it is stored."""
+        """Store the changes, and close; it is closed from now on, and not from when it is stored."""
         self._open()
         self._state.closed = True
         try:
@@ -306,7 +310,7 @@ class AsyncSession(BaseSession):
             raise
 
     async def _store(self) -> None:
-        if not _lifecycle.is_untouched(self._state):
+        if not _state.is_untouched(self._state):
             await self._drive(_lifecycle.commit(self._state, self._policy))
 
     def _load(self) -> None:

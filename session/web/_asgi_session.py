@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from dynamostore._steps import Plan, to_its_end
 from session import _lifecycle
-from session._lifecycle import Policy, State
+from session._policy import Policy
+from session._state import State
 from session.errors import SessionError, SessionNotLoadedError
 from session.manager import SessionManager
-from session.session import AsyncSession
+from session.session import AsyncDrive, AsyncSession
+from session.session import Drive as SyncDrive
 
 from ._exchange import is_outage
 
@@ -28,8 +30,10 @@ else:
 
 __all__ = ["GREENLETS", "Drive", "DriveHere", "WebSession", "off_the_loop", "waiting"]
 
-Drive: TypeAlias = Callable[[Plan[None]], Awaitable[None]]
-DriveHere: TypeAlias = Callable[[Plan[None]], None]
+Drive: TypeAlias = AsyncDrive
+DriveHere: TypeAlias = SyncDrive
+
+T = TypeVar("T")
 
 
 class WebSession(AsyncSession):
@@ -56,6 +60,12 @@ class WebSession(AsyncSession):
             if not is_outage(error):
                 raise
             self._failure = error
+
+    async def abandon(self) -> None:
+        """Close it without committing, but for a `destroy`; nothing happens if it is closed."""
+        if not self._state.closed:
+            self._state.closed = True
+            await self._drive(_lifecycle.abandon(self._state, self._policy))
 
     async def _store(self) -> None:
         if self._late and self._state.gone and self._state.token_is_new:
@@ -103,9 +113,9 @@ class WebSession(AsyncSession):
 def off_the_loop(manager: SessionManager) -> Drive:
     """Drives plans on the store of a synchronous manager, in threads."""
 
-    async def drive(plan: Plan[None]) -> None:
+    async def drive(plan: Plan[T], /) -> T:
         context = contextvars.copy_context()
         # The thread has the session until it is done.
-        await to_its_end(asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan))
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan))
 
     return drive

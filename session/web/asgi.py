@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TypeAlias, TypeVar
 
-from session import _lifecycle
+from session import _state
 from session._headers import Headers
 from session.aio import AsyncSessionManager
 from session.manager import SessionManager
@@ -121,7 +121,7 @@ class SessionMiddleware:
             # This middleware is around the app twice.
             await self._app(scope, receive, send)
             return
-        session = WebSession(_lifecycle.begin(token, policy), policy, self._drive, self._drive_here)
+        session = WebSession(_state.begin(token, policy), policy, self._drive, self._drive_here)
         scope[self._key] = session
         kind = _Request if scope["type"] == "http" else _WebSocket
         exchange = kind(self._manager, session, scope, send, commit_errors=self._commit_errors)
@@ -131,7 +131,7 @@ class SessionMiddleware:
             await self._run(session, scope, receive, exchange.send)
             await exchange.done()
         except BaseException as error:
-            self._manager.discard(session)
+            await session.abandon()
             if exchange.begun or not is_outage(exchange.failure or error):
                 await exchange.release()
                 if exchange.failure is not None and error.__cause__ is exchange.failure:
@@ -201,12 +201,12 @@ class _Exchange:
         if self._session._state.closed:
             return
         if not commits(status, commit_errors=self._commit_errors):
-            self._manager.discard(self._session)
+            await self._session.abandon()
             return
         try:
             await (self._session._commit() if close else self._session.save())
         except BaseException as error:
-            self._manager.discard(self._session)
+            await self._session.abandon()
             self.failure = error
             raise
 
@@ -246,7 +246,7 @@ class _Request(_Exchange):
     async def done(self) -> None:
         await self.release()
         # Without a response there is nothing to commit for.
-        self._manager.discard(self._session)
+        await self._session.abandon()
 
     async def release(self) -> None:
         if self.held is None:
@@ -277,7 +277,7 @@ class _WebSocket(_Exchange):
     async def done(self) -> None:
         if not self._session._late and self._session._state.token_is_new:
             # It was refused, without a response that could carry a cookie.
-            self._manager.discard(self._session)
+            await self._session.abandon()
         else:
             await self._settle(101)
 

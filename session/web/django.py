@@ -25,7 +25,7 @@ from django.utils.asyncio import async_unsafe
 
 from dynamostore import DynamoStore, StoreError
 from dynamostore._instants import INT64_MAX, from_ns
-from session import _lifecycle, values
+from session import _lifecycle, _state, values
 from session.cookies import Cookie
 from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
@@ -139,7 +139,7 @@ class SessionStore(TypedAccess, SessionBase):
 
     @_waits_for_the_store
     def _read(self) -> None:
-        self._core._look()
+        self._core._reading()
 
     def _changing(self) -> Session:
         core = self._get_session()
@@ -185,9 +185,9 @@ class SessionStore(TypedAccess, SessionBase):
         """Remove *key*; nothing happens if it is not there."""
         self._drop(key)
 
-    def increment(self, key: str, by: int = 1) -> int:
-        """Add *by* to the int under *key* and return the sum; two requests that increment at once both count."""
-        return self._changing().increment(key, by)
+    def increment(self, key: str, by: int = 1) -> None:
+        """Add *by* to the int under *key*; two requests that increment at once both count."""
+        self._changing().increment(key, by)
 
     def _peek(self, key: str) -> JSONValue | Missing:
         return self._get_session()._peek(key)
@@ -264,7 +264,7 @@ class SessionStore(TypedAccess, SessionBase):
         if state.coming is not None and session_key in (state.coming, state.token):
             return session_key == state.coming
         there = self._manager.load(session_key)
-        there._look()
+        there._reading()
         return there.token is not None
 
     @_waits_for_the_store
@@ -278,7 +278,7 @@ class SessionStore(TypedAccess, SessionBase):
                 keys.add(state.record.token)
             for key in keys:
                 self._manager.store.delete(key)
-        elif _lifecycle.could_be_ours(session_key) and not (state.coming and session_key == state.token):
+        elif _state.is_well_formed_token(session_key) and not (state.coming and session_key == state.token):
             self._manager.store.delete(self._manager._policy.key(session_key))
 
     @_waits_for_the_store
@@ -300,7 +300,7 @@ class SessionStore(TypedAccess, SessionBase):
             core.renew_token()
         else:
             _lifecycle.insist(state)
-            state.coming = _lifecycle.new_token()
+            state.coming = _state.new_token()
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -394,7 +394,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         # Almost always there is one, and Django has it.
         if header.count(f"{name}=") > 1:
             for value in Cookie(name=name).values(header):
-                if _lifecycle.could_be_ours(value):
+                if _state.is_well_formed_token(value):
                     request.COOKIES[name] = value
                     break
         super().process_request(request)

@@ -26,8 +26,8 @@ from flask.globals import app_ctx
 from flask.sessions import SessionMixin
 
 from dynamostore import StoreError
-from session import _lifecycle
-from session._lifecycle import Status
+from session import _state
+from session._state import Status
 from session.manager import SessionManager
 from session.session import Session
 from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
@@ -44,7 +44,7 @@ class FlaskSession(Session, SessionMixin):
     """
 
     def __init__(self, manager: SessionManager, token: str | None) -> None:
-        super().__init__(_lifecycle.begin(token, manager._policy), manager._policy, manager._drive)
+        super().__init__(_state.begin(token, manager._policy), manager._policy, manager._drive)
         self._persist = manager.cookie.persist
         self._accessed = False
         self._failed = False

@@ -1,0 +1,156 @@
+"""`atomic` as a plan: a change is decided on what is stored now, and stored at once, all reads of the request checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from inspect import isawaitable
+from typing import TypeVar
+
+from dynamostore import Conflict, ItemTooLargeError, Record, UnavailableError
+from dynamostore._instants import from_ns
+from dynamostore._steps import Call, Plan, issue
+
+from . import _lifecycle
+from ._policy import Policy
+from ._state import State, snapshot
+from .changes import Changes, Draft
+from .data import SessionData, StepData
+from .errors import SessionConflict, SessionStateError
+from .merging import Snapshot, merged
+
+__all__ = ["atomic"]
+
+T = TypeVar("T")
+
+_ATTEMPTS = 10
+
+
+def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> Plan[T]:
+    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned."""
+    _lifecycle.check_allows_step(state)
+    yield from _lifecycle.load(state, policy)
+    if state.record is None:
+        return (yield from _first(state, policy, change))
+    target = state.record
+    for attempt in range(_ATTEMPTS):
+        stored = snapshot(target, policy)
+        draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
+        try:
+            new = yield from _store(state, policy, target, stored.deadline_ns, draft, changes=changes)
+        except Conflict as conflict:
+            winner = conflict.current
+            if winner is None:
+                ours = state.draft.data
+                _lifecycle.lose(state, policy)
+                what = "atomic: the session was ended by another request, or has expired"
+                raise SessionConflict(what, ended=True, ours=ours) from conflict
+            _lifecycle.check_reads(state, winner, policy, conflict)
+            target = winner
+            if attempt:
+                yield from _lifecycle.back_off(attempt)
+        else:
+            _go_on(state, policy, new, Snapshot(draft.data, stored.deadline_ns), draft, changes=changes)
+            return result
+    raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
+
+
+def _store(
+    state: State, policy: Policy, target: Record, deadline_ns: int, draft: Draft, *, changes: Changes | None
+) -> Plan[Record]:
+    """Write the data of *draft* where *target* was read, or make sure that it is still there; raise `Conflict` if not."""
+    if changes is None:
+        # The decision rests on what is stored now, though there is nothing to write.
+        there = yield from issue(_find(target.token))
+        if there is None or not _same(there, target):
+            raise Conflict(current=there)
+        return there
+    payload = policy.codec.encode(draft.data, deadline_ns)
+    # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
+    expiry_ns = max(policy.expiry_ns(deadline_ns), min(target.expiry_ns, deadline_ns))
+    call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
+    try:
+        new = yield from issue(call)
+    except UnavailableError as error:
+        _lifecycle.note_tried(state, error, payload)
+        raise
+    except ItemTooLargeError as error:
+        raise _lifecycle.with_keys(error, draft) from error
+    state.prolonged |= new.expiry > target.expiry
+    state.written = True
+    return new
+
+
+def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> Plan[T]:
+    """Begin the session with what *change* puts; what else is pending is stored by the commit."""
+    draft, changes, result = _decide(state, Draft({}), change)
+    if changes is not None:
+        pending, state.draft = state.draft, draft
+        try:
+            yield from _lifecycle.store_new(state, policy)
+        finally:
+            state.draft = pending
+        assert state.record is not None
+        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft, changes=changes)
+    return result
+
+
+def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> tuple[Draft, Changes | None, T]:
+    """Run *change* on *draft*; raise `SessionStateError` if it and the request's pending changes are at odds."""
+    step = StepData(draft)
+    with _deciding(state):
+        result = change(step)
+    step.closed = True
+    if isawaitable(result):
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+        raise TypeError("atomic: change must be a plain function: it decides on what is stored, and may run again")
+    changes, reads = draft.changes(), draft.reads()
+    pending = state.draft.pending()
+    touched = reads.values | reads.presence | (changes.keys if changes else frozenset())
+    if pending and (reads.unlisted is not None or reads.emptiness or (changes and changes.cleared)):
+        touched |= pending
+    if both := sorted(touched & pending):
+        named = ", ".join(map(repr, both))
+        raise SessionStateError(f"atomic: this request has pending changes of {named}; call save() first")
+    return draft, changes, result
+
+
+@contextmanager
+def _deciding(state: State) -> Iterator[None]:
+    """Refuse the request's own session meanwhile: what it shows is not what is stored now."""
+    state.deciding, state.loaded = True, False
+    try:
+        yield
+    finally:
+        state.deciding, state.loaded = False, True
+
+
+def _go_on(
+    state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft, *, changes: Changes | None
+) -> None:
+    """Have the request go on from what is stored now; its pending changes stay pending."""
+    reads = draft.reads()
+    if changes is not None and changes.cleared:
+        reads = replace(reads, unlisted=frozenset())
+    mine = state.draft.changes()
+    before = snapshot(state.record, policy).data if state.record is not None else {}
+    data = merged(mine, before, stored.data, policy.rules.mergeable)
+    state.draft.rebase(stored.data, data)
+    # An increment hands out no value, so nothing rests on it.
+    state.draft.note(reads, (changes.put.keys() | changes.removed) if changes else ())
+    state.record = record
+    state.stored_deadline_ns = stored.deadline_ns
+    if not state.rescheduled:
+        state.deadline_ns = stored.deadline_ns
+    state.tried.clear()
+
+
+def _same(there: Record, target: Record) -> bool:
+    return there.token == target.token and there.version == target.version and there.data == target.data
+
+
+def _find(token: str) -> Call[Record | None]:
+    return Call("find", {"token": token})

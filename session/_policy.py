@@ -1,0 +1,156 @@
+"""`Policy`: how the sessions of one manager live, and what happens when two requests meet."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Literal, TypeAlias, get_args
+
+from dynamostore._instants import INT64_MAX, Clock, duration_ns
+
+from .codec import Codec
+from .mergeable import Merge, check_mergeable
+from .merging import Level, Rules
+
+__all__ = ["OnConflict", "Policy", "make_policy"]
+
+OnConflict: TypeAlias = Literal["merge", "serialize", "raise", "overwrite", "merge_unchecked", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the sessions of one manager live; all lengths of time in nanoseconds.
+
+    *rules*: which reads count in a conflict. *login_keys*: keys that a request which loses a renewal may have read and still
+    begin a session of its own. *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its
+    changes. *manager*: the same object in all the policies that one manager derives from this one.
+    """
+
+    codec: Codec
+    clock: Clock
+    lifetime_ns: int
+    idle_ns: int | None
+    touch_after_ns: int
+    hash_tokens: bool
+    on_conflict: OnConflict
+    renewal_grace: timedelta = timedelta(0)
+    rules: Rules = field(default_factory=Rules)
+    login_keys: frozenset[str] = frozenset()
+    raises_if_ended: bool = True
+    manager: object = field(default_factory=object)
+
+    @property
+    def checks(self) -> bool:
+        """True if a stale request is refused."""
+        return self.on_conflict in ("merge", "serialize")
+
+    def key(self, token: str) -> str:
+        """Return the key in the table of a client's token: its SHA-256, as SCS v2's HashTokenInStore has it."""
+        if not self.hash_tokens:
+            return token
+        return _base64(hashlib.sha256(token.encode()).digest())
+
+    def expiry_ns(self, deadline_ns: int) -> int:
+        """Return when a session that is active now expires: by idling, or at its deadline, the earlier of the two."""
+        if self.idle_ns is None:
+            return deadline_ns
+        return min(deadline_ns, self.clock() + self.idle_ns)
+
+    def new_deadline_ns(self) -> int:
+        """Return the deadline of a session that begins now."""
+        return min(self.clock() + self.lifetime_ns, INT64_MAX)
+
+    def rerunning(self) -> Policy:
+        """Return the policy of `update`, which runs its function again: every read counts, and an end is no conflict."""
+        on_conflict: OnConflict = "raise" if self.on_conflict == "raise" else "serialize"
+        rules = replace(self.rules, level="serialize")
+        return replace(self, on_conflict=on_conflict, rules=rules, raises_if_ended=False)
+
+    def knowing(
+        self,
+        mergeable: Mapping[str, Merge],
+        login_keys: Iterable[str] = (),
+        *,
+        checked: bool,
+    ) -> Policy:
+        """Return a policy that also knows a framework's own keys.
+
+        Reads of its *mergeable* keys count if *checked*, and otherwise never; what the app declares itself stands.
+        """
+        known = {key: how for key, how in mergeable.items() if key not in self.rules.mergeable}
+        which = frozenset(known)
+        rules = replace(
+            self.rules,
+            mergeable={**self.rules.mergeable, **known},
+            checked=self.rules.checked | (which if checked else frozenset()),
+            unchecked=self.rules.unchecked | (frozenset() if checked else which),
+        )
+        return replace(self, rules=rules, login_keys=self.login_keys | frozenset(login_keys))
+
+
+def make_policy(
+    *,
+    lifetime: timedelta,
+    idle_timeout: timedelta | None,
+    touch_after: timedelta | None,
+    hash_tokens: bool,
+    on_conflict: OnConflict,
+    mergeable: Mapping[str, Merge] | None,
+    login_keys: Iterable[str],
+    renewal_grace: timedelta | None,
+    codec: Codec,
+    clock: Clock,
+) -> Policy:
+    """Return the policy of a manager's arguments; raise `TypeError` or `ValueError` for those that make no sense."""
+    lengths = {
+        "lifetime": lifetime,
+        "idle_timeout": idle_timeout,
+        "touch_after": touch_after,
+        "renewal_grace": renewal_grace,
+    }
+    for name, length in lengths.items():
+        if length is None and name != "lifetime":
+            continue
+        if not isinstance(length, timedelta):
+            raise TypeError(f"{name} must be a timedelta, not {type(length).__name__}: timedelta(minutes=20), say")
+        if length < timedelta(0) or (length == timedelta(0) and name in ("lifetime", "idle_timeout")):
+            at_least = "more than zero" if name in ("lifetime", "idle_timeout") else "zero or more"
+            raise ValueError(f"{name} must be {at_least}")
+    if on_conflict not in get_args(OnConflict):
+        choices = ", ".join(f'"{choice}"' for choice in get_args(OnConflict))
+        raise ValueError(f"on_conflict must be one of {choices}, not {on_conflict!r}")
+    if touch_after is None:
+        touch_after = (idle_timeout or timedelta(0)) / 10
+    elif idle_timeout is None or touch_after >= idle_timeout:
+        raise ValueError("touch_after goes with an idle_timeout, and must be less than that")
+    level: Level = "serialize" if on_conflict == "serialize" else "merge"
+    return Policy(
+        codec=codec,
+        clock=clock,
+        lifetime_ns=duration_ns(lifetime),
+        idle_ns=None if idle_timeout is None else duration_ns(idle_timeout),
+        # An expiry is stored to the microsecond: less is no difference.
+        touch_after_ns=max(duration_ns(touch_after), 1000),
+        hash_tokens=hash_tokens,
+        on_conflict=on_conflict,
+        renewal_grace=renewal_grace or timedelta(0),
+        rules=Rules(level, check_mergeable(mergeable or {})),
+        login_keys=_checked_keys(login_keys),
+    )
+
+
+def _checked_keys(login_keys: Iterable[str]) -> frozenset[str]:
+    if isinstance(login_keys, str):
+        raise TypeError('login_keys must be an iterable of session keys, not a str: {"user_id"}, say')
+    keys = frozenset(login_keys)
+    for key in keys:
+        if not isinstance(key, str):
+            raise TypeError(f"login_keys must hold str, not {type(key).__name__}")
+    return keys
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -1,0 +1,207 @@
+"""`State`: one session in one request, what is stored of it and what the request has done to it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal, TypeAlias, TypeGuard
+
+from dynamostore import Record
+from dynamostore.errors import digest
+
+from ._policy import Policy
+from .changes import Changes, Draft, Reads
+from .errors import CorruptSessionError
+from .merging import Snapshot
+from .values import JSONValue
+
+__all__ = ["Deadline", "State", "Status", "Tried"]
+
+Deadline: TypeAlias = Literal["new", "keep"]
+
+REMEMBER = "__rememberMe"
+"""The key under which a session keeps its cookie's persistence, as in SCS v2."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Status(Enum):
+    """What became of a session in this request."""
+
+    UNMODIFIED = "unmodified"
+    """Nothing was changed."""
+    MODIFIED = "modified"
+    """Something was changed; it is stored once the session is committed."""
+    DESTROYED = "destroyed"
+    """It was destroyed, by this request or meanwhile by another; nothing is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it."""
+
+    version: int
+    payload: bytes = field(repr=False)
+    incremented: Mapping[str, int]
+
+    def is_in(self, record: Record) -> bool:
+        """Return True if *record* bears this write, as the latest or a recent one."""
+        if self.version and record.version == self.version:
+            return True
+        tags = record.recent
+        if self.version and self.version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8)):
+            return True
+        # A store that gives no version with its error: the very same payload.
+        return not self.version and record.data == self.payload
+
+
+@dataclass(slots=True)
+class State:
+    """One session in one request.
+
+    *token* and *record* are what is stored, as this request read or last wrote it; *draft* is the request's own view.
+    *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
+    the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
+    *destroyed*: by this request. *before*: what was read before `destroy`.
+    """
+
+    presented: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    deadline_ns: int
+    record: Record | None = None
+    loaded: bool = False
+    looked: bool = False
+    draft: Draft = field(default_factory=lambda: Draft({}))
+    renewing: bool = False
+    grace: bool = False
+    coming: str | None = field(default=None, repr=False)
+    stored_deadline_ns: int = 0
+    rescheduled: bool = False
+    read_deadline: bool = False
+    insisting: bool = False
+    destroying: bool = False
+    before: tuple[Reads, Changes | None, bool] = (Reads(), None, False)
+    closed: bool = False
+    saving: bool = False
+    deciding: bool = False
+    written: bool = False
+    prolonged: bool = False
+    gone: bool = False
+    destroyed: bool = False
+    found: bool | None = None
+    kept: bool | None = None
+    tried: list[Tried] = field(default_factory=list)
+    attempt: int = 1
+    rerun: bool = True
+    route: Callable[[], str] | None = field(default=None, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """True if the session was ended by another request, or expired, while this one was under way."""
+        return self.gone and not self.destroyed
+
+    @property
+    def changed(self) -> bool:
+        """True if there is something still to be stored."""
+        if self.ended:
+            return False
+        try:
+            return self.renewing or self.deadline_moves or self.draft.changes() is not None
+        except (TypeError, ValueError):
+            return True  # to what cannot be stored, which the commit will say
+
+    @property
+    def deadline_moves(self) -> bool:
+        """True if what is stored is to end at another time."""
+        return self.rescheduled and self.record is not None and self.deadline_ns != self.stored_deadline_ns
+
+    @property
+    def stored(self) -> bool:
+        """True if this request has stored something already: run again, it would do so twice."""
+        return self.written or self.destroyed or bool(self.tried)
+
+    @property
+    def token_is_new(self) -> bool:
+        """True if the client gets a new token once this is stored."""
+        if self.renewing:
+            return True
+        return (self.record is None or self.destroying) and self.changed
+
+    @property
+    def status(self) -> Status:
+        """What became of the session."""
+        if self.ended:
+            return Status.DESTROYED
+        if self.written or self.changed:
+            return Status.MODIFIED
+        return Status.DESTROYED if self.destroying or self.gone else Status.UNMODIFIED
+
+    def is_superseded(self, policy: Policy) -> bool:
+        """Return True if it was found by the old token of a session that has been renewed, within the grace."""
+        return self.record is not None and self.token is not None and self.record.token != policy.key(self.token)
+
+
+def is_well_formed_token(token: object) -> TypeGuard[str]:
+    """Return True if *token* looks like those that `new_token` makes."""
+    return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
+
+
+def begin(presented: str | None, policy: Policy) -> State:
+    """Return the state at the start of a request whose client presented a token, or none.
+
+    A token that could not be one of ours counts as none.
+    """
+    token = presented if is_well_formed_token(presented) else None
+    return State(presented, token, policy.new_deadline_ns(), loaded=token is None)
+
+
+def is_untouched(state: State) -> bool:
+    """Return True if the request never accessed the session, so there is nothing to commit. Most requests."""
+    if state.destroying or state.insisting:
+        return False
+    return not state.loaded or (state.record is None and not state.looked)
+
+
+def decode(record: Record, policy: Policy) -> tuple[dict[str, JSONValue], int]:
+    """Return the data and the deadline of *record*; raise `CorruptSessionError` if it holds no session."""
+    try:
+        return policy.codec.decode(record.data)
+    except CorruptSessionError as error:
+        name = digest(record.token)
+        raise CorruptSessionError(f"session {name}: {error}", digest=name, reason=error.reason) from error
+
+
+def snapshot(record: Record, policy: Policy) -> Snapshot:
+    """Return the session that *record* holds."""
+    return Snapshot(*decode(record, policy))
+
+
+def show_stored(state: State, policy: Policy) -> None:
+    """Have the request see the session as it was read or last stored; the record is there already."""
+    assert state.record is not None
+    data, state.deadline_ns = decode(state.record, policy)
+    state.draft, state.loaded, state.stored_deadline_ns = Draft(data), True, state.deadline_ns
+
+
+def discard(state: State) -> None:
+    """Forget what was not committed: the client keeps the session that is stored, if there is one."""
+    state.destroying = state.renewing = state.rescheduled = state.insisting = False
+    state.coming = None
+    state.draft = Draft({})
+    # To look at it now is to see it as it is stored.
+    state.loaded = state.token is None
+
+
+def remembered(data: Mapping[str, JSONValue]) -> bool | None:
+    """Return True if a session's cookie is to outlive the browser; None if the app never said."""
+    value = data.get(REMEMBER)
+    return value if isinstance(value, bool) else None
+
+
+def new_token() -> str:
+    """Return 32 random bytes in unpadded URL-safe base64: 43 characters."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")

@@ -1,0 +1,142 @@
+"""How the changes of a slower request go on top of a faster one's data, and which of its reads no longer hold there.
+
+"Base" is the data that the slower request was made from, "theirs" the data that the faster one stored. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from .changes import Changes, Reads, encoded
+from .mergeable import Absent, Merge, merge_values
+from .values import JSONValue
+
+__all__ = ["DEADLINE", "Level", "Rules", "Snapshot", "merged", "own_part", "stale_keys"]
+
+Data: TypeAlias = Mapping[str, JSONValue]
+Level: TypeAlias = Literal["merge", "serialize"]
+
+DEADLINE = "(deadline)"
+ANY_KEY = "(any key)"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which reads count, and how the keys that two requests may both change are merged.
+
+    *checked*: mergeable keys whose reads count all the same, as in requests that can be run again. *unchecked*: keys whose reads
+    never count.
+    """
+
+    level: Level = "merge"
+    mergeable: Mapping[str, Merge] = field(default_factory=dict)
+    checked: frozenset[str] = frozenset()
+    unchecked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A session's data and its deadline in Unix nanoseconds, as one write stored them."""
+
+    data: Data
+    deadline_ns: int
+
+
+def stale_keys(
+    reads: Reads,
+    changes: Changes | None,
+    base: Snapshot,
+    theirs: Snapshot,
+    rules: Rules,
+    *,
+    read_deadline: bool = False,
+    wrote_deadline: bool = False,
+    exclusive: bool = False,
+) -> list[str]:
+    """Return the keys that the request read and that the other changed, sorted; empty if the changes may be stored.
+
+    In "merge" a read does not count if the request overwrote the key itself, unless it took the value: popped it, or set it by
+    ``setdefault``. In "serialize" every read counts. Reads of mergeable keys count only if the request also changes a key that
+    is not mergeable, or does something that is *exclusive*: renews the token, say.
+
+    >>> rules = Rules()
+    >>> base, theirs = Snapshot({"role": "user", "n": 1}, 0), Snapshot({"role": "admin", "n": 2}, 0)
+    >>> stale_keys(Reads(values=frozenset({"role", "n"})), Changes(put={"n": 2}), base, theirs, rules)
+    ['role']
+    """
+    changes = changes or Changes()
+    serialize = rules.level == "serialize"
+    merging = not (exclusive or wrote_deadline or changes.cleared or changes.keys - rules.mergeable.keys())
+
+    def counts(key: str) -> bool:
+        if key in rules.unchecked or (merging and key in rules.mergeable and key not in rules.checked):
+            return False
+        if serialize or key in reads.taken or key in rules.checked:
+            return True
+        return not (changes.cleared or key in changes.put or key in changes.removed)
+
+    stale = {key for key in reads.values if _differs(key, base.data, theirs.data) and counts(key)}
+    presence = {key for key in reads.presence if (key in base.data) != (key in theirs.data)}
+    if reads.unlisted is not None:
+        presence |= (base.data.keys() ^ theirs.data.keys()) - reads.unlisted
+    stale |= {key for key in presence if counts(key)}
+    if reads.emptiness and bool(base.data) != bool(theirs.data) and (serialize or not changes.cleared):
+        stale.add(ANY_KEY)
+    if read_deadline and base.deadline_ns != theirs.deadline_ns and (serialize or not wrote_deadline):
+        stale.add(DEADLINE)
+    return sorted(stale)
+
+
+def merged(changes: Changes | None, base: Data, theirs: Data, mergeable: Mapping[str, Merge]) -> dict[str, JSONValue]:
+    """Return *theirs* with *changes*, which were made on *base*, made there.
+
+    Raises `SessionTypeError` or `ValueError` where one of them cannot be made there.
+
+    >>> merged(Changes(put={"cart": ["a", "b"], "x": 1}), {"cart": ["a"]}, {"cart": ["a", "c"]}, {"cart": "merge"})
+    {'cart': ['a', 'c', 'b'], 'x': 1}
+    """
+    if changes is None:
+        return dict(theirs)
+    data = changes.apply(theirs)
+    if not mergeable or changes.cleared:
+        return data
+    for key, ours in _mergeable_changes(changes, mergeable):
+        _set(
+            data,
+            key,
+            merge_values(key, mergeable[key], base.get(key, Absent.ABSENT), ours, theirs.get(key, Absent.ABSENT)),
+        )
+    return data
+
+
+def own_part(changes: Changes, base: Data, mergeable: Mapping[str, Merge]) -> dict[str, JSONValue]:
+    """Return what *changes* put on their own, without anything of *base*: the data of a session that begins with them.
+
+    >>> own_part(Changes(put={"user": 7, "flashes": ["old", "hello"]}), {"flashes": ["old"]}, {"flashes": "merge"})
+    {'user': 7, 'flashes': ['hello']}
+    """
+    data = Changes(put=changes.put, incremented=changes.incremented).apply({})
+    for key, ours in _mergeable_changes(changes, mergeable):
+        _set(data, key, merge_values(key, mergeable[key], base.get(key, Absent.ABSENT), ours, Absent.ABSENT))
+    return data
+
+
+def _mergeable_changes(changes: Changes, mergeable: Mapping[str, Merge]) -> Iterator[tuple[str, JSONValue | Absent]]:
+    for key in mergeable:
+        if key in changes.put:
+            yield key, changes.put[key]
+        elif key in changes.removed:
+            yield key, Absent.ABSENT
+
+
+def _set(data: dict[str, JSONValue], key: str, value: JSONValue | Absent) -> None:
+    if isinstance(value, Absent):
+        data.pop(key, None)
+    else:
+        data[key] = value
+
+
+def _differs(key: str, base: Data, theirs: Data) -> bool:
+    return encoded(base, key) != encoded(theirs, key)

@@ -1,0 +1,89 @@
+"""The answer to a stale request, a 409, and its line in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from session._headers import Headers
+from session.errors import SessionConflict
+
+__all__ = ["conflict_body", "conflict_headers", "find_conflict", "masked_path", "report_conflict"]
+
+TEXT = b"Another request changed your session at the same time, so this one was not carried out. Please try again.\n"
+HTML = (
+    b'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Please try again</title></head>\n'
+    b"<body><h1>Please try again</h1>\n<p>Another request changed your session at the same time, so this one was not carried "
+    b"out. Nothing was saved.</p></body>\n</html>\n"
+)
+
+_EVERY_S = 60.0
+_MOST_KINDS = 1000
+# A word of a path is shown; a token, an id or an address in it is not.
+_WORD = re.compile(r"[A-Za-z][a-z_-]{0,31}|")
+
+_log = logging.getLogger("session.web")
+_clock: Callable[[], float] = time.monotonic
+_lock = threading.Lock()
+_told: dict[tuple[str, str, tuple[str, ...]], tuple[float, int]] = {}
+
+
+def find_conflict(error: BaseException | None) -> SessionConflict | None:
+    """Return the `SessionConflict` that *error* is, or was raised from; None if there is none."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SessionConflict):
+            return error
+        seen.add(id(error))
+        error = error.__cause__
+    return None
+
+
+def accepts_html(accept: str | None) -> bool:
+    """Return True if a request's ``Accept`` header names HTML, as browsers do when they navigate."""
+    ranges = (part.split(";", 1)[0].strip(" \t") for part in (accept or "").split(","))
+    return any(part.lower() in ("text/html", "application/xhtml+xml") for part in ranges)
+
+
+def conflict_body(accept: str | None) -> bytes:
+    """Return the body of the 409: HTML for a browser that navigates, otherwise plain text."""
+    return HTML if accepts_html(accept) else TEXT
+
+
+def conflict_headers(accept: str | None) -> Headers:
+    """Return the headers of the 409 with the body `conflict_body`; the client keeps its cookie."""
+    kind = "text/html" if accepts_html(accept) else "text/plain"
+    return [
+        ("Content-Type", f"{kind}; charset=utf-8"),
+        ("Content-Length", str(len(conflict_body(accept)))),
+        ("Cache-Control", "no-store"),
+        ("Vary", "Accept, Cookie"),
+    ]
+
+
+def report_conflict(error: SessionConflict, method: str, route: str) -> None:
+    """Log that a stale request was refused: once a minute for each route and keys, with the number in between."""
+    kind = (method, route, error.keys)
+    now = _clock()
+    with _lock:
+        last, skipped = _told.get(kind, (float("-inf"), 0))
+        if now - last < _EVERY_S:
+            _told[kind] = (last, skipped + 1)
+            return
+        if len(_told) >= _MOST_KINDS:
+            _told.clear()
+        _told[kind] = (now, 0)
+    more = f" ({skipped} more since the last such line)" if skipped else ""
+    _log.warning("%s %s answered with 409: %s%s", method, route, error, more)
+
+
+def masked_path(path: str) -> str:
+    """Return *path* for a log: words as they are, anything that could be an id or a secret as ``*``.
+
+    >>> masked_path("/reset/8f3a91c0/confirm")
+    '/reset/*/confirm'
+    """
+    return "/".join(part if _WORD.fullmatch(part) else "*" for part in path.split("/"))

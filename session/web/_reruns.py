@@ -1,0 +1,70 @@
+"""Which stale requests an adapter runs again, how often, and after how long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import uniform
+from typing import Literal, TypeAlias, TypeVar
+
+from session._state import State
+
+__all__ = ["Course", "Rerun", "check_rerun", "is_safe", "may_rerun"]
+
+R = TypeVar("R")
+
+Rerun: TypeAlias = Literal["safe", "never"] | Callable[[R], bool]
+"""Which stale requests are run again: those of GET, HEAD and OPTIONS without a body; none; or those that a function of the
+request returns True for. The function is asked before the first run."""
+
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+MOST_RERUNS = 3
+WITHIN_S = 5.0
+_FIRST_PAUSE_S = 0.01
+
+
+def check_rerun(rerun: object) -> None:
+    """Raise `ValueError` if *rerun* is no setting."""
+    if rerun not in ("safe", "never") and not callable(rerun):
+        raise ValueError(f'rerun must be "safe", "never" or a function of the request, not {rerun!r}')
+
+
+def is_safe(method: str, *, has_body: bool) -> bool:
+    """Return True for a request that by its method changes nothing, so it may be made twice (RFC 9110, 9.2.1)."""
+    return method in SAFE_METHODS and not has_body
+
+
+def may_rerun(rerun: Rerun[R], request: R, method: str, *, has_body: bool) -> bool:
+    """Return True if the setting *rerun* allows *request* to be run again."""
+    if callable(rerun):
+        return rerun(request)
+    return rerun == "safe" and is_safe(method, has_body=has_body)
+
+
+@dataclass(slots=True)
+class Course:
+    """The runs of one request: how many there have been, and if there may be another one."""
+
+    allowed: bool
+    clock: Callable[[], float] = time.monotonic
+    attempt: int = 1
+    begun: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun = self.clock()
+
+    def goes_on(self, state: State) -> bool:
+        """Return True if a run that ended stale is to be followed by another one; no byte of its response may be out."""
+        return (
+            self.allowed
+            and state.rerun
+            and not state.stored
+            and self.attempt <= MOST_RERUNS
+            and self.clock() - self.begun < WITHIN_S
+        )
+
+    def pause(self) -> float:
+        """Count the next run, and return how long to wait before it, in seconds: at random, so that two do not meet again."""
+        self.attempt += 1
+        return uniform(0, _FIRST_PAUSE_S * 2**self.attempt)
