@@ -136,7 +136,7 @@ def test_what_others_did_not_change_makes_no_request_stale(
         s.update(BEFORE)
 
     assert not meet(manager, token, act, changes_and_changes_back)
-    assert not meet(manager, token, act, lambda s: s.get_string("role"))
+    assert not meet(manager, begin(manager, BEFORE), act, lambda s: s.get_string("role"))
 
 
 def test_a_request_that_changes_nothing_is_never_stale(store: Store, clock: FakeClock) -> None:
@@ -178,19 +178,19 @@ def test_the_deadline_counts_as_a_key(store: Store, clock: FakeClock) -> None:
     manager = SessionManager(store, clock=clock)
 
     def reschedule(s: Session) -> None:
-        s.set_deadline(clock.datetime + 2 * HOUR)
+        s.set_deadline(clock.now + 2 * HOUR)
 
     token = begin(manager, BEFORE)
     assert meet(manager, token, lambda s: s.deadline, reschedule)
     token = begin(manager, BEFORE)
-    assert not meet(manager, token, lambda s: (s.deadline, s.set_deadline(clock.datetime + HOUR)), reschedule)
+    assert not meet(manager, token, lambda s: (s.deadline, s.set_deadline(clock.now + HOUR)), reschedule)
     with manager.session(token) as s:
-        assert s.deadline == clock.datetime + HOUR
+        assert s.deadline == clock.now + HOUR
     strict = SessionManager(store, on_conflict="serialize", clock=clock)
     token = begin(manager, BEFORE)
-    assert meet(strict, token, lambda s: (s.deadline, s.set_deadline(clock.datetime + HOUR)), reschedule)
+    assert meet(strict, token, lambda s: (s.deadline, s.set_deadline(clock.now + HOUR)), reschedule)
     token = begin(manager, BEFORE)
-    assert not meet(strict, token, lambda s: (s.set_deadline(clock.datetime + HOUR), s.deadline), reschedule)
+    assert not meet(strict, token, lambda s: (s.set_deadline(clock.now + HOUR), s.deadline), reschedule)
 
 
 def test_reads_survive_a_save_with_the_values_as_saved(store: Store, clock: FakeClock) -> None:
