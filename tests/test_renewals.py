@@ -162,7 +162,9 @@ def test_a_logout_with_an_old_token_ends_the_renewed_session(
     assert read(manager, other.token) == {}
 
 
-def test_a_logout_follows_every_renewal_of_the_last_quarter_of_an_hour(manager: SessionManager, clock: FakeClock) -> None:
+def test_a_logout_follows_every_renewal_of_the_last_quarter_of_an_hour(
+    manager: SessionManager, clock: FakeClock
+) -> None:
     first = token = begin(manager, user_id=7)
     for _ in range(5):
         with manager.session(token) as s:

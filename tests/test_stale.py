@@ -21,6 +21,16 @@ HOUR = timedelta(hours=1)
 BEFORE: Final[dict[str, JSONValue]] = {"role": "user", "n": 1, "list": ["a"], "other": 0, "nonce": "x"}
 
 
+def then(*acts: Act) -> Act:
+    """One after the other."""
+
+    def act(s: Session) -> None:
+        for each in acts:
+            each(s)
+
+    return act
+
+
 def begin(manager: SessionManager, data: dict[str, JSONValue]) -> str:
     with manager.session(None) as s:
         s.update(data)
@@ -78,28 +88,32 @@ READS: Final[dict[str, tuple[Act, bool, bool]]] = {
     "bool": (bool, False, False),
     "dict": (dict, True, True),
     "==": (lambda s: s == {}, True, True),
-    "peek": (lambda s: (s.peek("role"), s.peek("list")), False, False),
+    "peek": (then(lambda s: s.peek("role"), lambda s: s.peek("list")), False, False),
     "pop": (lambda s: s.pop("nonce"), True, True),
     "pop_string": (lambda s: s.pop_string("nonce"), True, True),
     "pop of a missing key": (lambda s: s.pop_int("new"), True, True),
     "del": (lambda s: s.__delitem__("nonce"), True, True),
-    "get and remove": (lambda s: (s.get("nonce"), s.remove("nonce")), True, True),
+    "get and remove": (then(lambda s: s.get("nonce"), lambda s: s.remove("nonce")), True, True),
     "remove": (lambda s: s.remove("nonce"), False, False),
     "setdefault of a missing key": (lambda s: s.setdefault("new", 2), True, True),
     "setdefault of a key that is there": (lambda s: s.setdefault("role", "x"), True, True),
     "put": (lambda s: s.put_int("n", 2), False, False),
-    "put, then a getter": (lambda s: (s.put_int("n", 2), s.get_int("n")), False, False),
-    "remove, then a getter": (lambda s: (s.remove("n"), s.get_int("n")), False, False),
-    "clear, then getters": (lambda s: (s.clear(), s.get_int("n"), list(s), "n" in s), False, False),
-    "put, then pop": (lambda s: (s.put_int("n", 2), s.pop_int("n")), False, False),
+    "put, then a getter": (then(lambda s: s.put_int("n", 2), lambda s: s.get_int("n")), False, False),
+    "remove, then a getter": (then(lambda s: s.remove("n"), lambda s: s.get_int("n")), False, False),
+    "clear, then getters": (
+        then(lambda s: s.clear(), lambda s: s.get_int("n"), lambda s: list(s), lambda s: "n" in s),
+        False,
+        False,
+    ),
+    "put, then pop": (then(lambda s: s.put_int("n", 2), lambda s: s.pop_int("n")), False, False),
     "increment": (lambda s: s.increment("n"), False, False),
-    "increment, then a getter": (lambda s: (s.increment("n"), s.get_int("n")), True, True),
+    "increment, then a getter": (then(lambda s: s.increment("n"), lambda s: s.get_int("n")), True, True),
     "read-modify-write": (lambda s: s.put_int("n", s.get_int("n") + 1), False, True),
-    "in, then put": (lambda s: "new" in s or s.put_int("new", 2), False, True),
+    "in, then put": (then(lambda s: "new" in s, lambda s: s.put_int("new", 2)), False, True),
     "a change within a list": (lambda s: s.get("list").append("b"), False, True),  # type: ignore[union-attr]
-    "a getter, then clear": (lambda s: (s.get_string("role"), s.clear()), False, True),
-    "pop, then clear": (lambda s: (s.pop("nonce"), s.clear()), True, True),
-    "iteration, then the keys overwritten": (lambda s: (list(s), change_all(s)), True, True),
+    "a getter, then clear": (then(lambda s: s.get_string("role"), lambda s: s.clear()), False, True),
+    "pop, then clear": (then(lambda s: s.pop("nonce"), lambda s: s.clear()), True, True),
+    "iteration, then the keys overwritten": (then(lambda s: list(s), lambda s: change_all(s)), True, True),
     "the deadline": (lambda s: s.deadline, False, False),
 }
 
@@ -183,14 +197,14 @@ def test_the_deadline_counts_as_a_key(store: Store, clock: FakeClock) -> None:
     token = begin(manager, BEFORE)
     assert meet(manager, token, lambda s: s.deadline, reschedule)
     token = begin(manager, BEFORE)
-    assert not meet(manager, token, lambda s: (s.deadline, s.set_deadline(clock.now + HOUR)), reschedule)
+    assert not meet(manager, token, then(lambda s: s.deadline, lambda s: s.set_deadline(clock.now + HOUR)), reschedule)
     with manager.session(token) as s:
         assert s.deadline == clock.now + HOUR
     strict = SessionManager(store, on_conflict="serialize", clock=clock)
     token = begin(manager, BEFORE)
-    assert meet(strict, token, lambda s: (s.deadline, s.set_deadline(clock.now + HOUR)), reschedule)
+    assert meet(strict, token, then(lambda s: s.deadline, lambda s: s.set_deadline(clock.now + HOUR)), reschedule)
     token = begin(manager, BEFORE)
-    assert not meet(strict, token, lambda s: (s.set_deadline(clock.now + HOUR), s.deadline), reschedule)
+    assert not meet(strict, token, then(lambda s: s.set_deadline(clock.now + HOUR), lambda s: s.deadline), reschedule)
 
 
 def test_reads_survive_a_save_with_the_values_as_saved(store: Store, clock: FakeClock) -> None:
