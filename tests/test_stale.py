@@ -101,7 +101,7 @@ READS: Final[dict[str, tuple[Act, bool, bool]]] = {
     "put, then a getter": (then(lambda s: s.put_int("n", 2), lambda s: s.get_int("n")), False, False),
     "remove, then a getter": (then(lambda s: s.remove("n"), lambda s: s.get_int("n")), False, False),
     "clear, then getters": (
-        then(lambda s: s.clear(), lambda s: s.get_int("n"), lambda s: list(s), lambda s: "n" in s),
+        then(lambda s: s.clear(), lambda s: s.get_int("n"), list, lambda s: "n" in s),
         False,
         False,
     ),
@@ -113,7 +113,7 @@ READS: Final[dict[str, tuple[Act, bool, bool]]] = {
     "a change within a list": (lambda s: s.get("list").append("b"), False, True),  # type: ignore[union-attr]
     "a getter, then clear": (then(lambda s: s.get_string("role"), lambda s: s.clear()), False, True),
     "pop, then clear": (then(lambda s: s.pop("nonce"), lambda s: s.clear()), True, True),
-    "iteration, then the keys overwritten": (then(lambda s: list(s), lambda s: change_all(s)), True, True),
+    "iteration, then the keys overwritten": (then(list, change_all), True, True),
     "the deadline": (lambda s: s.deadline, False, False),
 }
 
