@@ -393,7 +393,7 @@ def test_an_app_that_is_in_no_middleware_is_told(manager: SessionManager) -> Non
 
 def test_a_key_that_is_taken_is_refused(manager: SessionManager) -> None:
     for key in ("REQUEST_METHOD", "wsgi.input"):
-        with pytest.raises(ValueError, match="WSGI's own"):
+        with pytest.raises(ValueError, match="reserved by WSGI"):
             SessionMiddleware(simple([]), manager, key=key)
     other = SessionManager(MemoryStore())
     with pytest.raises(RuntimeError, match="another manager's session under key='session'"):
