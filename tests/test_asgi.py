@@ -900,7 +900,7 @@ def test_an_app_that_is_in_no_middleware_is_told() -> None:
 
 
 def test_a_key_that_is_taken_is_refused(amanager: AsyncSessionManager, manager: SessionManager, token: str) -> None:
-    with pytest.raises(ValueError, match="key 'path' is ASGI's own"):
+    with pytest.raises(ValueError, match="key 'path' is reserved by ASGI"):
         SessionMiddleware(responding(in_this_task), amanager, key="path")
     twice = SessionMiddleware(SessionMiddleware(responding(in_this_task), manager), amanager)
     with pytest.raises(RuntimeError, match=r"another manager's session under key='session'"):
