@@ -50,8 +50,10 @@ def waiting(coroutine: Coroutine[Any, Any, T], context: Context | None = None) -
         try:
             if isinstance(reply, _Wanted):
                 turn = reply.by
-                wanted = reply.coroutine if context is None else in_context(context, reply.coroutine)
-                sent = yield from wanted.__await__()
+                if context is None:
+                    sent = yield from reply.coroutine.__await__()
+                else:
+                    sent = yield from in_context(context, reply.coroutine)
             else:
                 sent = yield reply
         except BaseException as error:  # noqa: BLE001 (a cancellation, too, is its own to see)
