@@ -30,7 +30,7 @@ class Request:
         self._receive = receive
         self._send = send
         self._app = settings.app
-        self._look_again = False
+        self._look_again = self._delegated = False
         # Another run follows.
         self._goes_on = False
         self._state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
@@ -104,7 +104,7 @@ class Request:
             return partial(self._run_again, conflict)
         exchange.report(conflict)
         app = self._settings.conflict
-        if app is not None and self._app is not app:
+        if app is not None and not self._delegated:
             return partial(self._delegate, app, conflict)
         return exchange.refuse_conflict
 
@@ -122,7 +122,7 @@ class Request:
         self._scope["session.conflict"] = conflict
         self._look_again = conflict.ended or self._state.stored
         self._state = begin_answer(self._state, self._settings.manager._policy)
-        self._app, self._course = app, None
+        self._app, self._course, self._delegated = app, None, True
         await self.run()
 
     def _restore(self) -> None:

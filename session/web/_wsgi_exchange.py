@@ -66,7 +66,7 @@ class Exchange:
         self.shown: SessionConflict | None = None
         """The last conflict that this run's app was shown."""
         self._app = settings.app
-        self._look_again = False
+        self._look_again = self._delegated = False
         self._state = _state.begin(manager.token(environ.get("HTTP_COOKIE")), manager._policy)
         self._course: Course | None = None
         if (
@@ -150,7 +150,7 @@ class Exchange:
         if again:
             return partial(self._run_again, conflict)
         self.report(conflict)
-        if self.settings.conflict is not None and self._app is not self.settings.conflict:
+        if self.settings.conflict is not None and not self._delegated:
             return partial(self._delegate, self.settings.conflict, conflict)
         return response.conflict
 
@@ -168,7 +168,7 @@ class Exchange:
         self.environ["session.conflict"] = conflict
         self._look_again = conflict.ended or self._state.stored
         self._state = begin_answer(self._state, self.settings.manager._policy)
-        self._app, self._course = app, None
+        self._app, self._course, self._delegated = app, None, True
         return self.run()
 
     def _restore(self) -> None:
