@@ -217,14 +217,22 @@ class Draft:
         )
 
     def changes(self) -> Changes | None:
-        """Return the changes; None if everything is as it was read.
+        """Return the changes, those to a value that was there already included; None if everything is as it was read.
 
         Raises what `values.native <session.values.native>` raises for a list or dict that was handed out and
         now holds what JSON cannot express.
         """
-        differing = {key for key, original in self._original.items() if self._differs(key, original)}
-        if not differing:
-            return None
+        differing = self._differing()
+        return self._changes(differing) if differing else None
+
+    def meant(self) -> Changes:
+        """Return the changes, also if everything is as it was read; raises as `changes` does."""
+        return self._changes(self._differing())
+
+    def _differing(self) -> set[str]:
+        return {key for key, original in self._original.items() if self._differs(key, original)}
+
+    def _changes(self, differing: set[str]) -> Changes:
         if self._cleared:
             return Changes(put=dict(self.data), cleared=True)
         # A list that was changed in place was written as well. An increment stays one.
@@ -238,8 +246,8 @@ class Draft:
 
     def pending(self) -> frozenset[str]:
         """Return the keys that were changed since they were read, increments included."""
-        changes = self.changes()
-        return changes.keys | frozenset(self._original if changes.cleared else ()) if changes else frozenset()
+        changes = self.meant()
+        return changes.keys | frozenset(self._original if changes.cleared else ())
 
     # What becomes of it
 
