@@ -72,7 +72,7 @@ def stats(state: State, *, limit: int | None, segments: int, rate: float | None)
 
 def _shown(state: State, counted: Statistics) -> list[RenderableType]:
     numbers = [f"{counted.live:,} live", f"{counted.expired:,} expired"]
-    numbers += [f"{counted.moved:,} markers of renewals"] if counted.moved else []
+    numbers += [f"{counted.moved:,} renewed (markers)"] if counted.moved else []
     numbers += [f"{counted.corrupt:,} corrupt (see dynamostore doctor)"] if counted.corrupt else []
     mean = counted.bytes / counted.items if counted.items else 0
     lines: list[RenderableType] = [", ".join(numbers)]
