@@ -24,6 +24,7 @@ async def verbs(store: AsyncDynamoStore, record: Record) -> None:
     assert_type(await store.replace(record, b"data", later), Record)
     assert_type(await store.touch(record, later), Record)
     assert_type(await store.rename(record, "another", b"data", later, grace=timedelta(seconds=5)), Record)
+    await store.remove(record)
     await store.delete("token")
     await store.ping()
     await store.create_table(timeout=timedelta(minutes=1))

@@ -35,6 +35,7 @@ def of_a_store(store: Store) -> None:
     except Conflict as error:
         assert_type(error, Conflict)
         assert_type(error.current, Record | None)
+        assert_type(error.renamed, bool)
         error.current.data  # type: ignore[union-attr]
         error.curent  # type: ignore[attr-defined]
     except ItemTooLargeError as error:
@@ -47,7 +48,11 @@ def of_a_store(store: Store) -> None:
     except CorruptRecordError as error:
         assert_type(error.digest, str)
         assert_type(error.reason, str)
-    except (TableNotFoundError, TableSchemaError, AccessDeniedError, ThrottledError, UnavailableError) as error:
+    except (ThrottledError, UnavailableError) as error:
+        assert_type(error.version, int)
+        assert_type(error.operation, str | None)
+        error.current  # type: ignore[union-attr]
+    except (TableNotFoundError, TableSchemaError, AccessDeniedError) as error:
         assert_type(error.operation, str | None)
         assert_type(error.code, str | None)
         error.operation.lower()  # type: ignore[union-attr]
