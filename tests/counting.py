@@ -51,10 +51,6 @@ class CountingStore:
         self._count("rename")
         return self._store.rename(record, token, data, expiry, grace=grace)
 
-    def remove(self, record: Record) -> None:
-        self._count("remove")
-        self._store.remove(record)
-
     def delete(self, token: str) -> None:
         self._count("delete")
         self._store.delete(token)
