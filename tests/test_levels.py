@@ -77,9 +77,11 @@ class Notes:
                 s.remove(key)
                 self.events.append(Remove(key))
             case "pop":
-                there = s.pop(key, MISSING)
-                self.events += [Read(key, ABSENT if there == MISSING else there), Remove(key)]
-                self.popped.add(key)
+                if (there := s.pop(key, MISSING)) == MISSING:
+                    self.events.append(Read(key, ABSENT))
+                else:
+                    self.events += [Read(key, there), Remove(key)]
+                    self.popped.add(key)
             case "in":
                 self.events.append(Has(key, key in s))
             case "setdefault":
