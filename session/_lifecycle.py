@@ -65,7 +65,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
             state.found = state.kept = remembered(data)
             state.loaded = True
             return
-    state.token = None
+    state.token, state.draft = None, Draft({})
     state.loaded = True
 
 

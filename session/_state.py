@@ -14,7 +14,7 @@ from dynamostore import Record
 from dynamostore.errors import digest
 
 from ._policy import Policy
-from .changes import Changes, Draft, Reads
+from .changes import NOTHING_READ, Changes, Draft, Reads
 from .errors import CorruptSessionError
 from .merging import Snapshot
 from .values import JSONValue
@@ -27,6 +27,10 @@ REMEMBER = "__rememberMe"
 """The key under which a session keeps its cookie's persistence, as in SCS v2."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+# Most requests never access their session: until then, all have this one.
+_UNREAD = Draft({})
 
 
 class Status(Enum):
@@ -84,7 +88,7 @@ class State:
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
-    before: tuple[Reads, Changes | None, bool] = (Reads(), None, False)
+    before: tuple[Reads, Changes | None, bool] = (NOTHING_READ, None, False)
     closed: bool = False
     saving: bool = False
     deciding: bool = False
@@ -155,8 +159,9 @@ def begin(presented: str | None, policy: Policy) -> State:
 
     A token that could not be one of ours counts as none.
     """
-    token = presented if is_well_formed_token(presented) else None
-    return State(presented, token, policy.new_deadline_ns(), loaded=token is None)
+    if is_well_formed_token(presented):
+        return State(presented, presented, policy.new_deadline_ns(), draft=_UNREAD)
+    return State(presented, None, policy.new_deadline_ns(), loaded=True)
 
 
 def is_untouched(state: State) -> bool:

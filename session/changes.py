@@ -71,6 +71,9 @@ class Changes:
         return self.removed | self.put.keys() | self.incremented.keys()
 
 
+NOTHING_READ = Reads()
+
+
 def _add(key: str, value: JSONValue, by: int) -> int:
     return values.from_int(key, values.to_int(key, value) + values.from_int(key, by))
 
@@ -123,7 +126,7 @@ class Draft:
         self._lent: set[str] = set()
         self._cleared = False
         # The reads before everything was cleared: since then there is nothing of others to read.
-        self._before = Reads()
+        self._before = NOTHING_READ
 
     # Reading
 
@@ -235,14 +238,19 @@ class Draft:
     def _changes(self, differing: set[str]) -> Changes:
         if self._cleared:
             return Changes(put=dict(self.data), cleared=True)
-        # A list that was changed in place was written as well. An increment stays one.
-        written = dict(self._written)
-        written.update((key, None) for key in self._original if key in differing and key in self._lent)
-        return Changes(
-            put={key: self.data[key] for key in written if key in self.data},
-            removed=frozenset(key for key in written if key not in self.data),
-            incremented={key: by for key, by in self._increments.items() if key not in written},
-        )
+        written = self._written
+        if self._lent:
+            # A list that was changed in place was written as well. An increment stays one.
+            written = {**written, **{key: None for key in self._original if key in differing and key in self._lent}}
+        put: dict[str, JSONValue] = {}
+        removed: list[str] = []
+        for key in written:
+            if key in self.data:
+                put[key] = self.data[key]
+            else:
+                removed.append(key)
+        incremented = {key: by for key, by in self._increments.items() if key not in written}
+        return Changes(put, frozenset(removed), incremented)
 
     def pending(self) -> frozenset[str]:
         """Return the keys that were changed since they were read, increments included."""
@@ -253,18 +261,25 @@ class Draft:
 
     def settle(self) -> None:
         """Take the data as it is now for the data that was read: it has been stored. Reads stay, with the values as stored."""
-        reads = self.reads()
-        self.seen, self._presence = set(reads.values), set(reads.presence)
-        self._unlisted, self._emptiness = reads.unlisted, reads.emptiness
-        self._taken, self._written, self._blind = set(), {}, set()
-        self._increments, self._cleared, self._before = {}, False, Reads()
+        if not (self._written or self._increments or self._cleared or self._lent):
+            return
+        if self._cleared:
+            before = self._before
+            self.seen, self._presence = set(before.values), set(before.presence)
+            self._unlisted, self._emptiness = before.unlisted, before.emptiness
+            self._cleared, self._before = False, NOTHING_READ
+        elif self._blind:
+            self.seen -= self._blind
+        self._taken.clear()
+        self._written.clear()
+        self._blind.clear()
+        self._increments.clear()
         self._original = {key: _encode(self.data[key]) for key in self._lent if key in self.data}
 
     def adopt(self, data: dict[str, JSONValue]) -> None:
-        """Go on with *data*, which has been stored, and is this draft's merged with the data of others."""
+        """Go on with *data*, which has been stored, and is this draft's merged with the data of others; then `settle`."""
         if data is not self.data:
             self.data = self._with_lent(data)
-        self.settle()
 
     def rebase(self, base: Mapping[str, JSONValue], data: dict[str, JSONValue]) -> None:
         """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read."""
@@ -287,7 +302,7 @@ class Draft:
     def forget_reads(self) -> None:
         """Begin the reads anew."""
         self.seen, self._presence, self._unlisted, self._emptiness = set(), set(), None, False
-        self._taken, self._before = set(), Reads()
+        self._taken, self._before = set(), NOTHING_READ
 
     def sizes(self) -> list[tuple[str, int]]:
         """Return the keys with the sizes of their values in bytes of JSON, the largest first."""

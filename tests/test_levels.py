@@ -80,15 +80,15 @@ class Notes:
                 if (there := s.pop(key, MISSING)) == MISSING:
                     self.events.append(Read(key, ABSENT))
                 else:
+                    self._take(key)
                     self.events += [Read(key, there), Remove(key)]
-                    self.popped.add(key)
             case "in":
                 self.events.append(Has(key, key in s))
             case "setdefault":
                 if (there := s.peek(key, MISSING)) == MISSING:
                     s.setdefault(key, value)
+                    self._take(key)
                     self.events += [Has(key, False), Write(key, value)]
-                    self.popped.add(key)
                 else:
                     self.events.append(Read(key, s.setdefault(key, value)))
             case "branch":
@@ -120,6 +120,10 @@ class Notes:
         there = s.get(key, MISSING)
         self.events.append(Read(key, ABSENT if there == MISSING else there))
         return there
+
+    def _take(self, key: str) -> None:
+        if not any(isinstance(e, Clear) or (isinstance(e, Write | Remove) and e.key == key) for e in self.events):
+            self.popped.add(key)
 
     def _put(self, s: SessionData, key: str, value: JSONValue) -> None:
         s[key] = value
