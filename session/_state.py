@@ -70,7 +70,8 @@ class State:
     *token* and *record* are what is stored, as this request read or last wrote it; *draft* is the request's own view.
     *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
-    *destroyed*: by this request. *before*: what was read before `destroy`.
+    *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
+    request destroyed it. *before*: the reads and changes before `destroy`.
     """
 
     presented: str | None = field(repr=False)
@@ -88,13 +89,14 @@ class State:
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
-    before: tuple[Reads, Changes | None, bool] = (NOTHING_READ, None, False)
+    before: tuple[Reads, Changes | None, bool] = field(default=(NOTHING_READ, None, False), repr=False)
     closed: bool = False
     saving: bool = False
     deciding: bool = False
     written: bool = False
     prolonged: bool = False
     gone: bool = False
+    ended: bool = False
     destroyed: bool = False
     found: bool | None = None
     kept: bool | None = None
@@ -104,15 +106,10 @@ class State:
     route: Callable[[], str] | None = field(default=None, repr=False)
 
     @property
-    def ended(self) -> bool:
-        """True if the session was ended by another request, or expired, while this one was under way."""
-        return self.gone and not self.destroyed
-
-    @property
     def changed(self) -> bool:
         """True if there is something still to be stored."""
         if self.ended:
-            return False
+            return False  # it will not be
         try:
             return self.renewing or self.deadline_moves or self.draft.changes() is not None
         except (TypeError, ValueError):

@@ -44,7 +44,7 @@ class Reads:
         return bool(self.values or self.presence or self.unlisted is not None or self.emptiness)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Changes:
     """The changes that one request made to a session: put, removed, incremented, perhaps after clearing everything."""
 
@@ -64,6 +64,16 @@ class Changes:
         for key, by in self.incremented.items():
             result[key] = _add(key, result.get(key, 0), by)
         return result
+
+    def __repr__(self) -> str:
+        # Without a value: it stands in frames that raise.
+        cleared = ["clear"] if self.cleared else []
+        named = (
+            f"{verb} {', '.join(map(repr, keys))}"
+            for verb, keys in (("put", self.put), ("remove", sorted(self.removed)), ("increment", self.incremented))
+            if keys
+        )
+        return f"<Changes: {'; '.join((*cleared, *named)) or 'none'}>"
 
     @property
     def keys(self) -> frozenset[str]:
@@ -89,7 +99,7 @@ class Draft:
     >>> draft.get("cart").append(2)
     >>> draft.increment("n", 1)
     >>> draft.changes()
-    Changes(put={'cart': [1, 2]}, removed=frozenset(), incremented={'n': 1}, cleared=False)
+    <Changes: put 'cart'; increment 'n'>
     >>> sorted(draft.reads().values)
     ['cart']
     """
