@@ -22,6 +22,7 @@ from .counting import CountingStore
 LIFETIME = timedelta(hours=3)
 IDLE = timedelta(hours=1)
 TOUCH_AFTER = IDLE / 10
+MARKER = timedelta(minutes=15)
 
 keys = st.sampled_from(["a", "b", "n"])
 json_values: st.SearchStrategy[JSONValue] = st.one_of(
@@ -61,6 +62,8 @@ class Request:
         self.data: dict[str, JSONValue] = copy.deepcopy(stored.data) if stored else {}
         self.deadline = stored.deadline if stored else now + LIFETIME
         self.looked = self.renewed = self.destroyed = False
+        # It was renewed by the last commit; the client's token is to be deleted, with what it leads to.
+        self.moved = self.ends = False
 
     def commit(self) -> None:
         if self.destroyed:
@@ -69,6 +72,7 @@ class Request:
             if self.data:
                 self._store()
         elif self.renewed or self.data != self.stored.data or _kinds(self.data) != _kinds(self.stored.data):
+            self.moved = self.renewed
             self._store()
         elif self.looked and min(self.deadline, self.now + IDLE) - self.stored.expiry >= TOUCH_AFTER:
             self.stored = Model(self.stored.data, self.deadline, min(self.deadline, self.now + IDLE))
@@ -96,6 +100,7 @@ class Sessions(RuleBasedStateMachine):
         self.store = CountingStore(MemoryStore(clock=self.clock))
         self.manager = SessionManager(self.store, lifetime=LIFETIME, idle_timeout=IDLE, clock=self.clock)
         self.models: dict[str, Model] = {}
+        self.markers: dict[str, tuple[str, datetime]] = {}
 
     @rule(
         by=st.sampled_from([timedelta(0), TOUCH_AFTER / 2, TOUCH_AFTER, IDLE / 2, IDLE, LIFETIME / 2]), ns=st.booleans()
@@ -147,6 +152,9 @@ class Sessions(RuleBasedStateMachine):
 
     def _settle(self, issued: str | None, s: Session, request: Request) -> str | None:
         """Take over what a commit should have stored, under the token that the session now says."""
+        if request.ends:
+            self._end(issued)
+            request.ends = False
         if request.stored is None:
             if issued is not None:
                 self.models.pop(issued, None)
@@ -157,8 +165,19 @@ class Sessions(RuleBasedStateMachine):
         assert s.token is not None
         if issued is not None and issued != s.token:
             self.models.pop(issued, None)
+            if request.moved:
+                self.markers[issued] = (s.token, self.clock.now)
+        request.moved = False
         self.models[s.token] = request.old = request.stored
         return s.token
+
+    def _end(self, token: str | None) -> None:
+        """End the session of a token, and the one that its markers lead to."""
+        while token is not None:
+            self.models.pop(token, None)
+            token, made = self.markers.pop(token, (None, self.clock.now))
+            if self.clock.now - made > MARKER + timedelta(seconds=1):
+                return
 
     def _do(self, s: Session, request: Request, verb: str, key: str, value: JSONValue) -> None:
         data = request.data
@@ -207,6 +226,8 @@ class Sessions(RuleBasedStateMachine):
                 request.deadline = request.now + LIFETIME
             case "destroy":
                 s.destroy()
+                # Who looks first, and finds no session, has no token any more.
+                request.ends |= request.old is not None or not request.looked
                 request.destroyed = request.looked = True
                 request.renewed = False
                 data.clear()
