@@ -231,7 +231,7 @@ class Oracle:
         read_ns, item = last_read
         if state.record is None:
             if item is not None and _MOVED in item:
-                hops = self._trail(key).index(item[_TABLE.token]["S"])
+                hops = len(self._followed(key, item[_TABLE.token]["S"]))
                 if _expiry(item) >= read_ns + SKEW_NS and hops < _HOPS:
                     _broken(promise, f"{short(key)} was not found, but it leads to {item[_MOVED]}")
             elif item is not None:
@@ -241,7 +241,7 @@ class Oracle:
             return
         if item is None:
             _broken(promise, f"{short(key)} was found, but it is not there")
-        followed = self._trail(key)[: self._trail(key).index(state.record.token)]
+        followed = self._followed(key, state.record.token)
         if len(followed) > _HOPS:
             _broken(promise, f"{short(key)} was found over {len(followed)} markers")
         for each in followed:
@@ -289,10 +289,10 @@ class Oracle:
         So is what it was renewed to, as far as markers lead there.
         """
         gone = {destroyed, *commit.deleted}
-        key = destroyed
-        while key in self.marked and self._stays(key):
-            key = self.retired[key]
-            gone.add(key)
+        for key in self._trail(destroyed)[:-1]:
+            if not self._stays(key):
+                break
+            gone.add(self.retired[key])
         for key in gone:
             if key not in self.items:
                 self.destroyed[key] = str(commit)
@@ -346,6 +346,7 @@ class Oracle:
             if new is not None:
                 self.destroyed.pop(key, None)
                 self.retired.pop(key, None)
+                self.marked.pop(key, None)
 
     # Parts
 
@@ -423,6 +424,11 @@ class Oracle:
             trail.append(key)
             key = self.retired.get(key)
         return trail
+
+    def _followed(self, key: str, found: str) -> list[str]:
+        """The keys whose markers were followed from *key* to *found*; none, if SCS has written over one meanwhile."""
+        trail = self._trail(key)
+        return trail[: trail.index(found)] if found in trail else []
 
     def _end(self, old: Item, how: str) -> None:
         data, _ = self.content(old[_TABLE.data]["B"])
