@@ -13,6 +13,7 @@ from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
 
+from . import _rarely
 from ._policy import Policy
 from ._state import (
     Deadline,
@@ -469,7 +470,8 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
 def report(state: State, keys: list[str]) -> None:
     """Log that a stale request was stored all the same."""
     where = f" ({state.route()})" if state.route else ""
-    _log.warning("a request stored a decision on stale data%s: another one had changed %s", where, _named(keys))
+    message = f"a request stored a decision on stale data{where}: another one had changed {_named(keys)}"
+    _rarely.warn(_log, (where, *keys), message)
 
 
 def _named(keys: list[str]) -> str:
