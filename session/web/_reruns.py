@@ -103,7 +103,7 @@ def begin_answer(last: State, policy: Policy) -> State:
     state.looked = True
     if last.stored:
         state.token, state.loaded = last.token, last.token is None
-        state.gone, state.ended, state.destroyed = last.gone, last.ended, last.destroyed
+        state.gone, state.destroyed, state.ended = last.gone, last.destroyed, last.ended
     return state
 
 
