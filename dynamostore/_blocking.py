@@ -91,6 +91,10 @@ class BlockingStore:
         """As `Store.rename`."""
         return self._loop.run(self.store.rename(record, token, data, expiry, grace=grace))
 
+    def remove(self, record: Record) -> None:
+        """As `Store.remove`."""
+        self._loop.run(self.store.remove(record))
+
     def delete(self, token: str) -> None:
         """As `Store.delete`."""
         self._loop.run(self.store.delete(token))

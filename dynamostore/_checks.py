@@ -56,7 +56,11 @@ def check_rename(record: Record, token: str, grace: timedelta) -> None:
         raise ValueError("grace must not be negative")
 
 
-def conflict(token: str, current: Record | None, *, taken: bool = False) -> Conflict:
+def conflict(token: str, current: Record | None, *, taken: bool = False, renamed: bool = False) -> Conflict:
     """The conflict over the record of *token*, where *current* is there now."""
-    what = "is there already" if taken and current else "was changed meanwhile" if current else "is gone"
-    return Conflict(f"record {digest(token)} {what}", current=current)
+    what = "was changed meanwhile" if current else "is gone"
+    if taken and current:
+        what = "is there already"
+    elif renamed:
+        what = "was renamed meanwhile"
+    return Conflict(f"record {digest(token)} {what}", current=current, renamed=renamed)

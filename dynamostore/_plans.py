@@ -7,39 +7,39 @@ refusal, and knows its own version tag again when a lost reply made the client s
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
 from random import uniform
+from typing import TypeVar
 
-from . import items
+from . import _expressions, _markers, items
 from ._checks import check_record, check_rename, conflict, new_record
+from ._expressions import (
+    AS_READ,
+    LEADS,
+    LIVE,
+    MOVE,
+    MOVE_SCS,
+    NOT_SHORTENED,
+    NOT_TAKEN,
+    REPLACE,
+    REPLACE_SCS,
+    SAME,
+    SAME_BY_SCS,
+    TOUCH,
+    UNMOVED,
+)
 from ._faults import ConditionFailed, Contended, TransactionRefused, Unsupported
-from ._instants import INT64_MAX, Clock, duration_ns, to_ns
+from ._instants import Clock, to_ns
 from ._steps import Call, Plan, issue, pause
 from .client import AttributeValue, GetItemReply, Item
 from .contract import Record
-from .errors import CorruptRecordError, StoreError, UnavailableError, digest
+from .errors import Conflict, CorruptRecordError, StoreError, ThrottledError, UnavailableError, digest
 from .table import Table
 
 logger = logging.getLogger("dynamostore")
 
-# Expressions. The names in them are always passed by ExpressionAttributeNames: most of the defaults (token,
-# data, ttl, owner) are reserved words.
-NOT_TAKEN = "attribute_not_exists(#token) OR #expiry < :now"
-LIVE = "#expiry >= :now"
-NOT_SHORTENED = "#expiry <= :expiry"
-AS_READ = "#expiry = :read"
-SAME = "#version = :was"
-SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :held"
-UNMOVED = "attribute_not_exists(#moved)"
-LEADS = "#moved = :moved"
-REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version, #recent = :recent"
-REPLACE_SCS = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
-MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version, #recent = :recent REMOVE #data"
-TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
+R = TypeVar("R")
 
 _PING = "ping"
 _ATTEMPTS = 5
@@ -69,18 +69,20 @@ class Plans:
         return (yield from self._record(token, item, evict=self.evict_expired))
 
     def _record(self, token: str, item: Item | None, *, evict: bool) -> Plan[Record | None]:
-        """The live record that *item* is or, if it was renamed, leads to."""
-        seen: set[str] = set()
-        while item is not None and token not in seen:
-            seen.add(token)
-            expiry_ns = items.decode_expiry(self.table, item)
-            if expiry_ns < self.clock():
-                if evict:
+        """Return the live record that *item* is or, if it is a marker that may be followed, leads to."""
+        hops = 0
+        while item is not None:
+            expiry_ns, now_ns = items.decode_expiry(self.table, item), self.clock()
+            if expiry_ns < now_ns:
+                if evict and not _markers.is_kept(self.table, item, now_ns):
                     yield from self._evict(token, expiry_ns)
                 return None
             there = items.moved(self.table, item)
             if there is None:
                 return items.decode(self.table, item, expiry_ns)
+            if hops == _markers.MAX_HOPS:
+                return None
+            hops += 1
             token = there
             item = yield from self._get(token, consistent=True)
         return None
@@ -119,22 +121,27 @@ class Plans:
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
         record = new_record(self.table, token, data, expiry)
-        yield from self._patiently(self._call("put_item", Item=items.encode(self.table, record)))
+        put = self._call("put_item", Item=items.encode(self.table, record))
+        yield from _tagging(record, self._patiently(put))
         return record
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
-        return (yield from self._put_new(new_record(self.table, token, data, expiry)))
+        new = new_record(self.table, token, data, expiry)
+        return (yield from _tagging(new, self._put_new(new)))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
         check_record(record)
         new = new_record(self.table, record.token, data, expiry, beside=record.beside, recent=items.recent(record))
+        return (yield from _tagging(new, self._replace(record, new)))
+
+    def _replace(self, record: Record, new: Record) -> Plan[Record]:
         condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
         try:
             yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
-            winner = yield from self._winner(failure, record.token, new, record.version)
-            if winner is not new:
-                raise conflict(record.token, winner) from failure
+            item = yield from self._met(failure, record.token)
+            if not self._is_written(failure, item, new, record.version):
+                raise (yield from self._conflict(record.token, item)) from failure
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
@@ -142,32 +149,35 @@ class Plans:
         shortened = NOT_SHORTENED
         if new.expiry_ns < record.expiry_ns:
             shortened = f"({NOT_SHORTENED} OR ({AS_READ} AND {_unchanged(record)}))"
-        winner = None
+        winner, renamed = None, False
         for _ in range(_ATTEMPTS):
             try:
                 yield from self._update(TOUCH, record, new, f"attribute_exists(#data) AND {LIVE} AND {shortened}")
             except ConditionFailed as failure:
-                winner = yield from self._winner(failure, record.token)
+                item = yield from self._met(failure, record.token)
+                winner, renamed = (yield from self._record(record.token, item, evict=False)), self._is_renamed(item)
                 if winner is None or winner.token != record.token:
                     break
                 if winner.expiry_ns > new.expiry_ns:
                     return replace(record, expiry=winner.expiry, expiry_ns=winner.expiry_ns)
             else:
                 return new
-        raise conflict(record.token, winner)
+        raise conflict(record.token, winner, renamed=renamed)
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, grace: timedelta = timedelta(0)
     ) -> Plan[Record]:
         check_rename(record, token, grace)
         new = new_record(self.table, token, data, expiry, beside=record.beside)
+        return (yield from _tagging(new, self._rename(record, new, grace)))
+
+    def _rename(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
         put = self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
-        leave = self._leave(record, new, grace)
         transaction: Call[object] = Call(
             "transact_write_items",
             # Known again by the service for ten minutes, so that a retry is no second transaction.
             {
-                "TransactItems": [{"Put": put}, {"Update" if grace else "Delete": leave}],
+                "TransactItems": [{"Put": put}, {"Update": self._move(record, new, grace)}],
                 "ClientRequestToken": f"{new.version:036x}",
             },
         )
@@ -179,70 +189,77 @@ class Plans:
             except TransactionRefused as refused:
                 taken, changed = (*refused.refusals, None, None)[:2]
                 if taken is not None:
-                    there = yield from self._winner(taken, token, new)
-                    if there is new:
+                    item = yield from self._met(taken, new.token)
+                    if self._is_written(taken, item, new):
                         return new
+                    there = yield from self._record(new.token, item, evict=False)
                     if there is not None:
-                        raise conflict(token, there, taken=True) from refused
-                    if not swept and (yield from self._sweep(taken, token)):
+                        raise conflict(new.token, there, taken=True) from refused
+                    if not swept and (yield from self._sweep(item, new.token)):
                         continue
-                winner = None if changed is None else (yield from self._winner(changed, record.token))
-                raise conflict(record.token, winner) from refused
+                item = None if changed is None else (yield from self._met(changed, record.token))
+                raise (yield from self._conflict(record.token, item)) from refused
             else:
                 break
         return new
 
-    def _leave(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
-        """The arguments that remove *record*, or for the time of a grace make it lead to *new*."""
-        if grace:
-            return self._move(record, new, grace)
-        condition, values = self._as_read(record, new)
-        return self._write(Key=items.key(self.table, record.token), **self._where(condition, values))
-
     def _move(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
+        """Return the arguments that make a marker of the item of *record*, which leads to *new*."""
         condition, values = self._as_read(record, new)
-        until_ns = min(self.clock() + duration_ns(grace), INT64_MAX)
+        until_ns, until_ttl = _markers.lifespan(self.clock(), grace)
         # With the versions until then: the retry of a write that was applied before is still known again.
         values |= {":moved": {"S": new.token}, ":version": items.number(new.version)}
         values |= {":recent": {"B": items.recent(record)}}
-        values |= {":until": items.number(until_ns), ":until_ttl": items.number(items.ttl(until_ns))}
+        values |= {":until": items.number(until_ns), ":until_ttl": items.number(until_ttl)}
         key = items.key(self.table, record.token)
-        return self._write(Key=key, UpdateExpression=MOVE, **self._where(condition, values, MOVE))
+        update = MOVE if record.version else MOVE_SCS
+        return self._write(Key=key, UpdateExpression=update, **self._where(condition, values, update))
 
     def _as_read(self, record: Record, new: Record) -> tuple[str, dict[str, AttributeValue]]:
         condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"
         return condition, self._now() | _was(record) | {":expiry": items.number(new.expiry_ns)}
 
     def _rename_in_two(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
-        """New first, then old, for servers without transactions: for a moment both are there.
+        """Put the new record, then make the old one a marker, for servers without transactions.
 
-        The old one is made to lead to the new one, and removed then: a lost reply to that is recognised, to a
-        deletion it would not be.
+        For a moment both are there. If the old one was changed, undo the first step.
         """
+        before = yield from self._get(new.token, consistent=True)
         yield from self._put_new(new)
         try:
             yield from self._patiently(Call("update_item", self._move(record, new, grace)))
         except ConditionFailed as failure:
-            item = failure.item or (yield from self._get(record.token, consistent=True))
+            item = yield from self._met(failure, record.token)
             if item is None or not items.bears(self.table, item, new.version):
-                yield from self._remove(new.token, SAME, {":was": items.number(new.version)})
-                raise conflict(record.token, (yield from self._winner(failure, record.token))) from failure
-        if not grace:
-            yield from self._remove(record.token, LEADS, {":moved": {"S": new.token}})
+                yield from self._take_back(new, before)
+                raise (yield from self._conflict(record.token, item)) from failure
         return new
 
-    def _remove(self, token: str, condition: str, values: Item) -> Plan[None]:
-        """Remove the item of *token*, unless it has been written since."""
-        where = self._where(condition, values)
+    def _take_back(self, new: Record, before: Item | None) -> Plan[None]:
+        """Remove *new*, unless it has been written since, and put back the expired item that it took the place of."""
+        where = self._where(SAME, {":was": items.number(new.version)})
+        call = self._call("delete_item", Key=items.key(self.table, new.token), **where)
+        if before is not None and items.decode_expiry(self.table, before) < self.clock():
+            call = self._call("put_item", Item=before, **where)
         try:
-            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token), **where))
+            yield from self._patiently(call)
         except ConditionFailed:
-            logger.debug("record %s was written before it could be removed", digest(token))
+            logger.debug("record %s was written before it could be removed", digest(new.token))
+
+    def remove(self, record: Record) -> Plan[None]:
+        where = self._where(_unchanged(check_record(record)), _was(record))
+        try:
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, record.token), **where))
+        except ConditionFailed as failure:
+            item = yield from self._met(failure, record.token)
+            # Where it was sent again, the first time has most likely removed it.
+            if item is not None or not failure.retried:
+                raise (yield from self._conflict(record.token, item)) from failure
 
     def delete(self, token: str) -> Plan[None]:
         if not items.storable(token):
             return
-        # Within a grace it leads elsewhere: what it leads to goes first, or it could not be found again.
+        # What a marker leads to goes first, or it could not be found again.
         chain: list[str] = []
         there: str | None = token
         while there is not None and there not in chain:
@@ -252,7 +269,7 @@ class Plans:
                 yield from self._patiently(call)
             except ConditionFailed as failure:
                 chain.append(token)
-                there = self._lead(failure.item or (yield from self._get(token, consistent=True)))
+                there = self._lead((yield from self._met(failure, token)))
         for token in reversed(chain):
             yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token)))
 
@@ -264,30 +281,33 @@ class Plans:
             try:
                 yield from self._patiently(put)
             except ConditionFailed as failure:
-                winner = yield from self._winner(failure, new.token, new)
-                if winner is new:
+                item = yield from self._met(failure, new.token)
+                if self._is_written(failure, item, new):
                     return new
-                if winner is None and not swept and (yield from self._sweep(failure, new.token)):
+                there = yield from self._record(new.token, item, evict=False)
+                if there is None and not swept and (yield from self._sweep(item, new.token)):
                     continue
-                raise conflict(new.token, winner, taken=True) from failure
+                raise conflict(new.token, there, taken=True) from failure
             else:
                 break
         return new
 
-    def _sweep(self, failure: ConditionFailed, token: str) -> Plan[bool]:
-        """Remove what is left under *token* of a renamed record that is gone; whether there was anything."""
-        there = self._lead(failure.item or (yield from self._get(token, consistent=True)))
+    def _sweep(self, item: Item | None, token: str) -> Plan[bool]:
+        """Remove the marker *item*, which has not expired but leads to no record; return False if it is no marker."""
+        there = self._lead(item)
         if there is None:
             return False
-        yield from self._remove(token, LEADS, {":moved": {"S": there}})
+        where = self._where(LEADS, {":moved": {"S": there}})
+        try:
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token), **where))
+        except ConditionFailed:
+            logger.debug("marker %s was written before it could be removed", digest(token))
         return True
 
     def _lead(self, item: Item | None) -> str | None:
-        """The token that *item* still leads to; None if it does not, or is corrupt."""
+        """Return the token that the marker *item* leads to, expired or not; None if it is none, has ended, or is corrupt."""
         try:
-            if item is None or items.decode_expiry(self.table, item) < self.clock():
-                return None
-            return items.moved(self.table, item)
+            return items.moved(self.table, item) if item is not None and self._is_renamed(item) else None
         except CorruptRecordError:
             return None
 
@@ -310,27 +330,36 @@ class Plans:
         where["UpdateExpression"] = update
         return self._patiently(Call("update_item", self._write(**where)))
 
-    def _winner(
-        self, failure: ConditionFailed, token: str, new: Record | None = None, version: int = 0
-    ) -> Plan[Record | None]:
-        """The live record that made a condition fail: sent along with the refusal, or read again.
+    def _met(self, failure: ConditionFailed, token: str) -> Plan[Item | None]:
+        """Return the item that made a condition fail: sent along with the refusal, or read again."""
+        return failure.item or (yield from self._get(token, consistent=True))
 
-        It is *new* itself, if that was written before: its reply was lost, and the client sent it once more. So it
-        is even if it has expired meanwhile, or others have written since. If so many have that the item no longer
-        remembers *version*, which was read, nobody knows: `UnavailableError`, as for any write without a reply.
+    def _is_written(self, failure: ConditionFailed, item: Item | None, new: Record, version: int = 0) -> bool:
+        """Return True if *new* was written before: its reply was lost, and the client sent it once more.
+
+        That is so even if it has expired meanwhile, or others have written since. If so many have that the item no
+        longer remembers *version*, which was read, nobody knows: `UnavailableError`, as for any write without a reply.
         """
-        item = failure.item or (yield from self._get(token, consistent=True))
-        if new is not None and item is not None:
-            if items.bears(self.table, item, new.version):
-                return new
-            if (failure.retried or (failure.retried is None and version)) and items.forgot(self.table, item, version):
-                raise UnavailableError(
-                    f"record {digest(token)}: more than {items.RECENT} others wrote while this write was sent again; "
-                    "whether it was applied the first time is not known",
-                    operation=failure.operation,
-                    code=failure.code,
-                ) from failure
-        return (yield from self._record(token, item, evict=False))
+        if item is None:
+            return False
+        if items.bears(self.table, item, new.version):
+            return True
+        if (failure.retried or (failure.retried is None and version)) and items.forgot(self.table, item, version):
+            raise UnavailableError(
+                f"record {digest(new.token)}: more than {items.RECENT} others wrote while this write was sent again; "
+                "whether it was applied the first time is not known",
+                operation=failure.operation,
+                code=failure.code,
+            ) from failure
+        return False
+
+    def _conflict(self, token: str, item: Item | None) -> Plan[Conflict]:
+        """Return the conflict over the record that was read under *token*, where *item* is there now."""
+        current = yield from self._record(token, item, evict=False)
+        return conflict(token, current, renamed=self._is_renamed(item))
+
+    def _is_renamed(self, item: Item | None) -> bool:
+        return item is not None and _markers.is_kept(self.table, item, self.clock())
 
     def _patiently(self, call: Call[object]) -> Plan[None]:
         """Make a call, again if a transaction on the same item gets in its way (SDKs do not retry that)."""
@@ -348,19 +377,7 @@ class Plans:
         return {":now": items.number(self.clock())}
 
     def _where(self, condition: str, values: Item, update: str = "") -> dict[str, object]:
-        """The arguments of a condition (and an update), with just the names and values that these use.
-
-        DynamoDB refuses any others.
-        """
-        names, placeholders = _arguments(condition, update, self.table)
-        where: dict[str, object] = {
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        if placeholders:
-            where["ExpressionAttributeValues"] = {value: values[value] for value in placeholders}
-        return where
+        return _expressions.arguments(self.table, condition, values, update)
 
     def _write(self, **arguments: object) -> dict[str, object]:
         arguments["TableName"] = self.table.name
@@ -389,14 +406,10 @@ def _was(record: Record) -> dict[str, AttributeValue]:
     }
 
 
-@cache
-def _words(expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names (without #) and the values (with :) of an expression; there are a dozen expressions in all."""
-    return tuple(set(re.findall(r"#(\w+)", expression))), tuple(set(re.findall(r":\w+", expression)))
-
-
-@lru_cache(maxsize=256)
-def _arguments(condition: str, update: str, table: Table) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The attributes behind the names of a condition and an update, and their values."""
-    names, placeholders = _words(f"{condition} {update}")
-    return {f"#{name}": getattr(table, name) for name in names}, placeholders
+def _tagging(new: Record, write: Plan[R]) -> Plan[R]:
+    """Run *write*. An error that leaves its outcome open bears the version of *new*."""
+    try:
+        return (yield from write)
+    except (UnavailableError, ThrottledError) as error:
+        error.version = new.version
+        raise

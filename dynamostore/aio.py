@@ -85,14 +85,18 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and remove *record*, both or neither, as `DynamoStore.rename`.
+        """Put a new record under *token* and a marker in the place of *record*, as `DynamoStore.rename`.
 
         One TransactWriteItems. Raises `Conflict` as `replace` does, or if *token* is taken.
         """
         return await self._run(self._plans.rename(record, token, data, expiry, grace))
 
+    async def remove(self, record: Record) -> None:
+        """Delete *record* if it is still what was read, as `Store.remove`. One DeleteItem."""
+        await self._run(self._plans.remove(record))
+
     async def delete(self, token: str) -> None:
-        """Remove the record under *token*; nothing happens if there is none. One DeleteItem."""
+        """Remove the record under *token*, or the one it was renamed to, as `DynamoStore.delete`."""
         await self._run(self._plans.delete(token))
 
     async def ping(self) -> None:

@@ -98,9 +98,14 @@ class Store(Protocol):
     now is gone, for every verb, whether or not something has swept it up. An expiry in the past may be
     written: the record is gone at once.
 
-    *Versions* are opaque tags, new with every write of data. ``replace``, ``touch`` and ``rename`` take the
-    record that was read and act only if that is still what is there; otherwise they raise `Conflict`, whose
-    ``current`` is the live record there now, or None, and change nothing.
+    *Versions* are opaque tags, new with every write of data. ``replace``, ``touch``, ``rename`` and ``remove`` take
+    the record that was read and act only if that is still what is there; otherwise they raise `Conflict`, whose
+    ``current`` is the live record there now, or None, and whose ``renamed`` tells if it was renamed; and change nothing.
+
+    *Markers*: ``rename`` leaves one under the old token, for 15 minutes or for the grace, whichever is longer. It is no
+    record. It leads to the new token: for ``find`` and for ``current`` until the grace is over, and over at most two
+    markers; for ``delete`` as long as it is there, over any number. A new record may take its place once its grace is
+    over, or if it leads to no live record.
 
     *Errors* are `StoreError` and its subclasses, for system failures and conflicts; `TypeError` and
     `ValueError` for mistakes of the caller's, before any call. "Not there" is None.
@@ -137,17 +142,27 @@ class Store(Protocol):
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and remove *record*, both or neither.
+        """Put a new record under *token* and a marker in the place of *record*, both or neither.
 
-        For the length of *grace* after it, the old token leads to the new record: for `find`, for the
-        ``current`` of a `Conflict`, and for `delete`, which then removes both.
+        For the length of *grace* after it, the old token leads to the new record, for `find` and for the
+        ``current`` of a `Conflict`. For 15 minutes `delete` of the old token removes the new record.
 
         Raises `Conflict` as `replace` does, or if *token* is taken (``current`` then is the record under *token*);
         `ValueError` if *token* is the record's own or *grace* is negative.
         """
 
+    def remove(self, record: Record) -> None:
+        """Delete *record* if it is still what was read, expired or not.
+
+        Raises `Conflict` as `replace` does if the data changed since (not if only its expiry was moved), or if it is gone.
+        Where a reply was lost, and the call was sent again, a record that is gone counts as removed.
+        """
+
     def delete(self, token: str) -> None:
-        """Remove the record under *token*; nothing happens if there is none."""
+        """Remove the record under *token* and, if that was renamed within 15 minutes, the one that it was renamed to.
+
+        Nothing happens if there is none.
+        """
 
     def ping(self) -> None:
         """Return if the store can be read; raise the `StoreError` that says why not."""
@@ -183,6 +198,9 @@ class AsyncStore(Protocol):
     ) -> Record:
         """As `Store.rename`."""
         ...
+
+    async def remove(self, record: Record) -> None:
+        """As `Store.remove`."""
 
     async def delete(self, token: str) -> None:
         """As `Store.delete`."""

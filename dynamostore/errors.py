@@ -6,7 +6,7 @@
          ├─ TableSchemaError       a table of that name is there, but is not one of ours
          ├─ AccessDeniedError      no credentials, wrong ones, or ones that may not do this
          ├─ ThrottledError         too fast for the table or the account: try again later
-         ├─ UnavailableError       network, time-out, 5xx: whether it was done is not known
+         ├─ UnavailableError       network, time-out, 5xx: it is not known if it was done
          ├─ ItemTooLargeError      over DynamoDB's 400 KB for one item
          ├─ CorruptRecordError     an item is there, but cannot be read as a record
          └─ Conflict               the record changed, is gone, or its token is taken
@@ -88,14 +88,29 @@ class AccessDeniedError(StoreError):
     """No credentials were found, they were refused, or they do not allow this operation."""
 
 
-class ThrottledError(StoreError):
-    """The table or the account is over its throughput, also after the client's own retries."""
+class _OutcomeOpenError(StoreError):
+    """What may leave open if a write was applied, with its *version*."""
+
+    def __init__(
+        self, message: str = "", *, operation: str | None = None, code: str | None = None, version: int = 0
+    ) -> None:
+        super().__init__(message, operation=operation, code=code)
+        self.version = version
 
 
-class UnavailableError(StoreError):
+class ThrottledError(_OutcomeOpenError):
+    """The table or the account is over its throughput, also after the client's own retries.
+
+    Attribute *version*: as that of `UnavailableError`. An earlier try of the write may have been applied.
+    """
+
+
+class UnavailableError(_OutcomeOpenError):
     """The service could not be reached or failed (network, time-out, 5xx).
 
-    For a write this leaves open whether it was applied.
+    For a write this leaves open if it was applied. Attribute *version*: the version tag that ``save``, ``create``,
+    ``replace`` or ``rename`` was writing, else 0. The write was applied if a record that is read later has it for its
+    ``version``, or among its ``recent`` ones (8 bytes each, big-endian).
     """
 
 
@@ -138,8 +153,10 @@ class CorruptRecordError(StoreError):
 class Conflict(StoreError):
     """The condition of a write did not hold: somebody else was faster.
 
-    Attribute *current*: the live record that stands there instead, or None if there is none (it was
-    deleted, renamed, or has expired).
+    Attributes: *current*, the live record that stands there instead, or None if there is none (it was deleted, renamed,
+    or has expired); and *renamed*, True if the record that was read is not there any more because it was renamed less than
+    15 minutes (or the grace of the renaming) ago. *current* is then the record that it was renamed to, if its old token may
+    still be followed.
 
     >>> from datetime import UTC, datetime
     >>> from dynamostore import MemoryStore
@@ -157,11 +174,13 @@ class Conflict(StoreError):
         message: str = "",
         *,
         current: Record | None = None,
+        renamed: bool = False,
         operation: str | None = None,
         code: str | None = None,
     ) -> None:
         super().__init__(message, operation=operation, code=code)
         self.current = current
+        self.renamed = renamed
 
 
 CODES: Final[Mapping[str, type[StoreError]]] = {

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from threading import Lock
+from typing import NamedTuple
 
-from . import items
+from . import _markers, items
 from ._checks import check_record, check_rename, conflict, new_record
-from ._instants import Clock, duration_ns, to_ns
+from ._instants import Clock, to_ns
 from .contract import Record
+from .errors import Conflict
 from .table import Table
 
 __all__ = ["MemoryStore"]
@@ -20,7 +23,7 @@ class MemoryStore:
     """Records in this process's memory; a `Store`, safe to share between threads.
 
     It keeps the contract to the letter, limits included, and forgets everything when it goes. *clock* gives
-    Unix nanoseconds. An expired record is dropped when its token is next looked at.
+    Unix nanoseconds. An expired record is dropped when its token is next looked at, and a marker when it has ended.
 
     >>> from datetime import UTC, datetime
     >>> store = MemoryStore()
@@ -34,8 +37,8 @@ class MemoryStore:
     def __init__(self, *, clock: Clock = time.time_ns) -> None:
         self._clock = clock
         self._records: dict[str, Record] = {}
-        # Where a renamed record went, and until when (in Unix nanoseconds) its old token leads there.
-        self._moved: dict[str, tuple[str, int]] = {}
+        # What renamings left under the old tokens, in the order in which they were made.
+        self._markers: dict[str, _Marker] = {}
         self._lock = Lock()
 
     def find(self, token: str) -> Record | None:
@@ -49,7 +52,7 @@ class MemoryStore:
         """Add or overwrite the record under *token*, whatever is there."""
         new = new_record(_TABLE, token, data, expiry)
         with self._lock:
-            self._moved.pop(token, None)
+            self._markers.pop(token, None)
             self._records[token] = new
         return new
 
@@ -59,7 +62,7 @@ class MemoryStore:
         with self._lock:
             if (there := self._live(token)) is not None:
                 raise conflict(token, there, taken=True)
-            self._moved.pop(token, None)
+            self._markers.pop(token, None)
             self._records[token] = new
         return new
 
@@ -79,7 +82,7 @@ class MemoryStore:
         with self._lock:
             there = self._live(record.token)
             if there is None or there.token != record.token:
-                raise conflict(record.token, there)
+                raise self._conflict(record, there)
             mine = _same(there, record) and there.expiry_ns == record.expiry_ns
             if there.expiry_ns > expiry_ns and not mine:
                 return replace(record, expiry=there.expiry, expiry_ns=there.expiry_ns)
@@ -95,23 +98,37 @@ class MemoryStore:
         with self._lock:
             if (taken := self._live(token)) is not None:
                 raise conflict(token, taken, taken=True)
-            # What is left there of a renamed record that is gone makes room, whatever comes of this.
-            self._moved.pop(token, None)
+            if self._is_followed(token):
+                # A marker that leads to no record makes room, whatever comes of this.
+                del self._markers[token]
             self._unchanged(record, new)
+            self._forget_ended()
+            self._markers.pop(token, None)
             self._records[token] = new
             del self._records[record.token]
-            if grace:
-                self._moved[record.token] = (token, self._clock() + duration_ns(grace))
+            self._markers[record.token] = _Marker(token, *_markers.lifespan(self._clock(), grace))
         return new
+
+    def remove(self, record: Record) -> None:
+        """Delete *record* if it is still what was read; else `Conflict`."""
+        check_record(record)
+        with self._lock:
+            there = self._records.get(record.token)
+            if there is None or not _same(there, record):
+                raise self._conflict(record, self._live(record.token))
+            del self._records[record.token]
 
     def delete(self, token: str) -> None:
         """Remove the record under *token*; nothing happens if there is none."""
         if not items.storable(token):
             return
         with self._lock:
-            for there in self._chain(token):
+            there: str | None = token
+            while there is not None:
                 self._records.pop(there, None)
-                self._moved.pop(there, None)
+                marker = self._marker(there)
+                self._markers.pop(there, None)
+                there = marker and marker.token
 
     def ping(self) -> None:
         """Return: memory is always there."""
@@ -120,29 +137,50 @@ class MemoryStore:
         return f"<MemoryStore of {len(self._records)} records>"
 
     def _live(self, token: str) -> Record | None:
-        *_, token = self._chain(token)
+        """Return the live record under *token*, or where its markers lead."""
+        for _ in range(_markers.MAX_HOPS):
+            if not self._is_followed(token):
+                break
+            token = self._markers[token].token
         record = self._records.get(token)
         if record is not None and record.expiry_ns < self._clock():
             del self._records[token]
             return None
         return record
 
-    def _chain(self, token: str) -> list[str]:
-        """*token*, and the tokens that it leads to within a grace."""
-        chain = [token]
-        while chain[-1] in self._moved:
-            there, until_ns = self._moved[chain[-1]]
-            if until_ns < self._clock():
-                del self._moved[chain[-1]]
-                break
-            chain.append(there)
-        return chain
+    def _marker(self, token: str) -> _Marker | None:
+        """Return the marker under *token*, if it has not ended."""
+        marker = self._markers.get(token)
+        if marker is not None and _markers.has_ended(marker.ttl, self._clock()):
+            del self._markers[token]
+            return None
+        return marker
+
+    def _is_followed(self, token: str) -> bool:
+        marker = self._marker(token)
+        return marker is not None and marker.expiry_ns >= self._clock()
+
+    def _forget_ended(self) -> None:
+        """Drop the oldest markers, as far as they have ended: they do not pile up, though nobody looks at their tokens."""
+        for token in [*islice(self._markers, 2)]:
+            self._marker(token)
+
+    def _conflict(self, record: Record, there: Record | None) -> Conflict:
+        return conflict(record.token, there, renamed=self._marker(record.token) is not None)
 
     def _unchanged(self, record: Record, new: Record) -> None:
         """`Conflict` if what is there is not what was read, or if *new* would take back an expiry given since."""
         there = self._live(record.token)
         if there is None or not _same(there, record) or new.expiry_ns < there.expiry_ns != record.expiry_ns:
-            raise conflict(record.token, there)
+            raise self._conflict(record, there)
+
+
+class _Marker(NamedTuple):
+    """Where a renamed record went; its expiry in Unix nanoseconds, its ttl in Unix seconds."""
+
+    token: str
+    expiry_ns: int
+    ttl: int
 
 
 def _same(there: Record, record: Record) -> bool:

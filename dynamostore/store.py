@@ -120,17 +120,24 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and remove *record*, both or neither. One TransactWriteItems.
+        """Put a new record under *token* and a marker in the place of *record*, both or neither. One TransactWriteItems.
 
         What else the item bore when it was read goes along. For the length of *grace* the old token leads to the
-        new record, and the old item holds no data. Raises `Conflict` as `replace` does,
+        new record; `delete` follows it for 15 minutes. Raises `Conflict` as `replace` does,
         or if *token* is taken; `ValueError` if *token* is the record's own or *grace* is negative. On a server
-        without transactions the new record is put first, then the old one removed.
+        without transactions the new record is put first, then the marker.
         """
         return self._run(self._plans.rename(record, token, data, expiry, grace))
 
+    def remove(self, record: Record) -> None:
+        """Delete *record* if it is still what was read, as `Store.remove`. One DeleteItem."""
+        self._run(self._plans.remove(record))
+
     def delete(self, token: str) -> None:
-        """Remove the record under *token*; nothing happens if there is none. One DeleteItem."""
+        """Remove the record under *token*, or the one it was renamed to; nothing happens if there is none.
+
+        One DeleteItem, and two more for each marker on the way.
+        """
         self._run(self._plans.delete(token))
 
     def ping(self) -> None:

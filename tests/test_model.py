@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamostore import _plans
+from dynamostore import _expressions
 from dynamostore.client import Item
 
 from .backends import TABLE, Backend, Backends
@@ -62,22 +62,22 @@ def values(draw: st.DrawFn, name: str) -> Mapping[str, object]:
 
 # The conditions that the plans use, as they stand there, and others in the same language.
 PLANNED = (
-    _plans.NOT_TAKEN,
-    _plans.LIVE,
-    _plans.NOT_SHORTENED,
-    _plans.AS_READ,
-    _plans.SAME,
-    _plans.SAME_BY_SCS,
-    _plans.UNMOVED,
-    f"attribute_exists(#data) AND {_plans.LIVE} AND {_plans.NOT_SHORTENED}",
-    f"{_plans.LIVE} AND ({_plans.NOT_SHORTENED} OR {_plans.AS_READ}) AND {_plans.SAME}",
-    f"{_plans.LIVE} AND ({_plans.NOT_SHORTENED} OR ({_plans.AS_READ} AND {_plans.SAME_BY_SCS}))",
+    _expressions.NOT_TAKEN,
+    _expressions.LIVE,
+    _expressions.NOT_SHORTENED,
+    _expressions.AS_READ,
+    _expressions.SAME,
+    _expressions.SAME_BY_SCS,
+    _expressions.UNMOVED,
+    f"attribute_exists(#data) AND {_expressions.LIVE} AND {_expressions.NOT_SHORTENED}",
+    f"{_expressions.LIVE} AND ({_expressions.NOT_SHORTENED} OR {_expressions.AS_READ}) AND {_expressions.SAME}",
+    f"{_expressions.LIVE} AND ({_expressions.NOT_SHORTENED} OR ({_expressions.AS_READ} AND {_expressions.SAME_BY_SCS}))",
 )
 UPDATES = (
-    _plans.REPLACE,
-    _plans.REPLACE_SCS,
-    _plans.MOVE,
-    _plans.TOUCH,
+    _expressions.REPLACE,
+    _expressions.REPLACE_SCS,
+    _expressions.MOVE,
+    _expressions.TOUCH,
     "REMOVE #data, #version",
     "SET #version = :was",
 )
@@ -111,7 +111,7 @@ conditions = st.one_of(st.sampled_from(PLANNED), generic)
 def expressions(draw: st.DrawFn, update: str = "", *, optional: bool = True) -> Arguments:
     """A condition, with the names and the values that it and the update use: all of them, mostly, and no others."""
     text = None if optional and draw(st.integers(0, 3)) == 0 else draw(conditions)
-    used_names, used_values = _plans._words(f"{text or ''} {update}")
+    used_names, used_values = _expressions.words(f"{text or ''} {update}")
     arguments: Arguments = {} if text is None else {"ConditionExpression": text}
     if update:
         arguments["UpdateExpression"] = update
@@ -172,7 +172,7 @@ def needs(arguments: Arguments) -> set[str]:
     """What a server must be strict in to answer this as DynamoDB does."""
     found = set()
     text = f"{arguments.get('ConditionExpression', '')} {arguments.get('UpdateExpression', '')}"
-    used_names, used_values = _plans._words(text)
+    used_names, used_values = _expressions.words(text)
     given_values = arguments.get("ExpressionAttributeValues", {})
     if {f"#{name}" for name in used_names} != set(arguments.get("ExpressionAttributeNames", ())):
         found.add("placeholders")

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from dynamostore import items
 from dynamostore._checks import new_record
+from dynamostore._expressions import AS_READ
 from dynamostore._faults import ConditionFailed
-from dynamostore._plans import AS_READ, Plans
+from dynamostore._plans import Plans
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.client import Item
 from dynamostore.contract import Record
