@@ -69,7 +69,7 @@ class MemoryStore:
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
         check_record(record)
-        new = new_record(_TABLE, record.token, data, expiry, beside=record.beside)
+        new = new_record(_TABLE, record.token, data, expiry, beside=record.beside, recent=items.recent(record))
         with self._lock:
             self._unchanged(record, new)
             self._records[record.token] = new

@@ -8,7 +8,7 @@ from dataclasses import replace
 from inspect import isawaitable
 from typing import TypeVar
 
-from dynamostore import Conflict, ItemTooLargeError, Record, UnavailableError
+from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
 from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue
 
@@ -72,7 +72,7 @@ def _store(
     call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
     try:
         new = yield from issue(call)
-    except UnavailableError as error:
+    except (UnavailableError, ThrottledError) as error:
         _lifecycle.note_tried(state, error, payload)
         raise
     except ItemTooLargeError as error:

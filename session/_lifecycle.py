@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import uniform
 from typing import Literal, TypeVar
 
-from dynamostore import Conflict, ItemTooLargeError, Record, UnavailableError
+from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
 from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
@@ -222,7 +222,7 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
         try:
             yield from _write_once(state, writing, policy)
             return
-        except UnavailableError as error:
+        except (UnavailableError, ThrottledError) as error:
             _note_tried(state, error, writing, policy, changes)
             raise
         except Conflict as conflict:
@@ -294,14 +294,14 @@ def mark_stored(state: State, token: str | None) -> None:
 
 
 def note_tried(
-    state: State, error: UnavailableError, payload: bytes, incremented: Mapping[str, int] | None = None
+    state: State, error: UnavailableError | ThrottledError, payload: bytes, incremented: Mapping[str, int] | None = None
 ) -> None:
     """Remember a write whose outcome is not known, to know it again if it was applied."""
     state.tried.append(Tried(error.version, payload, dict(incremented or {})))
 
 
 def _note_tried(
-    state: State, error: UnavailableError, writing: _Writing, policy: Policy, changes: Changes | None
+    state: State, error: UnavailableError | ThrottledError, writing: _Writing, policy: Policy, changes: Changes | None
 ) -> None:
     payload = policy.codec.encode(writing.data, writing.deadline_ns)
     note_tried(state, error, payload, changes.incremented if changes else None)

@@ -13,6 +13,7 @@ from dynamostore._steps import Plan, arun, asleep
 from . import _lifecycle, _state
 from ._policy import Policy
 from .manager import BaseSessionManager, note_failed_destroy
+from .errors import SessionError
 from .session import AsyncSession
 
 __all__ = ["AsyncSessionManager"]
@@ -54,7 +55,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
     async def load(self, token: str | None) -> AsyncSession:
         """Return the session of a client's *token*, read, for callers without a block: `commit` or `discard` it."""
         session = self._begin(token, self._policy)
-        await session.load()
+        await self._load(session)
         return session
 
     async def commit(self, session: AsyncSession) -> None:
@@ -82,6 +83,14 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
         plan: Plan[AsyncSession] = _lifecycle.update(token, self._rerunning(attempts), attempts)
         return await arun(plan, _Updater(self, change), sleep=asleep)
 
+    async def _load(self, session: AsyncSession) -> None:
+        try:
+            await session.load()
+        except BaseException:
+            # __aexit__ does not run when __aenter__ raises, so close it here.
+            self._drop(session)
+            raise
+
     def _begin(self, token: str | None, policy: Policy) -> AsyncSession:
         return AsyncSession(_state.begin(token, policy), policy, self._drive)
 
@@ -103,7 +112,7 @@ class _Block:
     async def __aenter__(self) -> AsyncSession:
         self._session = self._manager._begin(self._token, self._policy)
         if not self._lazy:
-            await self._session.load()
+            await self._manager._load(self._session)
         return self._session
 
     async def __aexit__(
@@ -112,12 +121,12 @@ class _Block:
         if error is None:
             try:
                 await self._manager.commit(self._session)
-            except StoreError:
-                self._manager._drop(self._session)
-                raise
-            except BaseException as failure:
-                # A cancellation, too: what is written by then is written, and nothing more will be.
+            except (SessionError, TypeError, ValueError) as failure:
                 await self._discard(failure)
+                raise
+            except BaseException:
+                # A cancellation, too: what is written by then is written, and nothing more will be.
+                self._manager._drop(self._session)
                 raise
         else:
             await self._discard(error)

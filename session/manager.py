@@ -264,11 +264,11 @@ class _Block:
         if error is None:
             try:
                 self._manager.commit(self._session)
-            except StoreError:
-                self._manager._drop(self._session)
-                raise
-            except BaseException as failure:
+            except (SessionError, TypeError, ValueError) as failure:
                 self._discard(failure)
+                raise
+            except BaseException:
+                self._manager._drop(self._session)
                 raise
         else:
             self._discard(error)

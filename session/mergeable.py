@@ -155,8 +155,6 @@ def _json_list(text: JSONValue) -> list[JSONValue]:
         return []
     try:
         found = json.loads(text)
-        # Encoding may fail where decoding did not, at a depth close to the limit.
-        _json_encode(found)
     except (ValueError, RecursionError):
         return []
     return found if isinstance(found, list) else []
@@ -176,9 +174,6 @@ def _merge(base: JSONValue | Absent, ours: JSONValue | Absent, theirs: JSONValue
         return theirs
     if _is_same(theirs, base):
         return ours
-    removed = [side is Absent.ABSENT for side in (ours, theirs)]
-    if all(removed):
-        return Absent.ABSENT
     merged: JSONValue
     if (lists := _all_of(list, base, ours, theirs)) is not None:
         merged = _merge_lists(*lists, same=_encoder.encode)
@@ -187,7 +182,7 @@ def _merge(base: JSONValue | Absent, ours: JSONValue | Absent, theirs: JSONValue
     else:
         return ours
     # One side removed the key, and the other side left nothing in it: it stays removed.
-    return merged if merged or not any(removed) else Absent.ABSENT
+    return merged if merged or Absent.ABSENT not in (ours, theirs) else Absent.ABSENT
 
 
 def _all_of(type_: type[T], *sides: JSONValue | Absent) -> tuple[T, T, T] | None:
@@ -219,7 +214,7 @@ def _merge_lists(
     *same* gives equal elements equal encodings. Of several equal elements the first are removed, the last added.
     """
     before, after = Counter(map(same, base)), Counter(map(same, ours))
-    return [*_without(theirs, before - after, same), *_without(ours, before & after, same)]
+    return [*_without(theirs, before - after, same), *_without(ours, before, same)]
 
 
 def _without(

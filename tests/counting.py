@@ -55,6 +55,10 @@ class CountingStore:
         self._count("delete")
         self._store.delete(token)
 
+    def remove(self, record: Record) -> None:
+        self._count("remove")
+        self._store.remove(record)
+
     def ping(self) -> None:
         self._count("ping")
         self._store.ping()

@@ -211,6 +211,7 @@ def test_an_update_is_made_again_where_another_was_faster(
 
     async def meddled_with(s: AsyncSession) -> None:
         nonlocal meddled
+        assert s.get_int("n") == (100 + meddled if meddled else 1)
         made = change(s)
         if made is not None:
             await made
@@ -229,7 +230,7 @@ def test_an_update_is_made_again_where_another_was_faster(
 
 def test_an_update_gives_up_in_the_end(manager: AsyncSessionManager, sync: SessionManager, token: str) -> None:
     async def always_late(s: AsyncSession) -> None:
-        s.put_string("k", "mine")
+        s.put_string("k", f"mine, after {s.get_int('n')}")
         with sync.session(token) as other:
             other.increment("n")
 
@@ -364,9 +365,9 @@ def test_what_is_changed_while_it_is_saved_is_refused(
             s.increment("n")
             saving = asyncio.create_task(s.save())
             await asyncio.sleep(0)
-            with pytest.raises(SessionError, match="another task is just storing"):
+            with pytest.raises(SessionError, match="another task is storing"):
                 s.increment("n")
-            with pytest.raises(SessionError, match="another task is just storing"):
+            with pytest.raises(SessionError, match="another task is storing"):
                 await s.save()
             assert s.get_int("n") == 2
             await saving

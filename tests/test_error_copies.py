@@ -34,6 +34,7 @@ from session import (
     SessionError,
     SessionManager,
     SessionNotLoadedError,
+    SessionStateError,
     SessionTypeError,
 )
 
@@ -59,7 +60,8 @@ ERRORS: list[Exception] = [
     SessionTypeError("in other words", key="n", wanted="int", found="str"),
     SessionClosedError("why"),
     SessionNotLoadedError("why"),
-    SessionConflict("why", ours={"n": 1, "cart": ["apple"]}, theirs={"n": 2}),
+    SessionStateError("why"),
+    SessionConflict("why", keys=["n"], ended=True, ours={"n": 1, "cart": ["apple"]}, theirs={"n": 2}),
     CorruptSessionError("why", digest="457cadca9a78", reason="nested too deeply"),
     CorruptSessionError(reason="nested too deeply"),
 ]

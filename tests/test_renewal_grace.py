@@ -29,7 +29,7 @@ def tokens(manager: SessionManager) -> tuple[str, str]:
         s.put_int("user", 7)
     old = s.token
     with manager.session(old) as s:
-        s.renew_token()
+        s.renew_token(grace=True)
     assert old is not None
     assert s.token is not None
     assert s.token != old
@@ -66,10 +66,10 @@ def test_a_change_that_was_under_way_is_merged_into_the_renewed_session(manager:
         s.put_int("user", 7)
     with manager.session(s.token) as slow:
         slow.put_string("late", "change")
-        with manager.session(s.token) as login:
-            login.renew_token()
+        with manager.session(s.token) as renewal:
+            renewal.renew_token(grace=True)
     assert slow.status is Status.MODIFIED
-    assert read(manager, login.token) == {"user": 7, "late": "change"}
+    assert read(manager, renewal.token) == {"user": 7, "late": "change"}
 
 
 def test_the_old_token_is_not_kept_alive(manager: SessionManager, tokens: tuple[str, str], clock: FakeClock) -> None:
@@ -100,10 +100,15 @@ def test_a_session_that_is_renewed_twice_is_reached_from_its_first_token(
     manager: SessionManager, tokens: tuple[str, str]
 ) -> None:
     old, new = tokens
-    with manager.session(old) as s:
-        s.renew_token()
+    with manager.session(new) as s:
+        s.renew_token(grace=True)
     assert s.token not in (old, new, None)
     assert read(manager, old) == read(manager, new) == read(manager, s.token) == {"user": 7}
+    with manager.session(s.token) as s:
+        s.renew_token(grace=True)
+    # Two hops, and no more.
+    assert read(manager, old) == {}
+    assert read(manager, new) == read(manager, s.token) == {"user": 7}
 
 
 def test_without_a_grace_only_the_new_token_works(store: Store, clock: FakeClock) -> None:

@@ -149,10 +149,21 @@ def test_a_block_left_by_an_exception_costs_no_write(
         s.put_int("n", 1 // s.get_int("missing"))
     with pytest.raises(ZeroDivisionError), manager.session(token) as s:
         s.renew_token()
-        s.destroy()
         s.put_int("n", 1 // 0)
     assert counted.taken() == ["find", "find"]
     assert s.token == token
+
+
+def test_a_logout_counts_also_if_the_block_is_left_by_an_exception(
+    manager: SessionManager, counted: CountingStore, token: str
+) -> None:
+    with pytest.raises(ZeroDivisionError), manager.session(token) as s:
+        s.destroy()
+        s.put_int("n", 1)
+        s.put_int("n", 1 // 0)
+    assert counted.taken() == ["delete"]
+    assert s.token is None
+    assert (manager.set_cookie(s) or "").startswith("session=; ")
 
 
 def test_saving_twice_writes_once(manager: SessionManager, counted: CountingStore) -> None:

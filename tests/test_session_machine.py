@@ -22,6 +22,7 @@ from .counting import CountingStore
 LIFETIME = timedelta(hours=3)
 IDLE = timedelta(hours=1)
 TOUCH_AFTER = IDLE / 10
+MARKER = timedelta(minutes=15)
 
 keys = st.sampled_from(["a", "b", "n"])
 json_values: st.SearchStrategy[JSONValue] = st.one_of(
@@ -60,11 +61,11 @@ class Request:
         self.old: Model | None = stored
         self.data: dict[str, JSONValue] = copy.deepcopy(stored.data) if stored else {}
         self.deadline = stored.deadline if stored else now + LIFETIME
-        self.looked = self.renewed = self.destroyed = False
+        self.looked = self.renewed = self.destroyed = self.ended = False
 
     def commit(self) -> None:
         if self.destroyed:
-            self.stored, self.destroyed = None, False
+            self.stored, self.destroyed, self.ended = None, False, True
         if self.stored is None:
             if self.data:
                 self._store()
@@ -73,6 +74,10 @@ class Request:
         elif self.looked and min(self.deadline, self.now + IDLE) - self.stored.expiry >= TOUCH_AFTER:
             self.stored = Model(self.stored.data, self.deadline, min(self.deadline, self.now + IDLE))
         self.renewed = False
+
+    def commit_destroy(self) -> None:
+        self.data.clear()
+        self.commit()
 
     def _store(self) -> None:
         self.stored = Model(copy.deepcopy(self.data), self.deadline, min(self.deadline, self.now + IDLE))
@@ -96,6 +101,8 @@ class Sessions(RuleBasedStateMachine):
         self.store = CountingStore(MemoryStore(clock=self.clock))
         self.manager = SessionManager(self.store, lifetime=LIFETIME, idle_timeout=IDLE, clock=self.clock)
         self.models: dict[str, Model] = {}
+        self.renewed: dict[str, tuple[str, datetime]] = {}
+        """Old token to new, and until when a logout with the old one ends the renewed session."""
 
     @rule(
         by=st.sampled_from([timedelta(0), TOUCH_AFTER / 2, TOUCH_AFTER, IDLE / 2, IDLE, LIFETIME / 2]), ns=st.booleans()
@@ -141,12 +148,20 @@ class Sessions(RuleBasedStateMachine):
         if not fails:
             request.commit()
             self._settle(issued, s, request)
+        elif request.destroyed:
+            # A logout counts also if the request fails; what it put afterwards does not.
+            request.commit_destroy()
+            self._settle(issued, s, request)
         elif request.old is not None:
             assert s.token == issued
         return s.token if s.token is not None and s.token != token else multiple()
 
     def _settle(self, issued: str | None, s: Session, request: Request) -> str | None:
         """Take over what a commit should have stored, under the token that the session now says."""
+        if request.ended:
+            self._end(issued)
+            request.ended = False
+            issued = None
         if request.stored is None:
             if issued is not None:
                 self.models.pop(issued, None)
@@ -155,10 +170,17 @@ class Sessions(RuleBasedStateMachine):
                 assert s.token is None
             return None
         assert s.token is not None
-        if issued is not None and issued != s.token:
-            self.models.pop(issued, None)
+        if issued is not None and issued != s.token and self.models.pop(issued, None) is not None:
+            self.renewed[issued] = (s.token, self.clock.now + MARKER + timedelta(seconds=1))
         self.models[s.token] = request.old = request.stored
         return s.token
+
+    def _end(self, token: str | None) -> None:
+        """End the session of a token and of those that it was renewed to."""
+        while token is not None:
+            self.models.pop(token, None)
+            there, until = self.renewed.pop(token, (None, self.clock.now))
+            token = there if self.clock.now < until else None
 
     def _do(self, s: Session, request: Request, verb: str, key: str, value: JSONValue) -> None:
         data = request.data
@@ -191,7 +213,8 @@ class Sessions(RuleBasedStateMachine):
                 number = data.get(key, 0)
                 if isinstance(number, int) and not isinstance(number, bool):
                     data[key] = number + 1
-                    assert s.increment(key) == number + 1
+                    s.increment(key)
+                    assert s.get_int(key) == number + 1
                 else:
                     with pytest.raises(SessionTypeError):
                         s.increment(key)
