@@ -66,7 +66,8 @@ class State:
     *token* and *record* are what is stored, as this request read or last wrote it; *draft* is the request's own view.
     *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
-    *destroyed*: by this request. *before*: what was read before `destroy`.
+    *destroyed*: by this request. *before*: what was read before `destroy`. *by_activity*: the deadline moves because the request
+    was active, as a framework has it, and not because the app said so.
     """
 
     presented: str | None = field(repr=False)
@@ -81,6 +82,7 @@ class State:
     coming: str | None = field(default=None, repr=False)
     stored_deadline_ns: int = 0
     rescheduled: bool = False
+    by_activity: bool = False
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
@@ -113,6 +115,11 @@ class State:
             return self.renewing or self.deadline_moves or self.draft.changes() is not None
         except (TypeError, ValueError):
             return True  # to what cannot be stored, which the commit will say
+
+    @property
+    def app_rescheduled(self) -> bool:
+        """True if the app gave the session another deadline."""
+        return self.rescheduled and not self.by_activity
 
     @property
     def deadline_moves(self) -> bool:
