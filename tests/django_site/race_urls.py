@@ -10,6 +10,7 @@ from io import BytesIO
 from django.contrib import messages
 from django.contrib.auth import authenticate, login, logout
 from django.contrib.auth.models import Group
+from django.contrib.sessions.backends.base import UpdateError
 from django.db import transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
@@ -156,6 +157,19 @@ def order_without(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ordered")
 
 
+def save_ended(request: HttpRequest) -> HttpResponse:
+    """Save a session that has ended meanwhile, and go on as if nothing had happened."""
+    session = session_of(request)
+    session["a"] = session.get("role")
+    meanwhile.happens()
+    try:
+        session.save()
+    except UpdateError as error:
+        session["b"] = 1
+        return HttpResponse(f"{type(error).__name__} {session.status.value}")
+    return HttpResponse("saved")
+
+
 def say(request: HttpRequest) -> HttpResponse:
     messages.success(request, request.POST["what"])
     meanwhile.happens()
@@ -249,6 +263,7 @@ urlpatterns = [
     path("order", place_order),
     path("order/block", order_in_a_block),
     path("order/without", order_without),
+    path("order/ended", save_ended),
     path("say", say),
     path("hear", hear),
     path("login", log_in),

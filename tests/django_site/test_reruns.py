@@ -256,9 +256,9 @@ def test_nothing_of_the_run_before_is_left_in_the_request(ask: Ask, key: str) ->
 
 def trace(get_response: Any) -> Any:
     def middleware(request: HttpRequest) -> HttpResponse:
-        request.outer = request.META["outer"] = "as it was"
+        request.outer = request.META["outer"] = "as it was"  # type: ignore[attr-defined]
         response: HttpResponse = get_response(request)
-        seen.append((request.outer, request.META["outer"], "run" in response.cookies))
+        seen.append((request.outer, request.META["outer"], "run" in response.cookies))  # type: ignore[attr-defined]
         return response
 
     return middleware
@@ -365,7 +365,7 @@ def test_a_view_may_answer_itself(ask: Ask, key: str) -> None:
 def test_an_outage_in_the_next_run_is_a_503(
     ask: Ask, key: str, counted: CountingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find(token: str) -> None:  # noqa: ARG001
+    def find(token: str) -> None:
         raise UnavailableError("down")
 
     def fail(_: int) -> None:
@@ -418,7 +418,7 @@ def test_without_a_route_the_path_is_masked(key: str, caplog: pytest.LogCaptureF
     assert "POST /no/*/such answered with 409" in caplog.text
 
 
-def deciding(get_response: Any) -> Any:  # noqa: ARG001 (it answers itself)
+def deciding(get_response: Any) -> Any:
     def middleware(request: HttpRequest) -> HttpResponse:
         request.session["right"] = request.session.get("role")
         meanwhile.happens()
@@ -452,7 +452,7 @@ async def apage(request: HttpRequest, error: SessionConflict) -> HttpResponse:
     return HttpResponse(f"{type(request).__name__} {error.keys}", status=418)
 
 
-def broken(request: HttpRequest, error: SessionConflict) -> str:  # noqa: ARG001
+def broken(request: HttpRequest, error: SessionConflict) -> str:
     return "a str"
 
 
@@ -503,7 +503,7 @@ def test_a_page_that_is_no_response_is_told(key: str) -> None:
         client.post("/decide")
 
 
-def form(request: HttpRequest, error: SessionConflict) -> HttpResponse:  # noqa: ARG001
+def form(request: HttpRequest, error: SessionConflict) -> HttpResponse:
     from django.middleware.csrf import get_token
 
     return HttpResponse(get_token(request), status=409)
@@ -520,7 +520,7 @@ def test_a_form_in_the_page_has_a_token_that_holds(key: str, in_session: bool) -
 
 
 def test_a_page_that_meets_another_request_stores_nothing(key: str) -> None:
-    def meeting(request: HttpRequest, error: SessionConflict) -> HttpResponse:  # noqa: ARG001
+    def meeting(request: HttpRequest, error: SessionConflict) -> HttpResponse:
         request.session["copy"] = request.session["role"]
         change(key, role="root")
         return HttpResponse("own", status=418)
@@ -534,7 +534,7 @@ def test_a_page_that_meets_another_request_stores_nothing(key: str) -> None:
 def test_an_outage_in_the_page_is_a_503(key: str, counted: CountingStore) -> None:
     times(1, lambda _: change(key, role="admin"))
 
-    def failing(request: HttpRequest, error: SessionConflict) -> HttpResponse:  # noqa: ARG001
+    def failing(request: HttpRequest, error: SessionConflict) -> HttpResponse:
         counted.failure = UnavailableError("down")
         request.session.get("role")
         raise AssertionError
@@ -568,7 +568,7 @@ def test_a_page_begins_no_session_where_it_ends_just_then(key: str, counted: Cou
 
 
 def test_a_key_that_was_stored_before_the_conflict_is_handed_out(key: str) -> None:
-    def renewing(get_response: Any) -> Any:  # noqa: ARG001
+    def renewing(get_response: Any) -> Any:
         def view(request: HttpRequest) -> HttpResponse:
             request.session["role"] = "admin"
             request.session.cycle_key()
