@@ -205,6 +205,9 @@ def log_out(request: HttpRequest) -> HttpResponse:
 
 
 def pop(request: HttpRequest) -> HttpResponse:
+    if "save" in request.GET:
+        request.session["saved"] = True
+        request.session.save()
     request.session.pop("nonce", None)
     meanwhile.happens()
     request.session["done"] = True

@@ -300,6 +300,21 @@ def test_a_value_that_was_popped_of_a_session_that_ended_is_a_conflict(method: s
     assert not response.cookies
 
 
+def test_what_was_saved_before_the_session_ended_is_not_done_again() -> None:
+    key = begin(nonce="abc")
+    meanwhile.happens = lambda: SessionStore(key).flush()
+    assert send(key, "/pop?save", "get").status_code == 409
+
+
+def test_a_post_that_showed_messages_of_a_session_that_ended_is_no_conflict() -> None:
+    key = begin()
+    send(key, "/say", data={"what": "hello"})
+    meanwhile.happens = lambda: SessionStore(key).flush()
+    response = send(key, "/hear")
+    assert (response.status_code, response.content) == (200, b"hello;")
+    assert not response.cookies
+
+
 def test_after_a_save_that_found_the_session_ended_nothing_is_begun() -> None:
     key = begin()
     meanwhile.happens = lambda: SessionStore(key).flush()
