@@ -57,6 +57,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
+        self._is_async = iscoroutinefunction(get_response)
         # One of the two is called: of what kind *get_response* is, Django has seen to.
         self._get_response: Callable[[HttpRequest], HttpResponse] = get_response  # type: ignore[assignment]
         self._aget_response: Callable[[HttpRequest], Awaitable[HttpResponse]] = get_response  # type: ignore[assignment]
@@ -67,7 +68,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         """Run the request, and again while it ends stale and may be run again."""
-        if self.async_mode:
+        if self._is_async:
             return self.__acall__(request)
         runs = Runs(request, get_rerun())
         while True:
