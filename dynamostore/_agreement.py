@@ -23,6 +23,7 @@ Answers: TypeAlias = dict[str, Record]
 Bundled: TypeAlias = Answers | MultipleResults[Answers]
 
 HOUR = timedelta(hours=1)
+QUARTER = timedelta(minutes=15)
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -80,7 +81,7 @@ class StoreAgreement(RuleBasedStateMachine):
     names = st.sampled_from("abc")
     data = st.binary(max_size=20)
     seconds = st.integers(-3, 30).map(lambda n: timedelta(seconds=n))
-    graces = st.sampled_from([timedelta(0), timedelta(0), timedelta(seconds=10)])
+    graces = st.sampled_from([timedelta(0), timedelta(0), timedelta(seconds=10), timedelta(minutes=20)])
     shifts = seconds | st.integers(-2, 2).map(lambda n: n * MICROSECOND)
 
     @initialize(target=records, name=names, data=data)
@@ -88,7 +89,10 @@ class StoreAgreement(RuleBasedStateMachine):
         note("a first record")
         return self._agree(lambda store, _: store.create(self._token(name), data, self.clock.now + HOUR))
 
-    @rule(by=st.integers(0, 30).map(lambda n: timedelta(seconds=n)), ns=st.integers(0, 2))
+    @rule(
+        by=st.integers(0, 30).map(lambda n: timedelta(seconds=n)) | st.sampled_from([QUARTER / 2, QUARTER]),
+        ns=st.integers(0, 2),
+    )
     def time_passes(self, by: timedelta, ns: int) -> None:
         self.clock.advance(by)
         self.clock.now_ns += ns
@@ -117,6 +121,10 @@ class StoreAgreement(RuleBasedStateMachine):
     def rename(self, answers: Answers, name: str, data: bytes, shift: timedelta, grace: timedelta) -> Bundled:
         expiry = self.clock.now + shift
         return self._agree(lambda store, n: store.rename(answers[n], self._token(name), data, expiry, grace=grace))
+
+    @rule(answers=records)
+    def remove(self, answers: Answers) -> None:
+        self._agree(lambda store, n: store.remove(answers[n]))
 
     @rule(name=names)
     def delete(self, name: str) -> None:
@@ -159,7 +167,7 @@ def _outcome(store: Store, name: str, act: Callable[[Store, str], Record | None]
         said = "answer"
     except Conflict as conflict:
         record = conflict.current
-        said = "Conflict"
+        said = "Conflict, renamed" if conflict.renamed else "Conflict"
     except (StoreError, ValueError, TypeError) as error:
         return (type(error).__name__, str(error)), None
     return (said, record and (record.token, record.data, record.expiry_ns, record.version > 0)), record

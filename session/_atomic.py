@@ -59,7 +59,7 @@ def atomic(
             if attempt:
                 yield from _lifecycle.back_off(attempt)
         else:
-            _go_on(state, policy, new, Snapshot(draft.data, end_ns), draft, changes=changes)
+            _go_on(state, policy, new, Snapshot(draft.data, end_ns), draft)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
 
@@ -100,7 +100,7 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
         finally:
             state.draft = pending
         assert state.record is not None
-        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft, changes=changes)
+        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft)
     return result
 
 
@@ -117,8 +117,9 @@ def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> t
         raise TypeError("atomic: change must be a plain function: it decides on what is stored, and may run again")
     changes, reads = draft.changes(), draft.reads()
     pending = state.draft.pending()
-    touched = reads.values | reads.presence | (changes.keys if changes else frozenset())
-    if pending and (reads.unlisted is not None or reads.emptiness or (changes and changes.cleared)):
+    meant = draft.meant()
+    touched = reads.values | reads.presence | meant.keys
+    if reads.unlisted is not None or reads.emptiness or meant.cleared:
         touched |= pending
     if both := sorted(touched & pending):
         named = ", ".join(map(repr, both))
@@ -136,19 +137,17 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _go_on(
-    state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft, *, changes: Changes | None
-) -> None:
+def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
-    reads = draft.reads()
-    if changes is not None and changes.cleared:
+    reads, changes = draft.reads(), draft.meant()
+    if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
-    mine = state.draft.changes()
+    mine = state.draft.meant()
     before = snapshot(state.record, policy).data if state.record is not None else {}
     data = merged(mine, before, stored.data, policy.rules.mergeable)
     state.draft.rebase(stored.data, data)
     # An increment hands out no value, so nothing rests on it.
-    state.draft.note(reads, (changes.put.keys() | changes.removed) if changes else ())
+    state.draft.note(reads, changes.put.keys() | changes.removed)
     state.record = record
     state.stored_deadline_ns = stored.deadline_ns
     if not state.rescheduled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeVar
 
@@ -14,7 +14,18 @@ from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
 
 from ._policy import Policy
-from ._state import Deadline, State, Tried, decode, discard, is_untouched, new_token, remembered, snapshot
+from ._state import (
+    Deadline,
+    State,
+    Tried,
+    decode,
+    discard,
+    is_untouched,
+    is_well_formed_token,
+    new_token,
+    remembered,
+    snapshot,
+)
 from .changes import Changes, Draft
 from .errors import SessionConflict, SessionStateError, SessionTypeError
 from .merging import Snapshot, merged, own_part, stale_keys
@@ -65,7 +76,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
             state.found = state.kept = remembered(data)
             state.loaded = True
             return
-    state.token = None
+    state.token, state.draft = None, Draft({})
     state.loaded = True
 
 
@@ -156,7 +167,9 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
 
 def _end(state: State, policy: Policy) -> Plan[None]:
     """Delete the session, whatever others did to it."""
-    record, token = state.record, state.token
+    record = state.record
+    # A session that was renewed meanwhile is reached by the token that the client sent.
+    token = state.presented if state.ended and is_well_formed_token(state.presented) else state.token
     if token is not None:
         key = policy.key(token)
         held = yield from _remove_if_held(state, policy)
@@ -208,7 +221,7 @@ class _Writing:
     """The data and deadline that are to be stored, and the record that they are to be stored upon."""
 
     target: Record
-    data: dict[str, JSONValue]
+    data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
 
 
@@ -436,7 +449,7 @@ def lose(state: State, policy: Policy) -> None:
     state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
     state.renewing = state.rescheduled = False
-    state.gone, state.destroyed = True, False
+    state.gone = state.ended = True
     state.draft = Draft({})
 
 

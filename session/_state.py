@@ -14,7 +14,7 @@ from dynamostore import Record
 from dynamostore.errors import digest
 
 from ._policy import Policy
-from .changes import Changes, Draft, Reads
+from .changes import NOTHING_READ, Changes, Draft, Reads
 from .errors import CorruptSessionError
 from .merging import Snapshot
 from .values import JSONValue
@@ -27,6 +27,10 @@ REMEMBER = "__rememberMe"
 """The key under which a session keeps its cookie's persistence, as in SCS v2."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+# Most requests never access their session: until then, all have this one.
+_UNREAD = Draft({})
 
 
 class Status(Enum):
@@ -66,8 +70,9 @@ class State:
     *token* and *record* are what is stored, as this request read or last wrote it; *draft* is the request's own view.
     *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
-    *destroyed*: by this request. *before*: what was read before `destroy`. *by_activity*: the deadline moves because the request
-    was active, as a framework has it, and not because the app said so.
+    *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
+    request destroyed it. *before*: the reads and changes before `destroy`.
+    *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
     """
 
     presented: str | None = field(repr=False)
@@ -86,13 +91,14 @@ class State:
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
-    before: tuple[Reads, Changes | None, bool] = (Reads(), None, False)
+    before: tuple[Reads, Changes | None, bool] = field(default=(NOTHING_READ, None, False), repr=False)
     closed: bool = False
     saving: bool = False
     deciding: bool = False
     written: bool = False
     prolonged: bool = False
     gone: bool = False
+    ended: bool = False
     destroyed: bool = False
     found: bool | None = None
     kept: bool | None = None
@@ -102,15 +108,10 @@ class State:
     route: Callable[[], str] | None = field(default=None, repr=False)
 
     @property
-    def ended(self) -> bool:
-        """True if the session was ended by another request, or expired, while this one was under way."""
-        return self.gone and not self.destroyed
-
-    @property
     def changed(self) -> bool:
         """True if there is something still to be stored."""
         if self.ended:
-            return False
+            return False  # it will not be
         try:
             return self.renewing or self.deadline_moves or self.draft.changes() is not None
         except (TypeError, ValueError):
@@ -162,8 +163,9 @@ def begin(presented: str | None, policy: Policy) -> State:
 
     A token that could not be one of ours counts as none.
     """
-    token = presented if is_well_formed_token(presented) else None
-    return State(presented, token, policy.new_deadline_ns(), loaded=token is None)
+    if is_well_formed_token(presented):
+        return State(presented, presented, policy.new_deadline_ns(), draft=_UNREAD)
+    return State(presented, None, policy.new_deadline_ns(), loaded=True)
 
 
 def is_untouched(state: State) -> bool:

@@ -12,8 +12,8 @@ from dynamostore._steps import Plan, arun, asleep
 
 from . import _lifecycle, _state
 from ._policy import Policy
-from .manager import BaseSessionManager, note_failed_destroy
 from .errors import SessionError
+from .manager import BaseSessionManager, note_failed_destroy
 from .session import AsyncSession
 
 __all__ = ["AsyncSessionManager"]

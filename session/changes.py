@@ -44,7 +44,7 @@ class Reads:
         return bool(self.values or self.presence or self.unlisted is not None or self.emptiness)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Changes:
     """The changes that one request made to a session: put, removed, incremented, perhaps after clearing everything."""
 
@@ -65,10 +65,23 @@ class Changes:
             result[key] = _add(key, result.get(key, 0), by)
         return result
 
+    def __repr__(self) -> str:
+        # Without a value: it stands in frames that raise.
+        cleared = ["clear"] if self.cleared else []
+        named = (
+            f"{verb} {', '.join(map(repr, keys))}"
+            for verb, keys in (("put", self.put), ("remove", sorted(self.removed)), ("increment", self.incremented))
+            if keys
+        )
+        return f"<Changes: {'; '.join((*cleared, *named)) or 'none'}>"
+
     @property
     def keys(self) -> frozenset[str]:
         """The keys that were changed by name."""
         return self.removed | self.put.keys() | self.incremented.keys()
+
+
+NOTHING_READ = Reads()
 
 
 def _add(key: str, value: JSONValue, by: int) -> int:
@@ -86,7 +99,7 @@ class Draft:
     >>> draft.get("cart").append(2)
     >>> draft.increment("n", 1)
     >>> draft.changes()
-    Changes(put={'cart': [1, 2]}, removed=frozenset(), incremented={'n': 1}, cleared=False)
+    <Changes: put 'cart'; increment 'n'>
     >>> sorted(draft.reads().values)
     ['cart']
     """
@@ -123,7 +136,7 @@ class Draft:
         self._lent: set[str] = set()
         self._cleared = False
         # The reads before everything was cleared: since then there is nothing of others to read.
-        self._before = Reads()
+        self._before = NOTHING_READ
 
     # Reading
 
@@ -217,46 +230,66 @@ class Draft:
         )
 
     def changes(self) -> Changes | None:
-        """Return the changes; None if everything is as it was read.
+        """Return the changes, those to a value that was there already included; None if everything is as it was read.
 
         Raises what `values.native <session.values.native>` raises for a list or dict that was handed out and
         now holds what JSON cannot express.
         """
-        differing = {key for key, original in self._original.items() if self._differs(key, original)}
-        if not differing:
-            return None
+        differing = self._differing()
+        return self._changes(differing) if differing else None
+
+    def meant(self) -> Changes:
+        """Return the changes, also if everything is as it was read; raises as `changes` does."""
+        return self._changes(self._differing())
+
+    def _differing(self) -> set[str]:
+        return {key for key, original in self._original.items() if self._differs(key, original)}
+
+    def _changes(self, differing: set[str]) -> Changes:
         if self._cleared:
             return Changes(put=dict(self.data), cleared=True)
-        # A list that was changed in place was written as well. An increment stays one.
-        written = dict(self._written)
-        written.update((key, None) for key in self._original if key in differing and key in self._lent)
-        return Changes(
-            put={key: self.data[key] for key in written if key in self.data},
-            removed=frozenset(key for key in written if key not in self.data),
-            incremented={key: by for key, by in self._increments.items() if key not in written},
-        )
+        written = self._written
+        if self._lent:
+            # A list that was changed in place was written as well. An increment stays one.
+            written = {**written, **{key: None for key in self._original if key in differing and key in self._lent}}
+        put: dict[str, JSONValue] = {}
+        removed: list[str] = []
+        for key in written:
+            if key in self.data:
+                put[key] = self.data[key]
+            else:
+                removed.append(key)
+        incremented = {key: by for key, by in self._increments.items() if key not in written}
+        return Changes(put, frozenset(removed), incremented)
 
     def pending(self) -> frozenset[str]:
         """Return the keys that were changed since they were read, increments included."""
-        changes = self.changes()
-        return changes.keys | frozenset(self._original if changes.cleared else ()) if changes else frozenset()
+        changes = self.meant()
+        return changes.keys | frozenset(self._original if changes.cleared else ())
 
     # What becomes of it
 
     def settle(self) -> None:
         """Take the data as it is now for the data that was read: it has been stored. Reads stay, with the values as stored."""
-        reads = self.reads()
-        self.seen, self._presence = set(reads.values), set(reads.presence)
-        self._unlisted, self._emptiness = reads.unlisted, reads.emptiness
-        self._taken, self._written, self._blind = set(), {}, set()
-        self._increments, self._cleared, self._before = {}, False, Reads()
+        if not (self._written or self._increments or self._cleared or self._lent):
+            return
+        if self._cleared:
+            before = self._before
+            self.seen, self._presence = set(before.values), set(before.presence)
+            self._unlisted, self._emptiness = before.unlisted, before.emptiness
+            self._cleared, self._before = False, NOTHING_READ
+        elif self._blind:
+            self.seen -= self._blind
+        self._taken.clear()
+        self._written.clear()
+        self._blind.clear()
+        self._increments.clear()
         self._original = {key: _encode(self.data[key]) for key in self._lent if key in self.data}
 
     def adopt(self, data: dict[str, JSONValue]) -> None:
-        """Go on with *data*, which has been stored, and is this draft's merged with the data of others."""
+        """Go on with *data*, which has been stored, and is this draft's merged with the data of others; then `settle`."""
         if data is not self.data:
             self.data = self._with_lent(data)
-        self.settle()
 
     def rebase(self, base: Mapping[str, JSONValue], data: dict[str, JSONValue]) -> None:
         """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read."""
@@ -279,7 +312,7 @@ class Draft:
     def forget_reads(self) -> None:
         """Begin the reads anew."""
         self.seen, self._presence, self._unlisted, self._emptiness = set(), set(), None, False
-        self._taken, self._before = set(), Reads()
+        self._taken, self._before = set(), NOTHING_READ
 
     def sizes(self) -> list[tuple[str, int]]:
         """Return the keys with the sizes of their values in bytes of JSON, the largest first."""

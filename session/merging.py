@@ -40,7 +40,7 @@ class Rules:
 class Snapshot:
     """A session's data and its deadline in Unix nanoseconds, as one write stored them."""
 
-    data: Data
+    data: Data = field(repr=False)
     deadline_ns: int
 
 

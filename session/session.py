@@ -64,8 +64,9 @@ class BaseSession(SessionData):
 
     @property
     def expiry(self) -> datetime | None:
-        """The expiry of what is stored, by idling or at the deadline; None if nothing is stored."""
+        """The expiry of what is stored, by idling or at the deadline; None if nothing is stored. Reads the deadline."""
         self._reading()
+        self._state.read_deadline |= not self._state.rescheduled
         record = None if self._state.destroying else self._state.record
         return record.expiry if record else None
 

@@ -62,6 +62,11 @@ class AwaitedStore:
         await self._wait("renamed")
         return new
 
+    async def remove(self, record: Record) -> None:
+        await self._wait("remove")
+        self._store.remove(record)
+        await self._wait("removed")
+
     async def delete(self, token: str) -> None:
         await self._wait("delete")
         self._store.delete(token)

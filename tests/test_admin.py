@@ -155,7 +155,7 @@ def test_a_healthy_table_has_nothing_but_notes(server: Server, full: bool) -> No
     found = by_check(findings)
     assert (
         found["records"].message
-        == f"looked at {'7 items: 5' if full else '0 items: 0'} live records, {int(full)} expired"
+        == f"looked at {'8 items: 5' if full else '0 items: 0'} live records, {int(full)} expired, {2 * full} markers"
     )
     for check in ("table", "key-schema", "clock", "billing", "records", "permission:dynamodb:UpdateItem"):
         assert found[check].level == "ok", check
@@ -359,6 +359,18 @@ ILL: dict[str, tuple[Callable[[int], dict[str, Any]], str, Level, str]] = {
     "a late TTL": (
         lambda now: encoded(now + HOUR, ttl={"N": str((now + 2 * HOUR) // SECOND + 1)}), "ttl-late", "warning", "by 3,600 s",
     ),
+    "a marker that leads to a number": (
+        lambda now: encoded(now - HOUR, moved={"N": "0"}, ttl={"N": str((now + HOUR) // SECOND)}), "corrupt", "error", "moved is of type N",
+    ),
+    "a marker without TTL": (
+        lambda now: encoded(now + HOUR, data=None, moved={"S": "new"}, ttl=None), "no-ttl", "warning", "attribute ttl",
+    ),
+    "a marker that stays too long": (
+        lambda now: encoded(now, data=None, moved={"S": "new"}, ttl={"N": str((now + HOUR) // SECOND + 1)}), "ttl-late", "warning", "by 3,600 s",
+    ),
+    "a marker that was not swept": (
+        lambda now: encoded(now - 50 * HOUR, data=None, moved={"S": "new"}), "unswept", "warning", "more than 48 hours",
+    ),
     "of SCS": (lambda now: encoded(now + HOUR, version=None), "scs", "note", "SCS"),
     "long expired": (lambda now: encoded(now - 50 * HOUR), "unswept", "warning", "more than 48 hours"),
 }  # fmt: skip
@@ -378,6 +390,17 @@ def test_a_record_that_is_ill(
     assert says in finding.message
     assert f"1 of 2 items ({digest('the-token')}" in finding.message
     assert "the-token" not in finding.message
+
+
+@pytest.mark.parametrize("grace", [timedelta(0), timedelta(seconds=5), timedelta(hours=2)], ids=str)
+@pytest.mark.parametrize("age", [0, 899, 900], ids="{} s old".format)
+def test_a_marker_is_neither_corrupt_nor_left_behind(ministack: Server, grace: timedelta, age: int) -> None:
+    store = ministack.store()
+    then = DynamoStore(store.client, store.table, clock=lambda: time.time_ns() - age * SECOND)
+    then.rename(then.save("old", b"data", LATER), "new", b"data", LATER, grace=grace)
+    found = by_check(doctor(store))
+    assert [check for check in found if check.startswith("records:")] == []
+    assert found["records"].message == "looked at 2 items: 1 live records, 0 expired, 1 markers"
 
 
 def test_a_ttl_of_the_very_second_of_the_expiry_will_do(ministack: Server) -> None:
@@ -419,7 +442,7 @@ def test_no_more_records_are_looked_at_than_asked_for(
     if seen is None:
         assert "records" not in found
     else:
-        assert found["records"].message == f"looked at {seen} items: {seen} live records, 0 expired"
+        assert found["records"].message == f"looked at {seen} items: {seen} live records, 0 expired, 0 markers"
 
 
 @pytest.mark.parametrize("arguments", [{"sample": -1}, {"segments": 0}, {"role": "root"}], ids=str)
@@ -776,7 +799,7 @@ def as_reader(store: DynamoStore, path: Path) -> None:
     assert [outcome.error for outcome in batch.find_many(["saved", "expired", "moved"])] == [None] * 3
     assert len(list(batch.scan())) == 5
     assert batch.count().expired == 1
-    assert batch.export(path / "export.jsonl").records == 6
+    assert batch.export(path / "export.jsonl").records == 7
     assert describe(store).status == "ACTIVE"
 
 

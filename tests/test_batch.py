@@ -34,6 +34,8 @@ from .fakes import assert_discreet
 __all__ = ["drive"]
 
 HOUR = timedelta(hours=1)
+QUARTER = HOUR / 4
+SECOND = timedelta(seconds=1)
 LATER = datetime(2031, 1, 1, tzinfo=UTC)
 PAST = datetime(2029, 1, 1, tzinfo=UTC)
 NAIVE = datetime(2031, 1, 1)  # noqa: DTZ001 (that is the point)
@@ -165,7 +167,13 @@ def test_what_is_found_is_what_the_store_finds(drive: Drive, clock: FakeClock) -
     assert outcomes["live"].record == live
     assert outcomes["expired"] == Outcome("expired")
     assert outcomes["none"] == Outcome("none")
-    assert outcomes["old"].record == moved
+    assert outcomes["old"] == Outcome("old", moved, renamed=True)
+    store.rename(moved, "newer", b"data", LATER)
+    (new,) = batch.find_many(["new"])
+    assert new == Outcome("new", renamed=True)
+    clock.advance(QUARTER + 2 * SECOND)
+    (new,) = batch.find_many(["new"])
+    assert new == Outcome("new")
     assert "CorruptRecordError" in repr(type(outcomes["corrupt"].error))
     assert all(token not in repr(outcome) for token, outcome in outcomes.items())
     # A batch looks, and evicts nothing.
@@ -473,6 +481,60 @@ def test_counts(drive: Drive, clock: FakeClock) -> None:
     assert batch.count() == batch.count(segments=4) == Counts(live=50, expired=7)
     clock.now_ns += 1
     assert batch.count(segments=2) == Counts(live=30, expired=27)
+
+
+@on_two_servers
+def test_markers_are_counted_apart_until_they_end(drive: Drive, clock: FakeClock) -> None:
+    table = drive.table()
+    store = DynamoStore(drive.raw, table, clock=clock)
+    record = store.create("0", b"data", LATER)
+    for n in range(1, 6):
+        record = store.rename(record, str(n), b"data", LATER, grace=HOUR * (n % 2))
+    drive.put(table, [{"token": {"S": "corrupt"}}])
+    batch = drive.batch(table, Meddler(page=2), clock=clock)
+    assert batch.count(segments=2) == Counts(live=1, expired=1, markers=5)
+    assert [found.token for found in batch.scan()] == ["5"]
+    clock.advance(QUARTER + 2 * SECOND)
+    assert batch.count(segments=2) == Counts(live=1, expired=3, markers=3)
+    clock.advance(HOUR)
+    assert batch.count(segments=2) == Counts(live=1, expired=6, markers=0)
+
+
+@on_two_servers
+def test_a_purge_leaves_a_marker_until_it_has_ended(drive: Drive, clock: FakeClock) -> None:
+    table = drive.table()
+    store = DynamoStore(drive.raw, table, clock=clock)
+    plain = store.rename(store.create("plain", b"data", LATER), "plain 2", b"data", LATER)
+    graced = store.rename(store.create("graced", b"data", LATER), "graced 2", b"data", LATER, grace=HOUR)
+    batch = drive.batch(table, clock=clock)
+    clock.advance(QUARTER)
+    assert batch.purge_expired(dry_run=True).skipped == batch.purge_expired().done == 0
+    clock.advance(2 * SECOND)
+    assert batch.purge_expired(dry_run=True).skipped == batch.purge_expired().done == 1
+    assert set(drive.items(table)) == {plain.token, "graced", graced.token}
+    clock.advance(HOUR)
+    assert batch.purge_expired().done == 1
+    assert set(drive.items(table)) == {plain.token, graced.token}
+
+
+@on_two_servers
+def test_a_purge_never_deletes_a_marker_that_was_made_meanwhile(drive: Drive, clock: FakeClock) -> None:
+    table = drive.table()
+    store = DynamoStore(drive.raw, table, clock=clock)
+    store.save("token", b"data", PAST)
+
+    class Renaming(Meddler):
+        """A process whose clock is behind renames the record between its page and its deletion; to the same expiry."""
+
+        def hinder(self, operation: str, arguments: dict[str, Any]) -> Any:
+            if operation == "delete_item":
+                marker = {"token": {"S": "token"}, "moved": {"S": "new"}, "ttl": {"N": str(clock.now_ns // 10**9)}}
+                drive.put(table, [marker | {"expiry": arguments["ExpressionAttributeValues"][":read"]}])
+            return super().hinder(operation, arguments)
+
+    tally = drive.batch(table, Renaming(), clock=clock).purge_expired()
+    assert (tally.done, tally.skipped) == (0, 1)
+    assert "moved" in drive.items(table)["token"]
 
 
 def test_a_purge_deletes_what_has_expired_and_nothing_else(drive: Drive, clock: FakeClock) -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynamostore import Table
+from dynamostore import DynamoStore, Table
 from dynamostore.batch import BatchIncompleteError, Progress, verify
 from dynamostore.batch._files import ExportFile
 from dynamostore.batch._lines import decode_line, encode_line
@@ -28,7 +28,7 @@ from .batch.driving import AwaitedBatch, Drive, FakeTime
 from .batch.fixtures import DRIVES, drive
 from .batch.meddling import Failing, Meddler
 from .batch.mixed import mixed, stored_items
-from .test_batch import LATER, named, put_what_is_taken
+from .test_batch import HOUR, LATER, QUARTER, SECOND, named, put_what_is_taken
 
 __all__ = ["drive"]
 
@@ -170,6 +170,27 @@ def test_a_file_loads_into_a_table_with_other_names(drive: Drive, clock: FakeClo
             {"token": "id", "data": "payload", "expiry": "until", "moved": "to"}.get(name, name): value
             for name, value in item.items()
         }
+
+
+@on_two_servers
+def test_markers_are_carried_along_as_they_are(drive: Drive, clock: FakeClock, tmp_path: Path) -> None:
+    source, loaded, copied = drive.table(), drive.table(), drive.table()
+    store = DynamoStore(drive.raw, source, clock=clock)
+    record = store.create("0", b"data", LATER)
+    for n in range(1, 4):
+        record = store.rename(store.replace(record, b"data", LATER), str(n), b"data", LATER, grace=HOUR * (n % 2))
+    there = drive.items(source)
+    assert len(there) == 4
+    batch = drive.batch(source, clock=clock)
+    assert batch.export(tmp_path / "x.jsonl").records == 4
+    assert drive.batch(loaded, clock=clock).load(tmp_path / "x.jsonl").done == 4
+    assert drive.copy(batch, drive.batch(copied, clock=clock)).done == 4
+    assert drive.items(loaded) == drive.items(copied) == there
+    # A logout with the oldest token ends the session in the new table, too.
+    DynamoStore(drive.raw, copied, clock=clock).delete("0")
+    assert drive.items(copied) == {}
+    clock.advance(QUARTER + 2 * SECOND)
+    assert batch.export(tmp_path / "y.jsonl").records == 3
 
 
 # Damage

@@ -313,7 +313,10 @@ def test_show_of_what_is_no_live_record_says_what_it_is_and_changes_nothing(stor
     fill(store, 0, 1)
     store.client.put_item(TableName=store.table.name, Item={"token": {"S": "bad"}, "expiry": {"S": "?"}})
     first = store.save("first", b"", NEVER)
-    store.rename(first, "second", b"", NEVER, grace=timedelta(hours=1))
+    second = store.rename(first, "second", b"", NEVER, grace=timedelta(hours=1))
+    third = store.rename(store.replace(second, b"", NEVER), "third", b"", NEVER)
+    long_ago = DynamoStore(store.client, store.table, clock=lambda: time.time_ns() - 3600 * 10**9)
+    long_ago.rename(third, "fourth", b"", NEVER)
     binary = store.save("binary", b"\xff", NEVER)
 
     def status(token: str, *more: str) -> tuple[int, object]:
@@ -325,7 +328,9 @@ def test_show_of_what_is_no_live_record_says_what_it_is_and_changes_nothing(stor
     assert status("nobody's") == (1, "missing")
     assert status("bad", "--raw") == (1, "corrupt")
     assert status("first", "--raw") == (1, "moved")
-    assert status("second", "--raw") == (0, "live")
+    assert status("second", "--raw") == (1, "moved")
+    assert status("third", "--raw") == (1, "expired")
+    assert status("fourth", "--raw") == (0, "live")
     shown = run("show", "--raw", binary.token, "--reveal", "--table", store.table.name)
     assert "base64 /w==" in shown.out
     store.save("hostile", b"\x1b[2J\xc2\x9b2J", NEVER)
@@ -354,6 +359,11 @@ def test_revoke_deletes_what_a_renewal_led_to_and_says_what_was_not_there(
     assert [store.find(hashed(f"live {n}")) is None for n in range(3)] == [True, True, False]
     assert run("revoke", *where, "--yes", "--raw", "first").code == 0
     assert store.find("second") is None
+    # Without a grace the old token is not found, but it still ends the session.
+    store.rename(store.save("third", b"", NEVER), "fourth", b"", NEVER)
+    done = run("revoke", *where, "--yes", "--raw", "third", "--json")
+    assert (done.code, done.document["revoked"], done.document["missing"]) == (0, 1, [])
+    assert store.find("fourth") is None
 
 
 def test_revoke_stops_when_the_server_goes_away_and_says_what_was_done(
@@ -399,6 +409,15 @@ def test_stats_count_by_expiry_and_size(store: DynamoStore, run: Run) -> None:
     store.client.put_item(TableName=store.table.name, Item={"token": {"S": "bad"}})
     document = run("stats", "--table", store.table.name, "--json", "--segments", "2").document
     assert [document[name] for name in ("items", "live", "expired", "corrupt", "moved")] == [10, 6, 3, 1, 0]
+    long_ago = DynamoStore(store.client, store.table, clock=lambda: time.time_ns() - 3600 * 10**9)
+    ended = long_ago.rename(long_ago.save("ended", b"", NEVER), "renamed", b"", NEVER)
+    store.rename(ended, "renamed again", b"", NEVER)
+    document = run("stats", "--table", store.table.name, "--json").document
+    assert [document[name] for name in ("items", "live", "expired", "corrupt", "moved")] == [13, 7, 4, 1, 1]
+    assert "7 live, 4 expired, 1 renewed (markers), 1 corrupt" in run("stats", "--table", store.table.name).out
+    for token in ("ended", "renamed", "renamed again"):
+        store.client.delete_item(TableName=store.table.name, Key={"token": {"S": token}})
+    document = run("stats", "--table", store.table.name, "--json", "--segments", "2").document
 
     def counts(name: str) -> dict[str, int]:
         return {entry["name"]: entry["count"] for entry in document[name] if entry["count"]}

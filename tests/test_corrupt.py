@@ -250,16 +250,6 @@ def test_a_token_that_leads_nowhere_is_not_taken(store: Store, clock: FakeClock)
     assert store.find(token) == created
 
 
-def test_an_old_token_whose_grace_is_over_leads_nowhere_to_delete_either(store: Store, clock: FakeClock) -> None:
-    token = secrets.token_urlsafe(32)
-    old = store.create(token, b"old", clock.now + HOUR)
-    renamed = store.rename(old, token + "2", b"new", clock.now + HOUR, grace=HOUR / 4)
-    clock.advance(HOUR / 2)
-    store.delete(token)
-    assert store.find(renamed.token) == renamed
-    assert store.find(token) is None
-
-
 def test_a_grace_that_ends_beyond_all_time_is_one_or_refused(store: Store, clock: FakeClock) -> None:
     token = secrets.token_urlsafe(32)
     old = store.create(token, b"old", clock.now + HOUR)

@@ -825,6 +825,28 @@ def test_messages_are_merged_and_checked_where_a_request_can_be_run_again(
     assert stored(key)[MESSAGES] == ('["old","new"]' if checked else '["new"]')
 
 
+def test_what_has_stored_or_forbidden_it_is_not_run_again_whatever_begins_after(key: str) -> None:
+    for end in (SessionStore.flush, SessionStore.create, SessionStore.delete):
+        session = SessionStore(key)
+        end(session)
+        assert not session._core._state.rerun or session._core._state.stored
+    session = SessionStore()
+    session.forbid_rerun()
+    session.flush()
+    assert not session._core._state.rerun
+
+
+def test_a_flush_ends_the_session_that_another_request_has_renewed(key: str) -> None:
+    session, other = SessionStore(key), SessionStore(key)
+    session["a"] = 2
+    other.cycle_key()
+    other.save()
+    with pytest.raises(UpdateError):
+        session.save()
+    session.flush()
+    assert not SessionStore().exists(other.session_key)
+
+
 def test_the_policies_are_made_once(manager: SessionManager) -> None:
     assert get_site() is get_site()
     assert SessionStore()._core._policy is SessionStore()._core._policy is get_site().unchecked
@@ -834,6 +856,7 @@ def test_the_loser_of_two_logins_lives_as_long_as_the_settings_say(key: str, clo
     one, other = SessionStore(key), SessionStore(key)
     for each in (one, other):
         assert "_auth_user_id" not in each
+    for each in (one, other):
         each.cycle_key()
         each["_auth_user_id"] = "7"
         each.save()

@@ -90,6 +90,9 @@ class Outage:
     ) -> Record:
         return self._for("rename").rename(record, token, data, expiry, grace=grace)
 
+    def remove(self, record: Record) -> None:
+        self._for("remove").remove(record)
+
     def delete(self, token: str) -> None:
         self._for("delete").delete(token)
 

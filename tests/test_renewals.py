@@ -222,3 +222,21 @@ def test_renewals_that_meet_cost_one_refused_transaction(clock: FakeClock) -> No
             log_in(first, 7)
         counted.taken()
     assert counted.taken() == ["rename", "create"]
+
+
+@pytest.mark.parametrize("end", ["destroy", "renew"])
+def test_a_logout_counts_also_if_the_session_has_ended_meanwhile(clock: FakeClock, end: str) -> None:
+    manager = SessionManager(MemoryStore(clock=clock), clock=clock)
+    token = begin(manager, user_id=7)
+    with manager.session(token) as out:
+        out.put_int("n", 1)
+        with manager.session(token) as other:
+            other.destroy() if end == "destroy" else other.renew_token()
+        out.save()
+        assert out.status is Status.DESTROYED
+        out.destroy()
+        out.put_string("farewell", "Bye")
+    assert read(manager, other.token) == {}
+    # It begins no session any more.
+    assert out.token is None
+    assert out.status is Status.DESTROYED

@@ -196,7 +196,7 @@ TRANSACTIONS_NONE = _kind(
 )
 TRANSACTIONS_UNTRIED = _kind("transactions", "warning", "{reason}", "look again later")
 
-RECORDS_OK = _kind("records", "ok", "looked at {seen} items: {live} live records, {expired} expired")
+RECORDS_OK = _kind("records", "ok", "looked at {seen} items: {live} live records, {expired} expired, {markers} markers")
 RECORDS_UNREAD = _kind(
     "records",
     "warning",

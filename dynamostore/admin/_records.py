@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from dynamostore import items
-from dynamostore._instants import NS_PER_S
+from dynamostore import _markers, items
+from dynamostore._instants import NS_PER_S, duration_ns
 from dynamostore.client import Item
 from dynamostore.errors import MAX_ITEM, CorruptRecordError, digest
 from dynamostore.table import Table
@@ -22,6 +22,8 @@ __all__ = ["Records"]
 _TOO_BIG: Final = MAX_ITEM * 8 // 10
 _LARGE: Final = 4096
 _UNSWEPT: Final = 48 * 3600 * NS_PER_S
+# How much later than its expiry demands a marker may be swept: without a grace it expires before it is made.
+_STAYS: Final = 2 * duration_ns(_markers.MARKER) // NS_PER_S
 # The year 5138; no expiry is later than 2262.
 _NO_SECONDS: Final = 10**11
 _EXAMPLES: Final = 3
@@ -49,6 +51,7 @@ class Records:
     seen: int = 0
     live: int = 0
     expired: int = 0
+    markers: int = 0
     counts: Counter[Kind] = field(default_factory=Counter)
     examples: dict[Kind, list[str]] = field(default_factory=dict)
 
@@ -72,7 +75,11 @@ class Records:
     def findings(self) -> list[Finding]:
         """What there is to say of all of them."""
         seen = f"{self.seen:,}"
-        found = [_findings.RECORDS_OK(seen=seen, live=f"{self.live:,}", expired=f"{self.expired:,}")]
+        found = [
+            _findings.RECORDS_OK(
+                seen=seen, live=f"{self.live:,}", expired=f"{self.expired:,}", markers=f"{self.markers:,}"
+            )
+        ]
         cause = "turn on TTL (see ttl)"
         if self.ttl_is_on is not False:
             cause = "TTL takes a few days, and leaves what expired more than five years ago"
@@ -85,12 +92,15 @@ class Records:
         return found
 
     def _look_at_the_record(self, name: str, item: Item, expiry_ns: int) -> None:
-        if expiry_ns < self.now:
+        if _markers.is_kept(self.table, item, self.now):
+            self.markers += 1
+            items.moved(self.table, item)
+        elif expiry_ns < self.now:
             # However it is: whoever meets it takes it for gone.
             self.expired += 1
             if self.now - expiry_ns > _UNSWEPT:
                 self._note(_findings.UNSWEPT, name)
-        elif items.moved(self.table, item) is None:
+        else:
             record = items.decode(self.table, item, expiry_ns)
             self.live += 1
             if not record.version:
@@ -106,7 +116,7 @@ class Records:
         # The very second of the expiry is as good: nothing is swept so soon.
         elif ttl < due - 1:
             self._note(_findings.TOO_EARLY, f"{name}: by {due - ttl:,} s")
-        elif ttl > due:
+        elif ttl > due + (_STAYS if _markers.is_marker(self.table, item) else 0):
             self._note(_findings.TOO_LATE, f"{name}: by {ttl - due:,} s")
 
     def _note(self, kind: Kind, example: str) -> None:

@@ -132,8 +132,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def count(self, *, segments: int = 1) -> Counts:
         """As `Batch.count`."""
-        tally = await self._do(self._counting(), segments, None)
-        return Counts(tally.done, tally.skipped)
+        job, markers = self._counting()
+        tally = await self._do(job, segments, None)
+        return Counts(tally.done, tally.skipped, sum(markers))
 
     async def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.purge_expired`."""

@@ -11,6 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from dynamostore import _markers
+from dynamostore._expressions import UNKEPT
+from dynamostore._instants import NS_PER_S
 from dynamostore._steps import Call, Plan, issue
 from dynamostore.client import DescribeTableReply, Item
 from dynamostore.errors import StoreError, UnavailableError
@@ -34,8 +37,8 @@ Watch: TypeAlias = Callable[[Progress], object]
 _CALLS = ("scan", "batch_get_item", "batch_write_item")
 MAX_PAGE = 1000
 _LOOPBACK = re.compile(r"(//)(localhost|\[::1\]|127\.\d+\.\d+\.\d+)(?=[:/]|$)")
-EXPIRED = "#expiry < :now"
-LIVE = "#expiry >= :now"
+EXPIRED = f"#expiry < :now AND {UNKEPT}"
+NOT_A_LIVE_RECORD = "NOT #expiry >= :now OR attribute_exists(#moved)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,20 @@ class BaseBatch(Generic[S]):
 
     # The jobs
 
-    def _counting(self) -> Job[S]:
+    def _counting(self) -> tuple[Job[S], list[int]]:
+        """Return the job that counts live records as done and expired ones as skipped; and, by page, the markers it saw."""
+        now_ns = self._jobs.plans.clock()
+        markers: list[int] = []
+
         def handle(page: Page) -> Plan[Tally]:
-            return Tally(done=page.count, skipped=page.scanned - page.count)
+            kept = sum(_markers.is_kept(self.store.table, item, now_ns) for item in page.items)
+            markers.append(kept)
+            return Tally(done=page.scanned - page.count, skipped=page.count - kept)
             yield
 
-        request = Request(where=LIVE, values={":now": self._jobs.plans.clock()}, counting=True)
-        return Job("count", request, handle, self.store)
+        # The filter lets pass what is no live record: of most tables that is less to send.
+        request = Request(("moved", "ttl"), where=NOT_A_LIVE_RECORD, values={":now": now_ns})
+        return Job("count", request, handle, self.store), markers
 
     def _purging(self, *, dry_run: bool) -> Job[S]:
         def handle(page: Page) -> Plan[Tally]:
@@ -131,7 +141,8 @@ class BaseBatch(Generic[S]):
                 return Tally(skipped=page.count)
             return (yield from self._jobs.purge(page))
 
-        values = {":now": self._jobs.plans.clock()}
+        now_ns = self._jobs.plans.clock()
+        values = {":now": now_ns, ":second": now_ns // NS_PER_S}
         request = Request(("token", "expiry"), where=EXPIRED, values=values)
         return Job("purge", request, handle, self.store)
 

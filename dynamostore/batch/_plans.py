@@ -9,10 +9,11 @@ from datetime import datetime
 from random import uniform
 from typing import Any, Generic, TypeVar
 
-from dynamostore import items
+from dynamostore import _markers, items
 from dynamostore._checks import new_record
-from dynamostore._expressions import AS_READ
+from dynamostore._expressions import AS_READ, UNKEPT, words
 from dynamostore._faults import ConditionFailed
+from dynamostore._instants import NS_PER_S
 from dynamostore._plans import Plans
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.client import Item
@@ -67,7 +68,6 @@ class Request:
     projection: tuple[str, ...] = ()
     where: str = ""
     values: Mapping[str, int] | None = None
-    counting: bool = False
     consistent: bool = False
     page_size: int | None = None
 
@@ -121,13 +121,15 @@ class Jobs:
                 outcomes.append(Outcome(token, error=error))
                 continue
             try:
-                outcomes.append(Outcome(token, (yield from self._follow(token, found.get(token)))))
+                item = found.get(token)
+                renamed = item is not None and _markers.is_kept(self.table, item, self.plans.clock())
+                outcomes.append(Outcome(token, (yield from self._follow(token, item)), renamed=renamed))
             except StoreError as error:
                 outcomes.append(Outcome(token, error=error))
         return outcomes
 
     def _follow(self, token: str, item: Item | None) -> Plan[Record | None]:
-        """The live record that *item* is or, within a renewal's grace, leads to."""
+        """Return the live record that *item* is or, as a marker that may be followed, leads to."""
         for attempt in range(1, self.attempts + 1):
             try:
                 return (yield from self.plans._record(token, item, evict=False))
@@ -231,14 +233,12 @@ class Jobs:
         if request.projection:
             arguments["ProjectionExpression"] = ", ".join(names)
         if request.where:
-            names["#expiry"] = self.table.expiry
+            names |= {f"#{name}": getattr(self.table, name) for name in words(request.where)[0]}
             arguments["FilterExpression"] = request.where
         if names:
             arguments["ExpressionAttributeNames"] = names
         if request.values:
             arguments["ExpressionAttributeValues"] = {k: items.number(v) for k, v in request.values.items()}
-        if request.counting:
-            arguments["Select"] = "COUNT"
         if request.consistent:
             arguments["ConsistentRead"] = True
         if request.page_size is not None:
@@ -276,13 +276,14 @@ class Jobs:
     # What is done with a page
 
     def purge(self, page: Page) -> Plan[Tally]:
-        """Delete the expired items of a page, each unless it was written anew since it was read."""
+        """Delete the expired items of a page, each unless it was written anew or has become a marker since it was read."""
         tally = Tally()
         for item in page.items:
             token = _token(self.table, item)
             try:
                 read = items.decode_expiry(self.table, item)
-                where = self.plans._where(AS_READ, {":read": items.number(read)})
+                second = items.number(self.plans.clock() // NS_PER_S)
+                where = self.plans._where(f"{AS_READ} AND {UNKEPT}", {":read": items.number(read), ":second": second})
                 arguments = {"TableName": self.table.name, "Key": items.key(self.table, token), **where}
                 reply = yield from self._patiently(
                     Call("delete_item", {**arguments, "ReturnConsumedCapacity": "TOTAL"})
@@ -316,7 +317,7 @@ class Jobs:
         return tally
 
     def records(self, page: Iterable[Item]) -> Iterator[Record]:
-        """The live records among items, without those that lead to one; a corrupt one is logged, and left out."""
+        """The live records among items, without markers; a corrupt one is logged, and left out."""
         table, now = self.table, self.plans.clock()
         for item in page:
             # Almost all are, and there are many of them.
@@ -335,9 +336,10 @@ class Jobs:
             yield record
 
     def is_live(self, item: Item) -> bool:
-        """Whether an item has not expired; one that nobody can tell of is."""
+        """Return True if an item has not expired, or is a marker that has not ended, or if nobody can tell."""
+        now_ns = self.plans.clock()
         try:
-            return items.decode_expiry(self.table, item) >= self.plans.clock()
+            return items.decode_expiry(self.table, item) >= now_ns or _markers.is_kept(self.table, item, now_ns)
         except CorruptRecordError:
             return True
 

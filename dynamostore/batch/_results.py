@@ -16,11 +16,15 @@ Failure: TypeAlias = StoreError | ValueError | TypeError
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outcome:
-    """What was found under one token: its *record*, None if there is none, or the *error* that kept it from being known."""
+    """What was found under one token: its *record*, None if there is none, or the *error* that kept it from being known.
+
+    *renamed*: a marker lies under the token. The *record* is the one that it leads to, if it may still be followed.
+    """
 
     token: str
     record: Record | None = None
     error: Failure | None = None
+    renamed: bool = False
 
     def __repr__(self) -> str:
         return f"<Outcome {digest(self.token)} {self.error or self.record}>"
@@ -49,13 +53,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many records are in a table: *live* ones, and *expired* ones that nobody has swept up yet.
+    """How many records are in a table: *live* ones, and *expired* ones that nobody has swept up yet; and how many *markers*.
 
-    A renewal's lead counts as a record for its grace, and what has no expiry at all, corrupt as it is, as expired.
+    What has no expiry at all, corrupt as it is, counts as expired; a marker that has ended, too.
     """
 
     live: int
     expired: int
+    markers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

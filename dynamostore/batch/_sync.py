@@ -55,7 +55,7 @@ class Batch(BaseBatch[DynamoStore]):
     ...     batch.save_many((f"token {n}", b"data", datetime(2200 - n % 2 * 200, 1, 1, tzinfo=UTC)) for n in range(50))
     ...     batch.count(), batch.purge_expired(), batch.count()
     <Tally 50 done, 0 skipped, 0 failed>
-    (Counts(live=25, expired=25), <Tally 25 done, 0 skipped, 0 failed>, Counts(live=25, expired=0))
+    (Counts(live=25, expired=25, markers=0), <Tally 25 done, 0 skipped, 0 failed>, Counts(live=25, expired=0, markers=0))
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Batch(BaseBatch[DynamoStore]):
     def delete_many(self, tokens: Iterable[str]) -> Tally:
         """Delete what is under *tokens*, 25 a call, whether there is anything or not.
 
-        Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow where a renewal's grace leads.
+        Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow markers.
         """
         tally, seen = Tally(), 0
         with self._accounted("delete_many", tally) as account:
@@ -138,13 +138,15 @@ class Batch(BaseBatch[DynamoStore]):
 
     def count(self, *, segments: int = 1) -> Counts:
         """How many records there are. It reads the whole table, if only there: the price is that of a `scan`."""
-        tally = self._do(self._counting(), segments, None)
-        return Counts(tally.done, tally.skipped)
+        job, markers = self._counting()
+        tally = self._do(job, segments, None)
+        return Counts(tally.done, tally.skipped, sum(markers))
 
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
         """Delete the records that have expired, each on condition that it was not renewed meanwhile (then it is *skipped*).
 
-        DynamoDB's TTL does so by itself, in a day or two. *dry_run* deletes nothing, and counts them as skipped.
+        Markers are deleted once they have ended. DynamoDB's TTL does all of this by itself, in a day or two. *dry_run*
+        deletes nothing, and counts them as skipped.
         """
         return self._do(self._purging(dry_run=dry_run), segments, resume)
 

@@ -72,7 +72,7 @@ def stats(state: State, *, limit: int | None, segments: int, rate: float | None)
 
 def _shown(state: State, counted: Statistics) -> list[RenderableType]:
     numbers = [f"{counted.live:,} live", f"{counted.expired:,} expired"]
-    numbers += [f"{counted.moved:,} renewed (leading to another)"] if counted.moved else []
+    numbers += [f"{counted.moved:,} renewed (markers)"] if counted.moved else []
     numbers += [f"{counted.corrupt:,} corrupt (see dynamostore doctor)"] if counted.corrupt else []
     mean = counted.bytes / counted.items if counted.items else 0
     lines: list[RenderableType] = [", ".join(numbers)]
@@ -365,9 +365,10 @@ def _count(job: Job, segments: int, said: str, name: str, *, expired: bool) -> i
     if report.status != "done":
         # Half a count is none.
         report.skipped = None
-        return job.tell(report, extra={"dry_run": True, name: None, "live": None, "expired": None})
-    number = counts.live + (counts.expired if expired else 0)
-    extra: Document = {"dry_run": True, name: number, "live": counts.live, "expired": counts.expired}
+        return job.tell(report, extra={"dry_run": True, name: None, "live": None, "expired": None, "markers": None})
+    number = counts.live + counts.markers + (counts.expired if expired else 0)
+    kinds: Document = {"live": counts.live, "expired": counts.expired, "markers": counts.markers}
+    extra: Document = {"dry_run": True, name: number, **kinds}
     return job.tell(report, done=said.format(f"{number:,}"), extra=extra)
 
 

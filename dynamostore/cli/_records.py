@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import click
 
-from dynamostore import items
+from dynamostore import _markers, items
 from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue
 from dynamostore.batch import Batch, Progress, Tally
@@ -84,8 +84,9 @@ def _described(store: MeteredStore, key: str, item: Item | None, *, reveal: bool
         document |= {"expires": from_ns(expiry_ns).isoformat(), "seconds_left": round(left.total_seconds(), 3)}
         to = items.moved(store.table, item)
         if to is not None:
-            # It was renewed, and leads to its successor for a while.
-            return {**document, "status": "moved", "moved_to": to if reveal else digest(to)}
+            # A marker: it was renewed, and leads to its successor.
+            kept = _markers.is_kept(store.table, item, time.time_ns())
+            return {**document, "status": "moved" if kept else "expired", "moved_to": to if reveal else digest(to)}
         record = items.decode(store.table, item, expiry_ns)
     except CorruptRecordError as error:
         return {**document, "status": "corrupt", "reason": error.reason}
@@ -155,7 +156,7 @@ def _duration(seconds: float) -> str:
 @everywhere
 @click.pass_obj
 def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dry_run: bool, yes: bool) -> int:
-    """Delete the records of clients' TOKENs, and with each what it leads to, if it was renewed a moment ago.
+    """Delete the records of clients' TOKENs, and with each what it leads to, if it was renewed within 15 minutes.
 
     TOKEN "-" is read from standard input, or typed unseen. Exit code 1 if there was nothing under one of them; the others are
     deleted nevertheless. If the server goes away, it stops there, and says which were deleted.
@@ -180,7 +181,7 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
             del batch, resume
             for number, key in enumerate(wanted, 1):
                 try:
-                    # Not `delete_many`: this one follows where a renewal leads.
+                    # Not `delete_many`: this one follows markers.
                     store.delete(key)
                 except StoreError as error:
                     over = isinstance(error, UnavailableError)
@@ -218,7 +219,7 @@ def _found(store: MeteredStore, wanted: Iterable[str]) -> Iterator[str]:
     for outcome in Batch(store, attempts=_ATTEMPTS).find_many(wanted):
         if isinstance(outcome.error, UnavailableError):
             raise outcome.error
-        if outcome.record or outcome.error:
+        if outcome.record or outcome.error or outcome.renamed:
             yield outcome.token
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dynamostore import items
+from dynamostore import _markers, items
 from dynamostore._instants import NS_PER_S
 from dynamostore.client import Item
 from dynamostore.errors import CorruptRecordError, digest
@@ -44,7 +44,7 @@ SIZES: tuple[tuple[float, str], ...] = (
 
 @dataclass
 class Statistics:
-    """Counts of a *table*'s items, as of *now* in Unix nanoseconds."""
+    """Counts of a *table*'s items, as of *now* in Unix nanoseconds; *moved* are markers."""
 
     table: Table
     now: int
@@ -72,10 +72,11 @@ class Statistics:
             self.largest, self.largest_digest = size, digest(items.key_of(self.table, item))
         try:
             left = items.decode_expiry(self.table, item) - self.now
-            if items.moved(self.table, item) is not None:
+            if _markers.is_kept(self.table, item, self.now):
+                items.moved(self.table, item)
                 self.moved += 1
                 return
-            if items.decode_whole(self.table, item) is None:
+            if not _markers.is_marker(self.table, item) and items.decode_whole(self.table, item) is None:
                 items.decode(self.table, item)
         except CorruptRecordError:
             self.corrupt += 1

@@ -64,9 +64,9 @@ def conflict_headers(accept: str | None) -> Headers:
     ]
 
 
-def report_conflict(error: SessionConflict, method: str, route: str) -> None:
+def report_conflict(error: SessionConflict, method: str, route: str, *, outcome: str = "answered with 409") -> None:
     """Log that a stale request was refused: once a minute for each route and keys, with the number in between."""
-    kind = (method, route, error.keys)
+    kind = (f"{method} {outcome}", route, error.keys)
     now = _clock()
     with _lock:
         last, skipped = _told.get(kind, (float("-inf"), 0))
@@ -77,7 +77,7 @@ def report_conflict(error: SessionConflict, method: str, route: str) -> None:
             _told.clear()
         _told[kind] = (now, 0)
     more = f" ({skipped} more since the last such line)" if skipped else ""
-    _log.warning("%s %s answered with 409: %s%s", method, route, error, more)
+    _log.warning("%s %s %s: %s%s", method, route, outcome, error, more)
 
 
 def masked_path(path: str) -> str:

@@ -115,8 +115,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
             rerunnable = runs is not None and runs.may_rerun
             policy = session._site.checked if rerunnable else session._site.unchecked
             session._enter(policy, attempt=runs.course.attempt if runs else 1, route=described(request))
-            if runs is not None and runs.ended:
-                session._end()
+            # Were it to begin a session now, its cookie could replace that of a new login.
+            session._only_if_there = runs is not None and runs.course.attempt > 1
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the answer to an outage, or to a conflict, that a view let pass."""
@@ -139,12 +139,15 @@ class SessionMiddleware(DjangoSessionMiddleware):
         if conflict is not None and (response.status_code == 409 or response.status_code >= 500):
             return self._end_stale(request, response, conflict)
         session = getattr(request, "session", None)
-        if isinstance(session, BaseSessionStore) and session._refused and 400 <= response.status_code < 500:
-            # The view has answered the conflict itself.
-            return response
+        shown = isinstance(session, BaseSessionStore) and session._refused
         try:
             return self._save(request, response)
         except SessionConflict as error:
+            if shown:
+                # The view caught it, and this is its answer.
+                outcome = f"answered with {response.status_code} by the view, and nothing stored"
+                report_conflict(error, request.method or "", route_of(request), outcome=outcome)
+                return response
             return self._end_stale(request, response, error)
         except StoreError as error:
             if not is_outage(error):
@@ -205,7 +208,10 @@ class SessionMiddleware(DjangoSessionMiddleware):
             answer = (
                 self._page.make(request, partial(self.conflict, request, error)) if self._has_page else refusal(request)
             )
-            return self._save(request, answer) if anew.modified else answer
+            if anew.modified:
+                return self._save(request, answer)
+            patch_vary_headers(answer, ("Cookie",))
+            return answer
         except SessionConflict:
             # What the page put rests on what it read, and that was changed again: nothing is stored.
             return refusal(request)

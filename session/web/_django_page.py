@@ -78,7 +78,7 @@ def begin_anew(stale: BaseSessionStore) -> BaseSessionStore:
     anew._enter(anew._site.unchecked, attempt=state.attempt, route=state.route)
     anew.forbid_rerun()
     if state.ended:
-        anew._end()
+        anew._begin_ended()
     elif state.token is not None:
         anew._only_if_there = True
         # Saved under a new key before the conflict: the client must learn that key.

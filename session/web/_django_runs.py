@@ -26,8 +26,10 @@ class Runs:
     def __init__(self, request: HttpRequest, rerun: Rerun[HttpRequest]) -> None:
         """Keep what is needed to begin anew; a body that may be needed again is read now."""
         self.request = request
-        self.ended = False
-        allowed = may_rerun(rerun, request, request.method or "", has_body=_has_body(request))
+        # A session that begins with this request cannot be stale.
+        allowed = conf.settings.SESSION_COOKIE_NAME in request.COOKIES and may_rerun(
+            rerun, request, request.method or "", has_body=_has_body(request)
+        )
         if allowed and _has_body(request):
             allowed = _read_body(request)
         self.course = Course(allowed)
@@ -47,7 +49,6 @@ class Runs:
     def goes_on(self, state: State) -> bool:
         """Return True if another run is to follow the one that ended stale, with the session in *state*."""
         self.again = self.course.goes_on(state)
-        self.ended = state.ended
         return self.again
 
     def restore(self) -> None:

@@ -49,7 +49,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._site = get_site()
         self._manager = self._site.manager
         self._core = self._manager._begin(None, self._site.unchecked)
-        # True if the last save or atomic step was refused: another request was faster.
+        # True if the app was shown a conflict, by `save` or `atomic`.
         self._refused = False
         # True if a session that is not there counts as ended: nothing is stored then.
         self._only_if_there = False
@@ -71,10 +71,10 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._core._policy = policy
         self._core._state.attempt, self._core._state.route = attempt, route
 
-    def _end(self) -> None:
+    def _begin_ended(self) -> None:
         """Begin as a session that another request has ended: none is stored, and no cookie is sent."""
         self._begin(None)
-        self._core._state.gone = True
+        self._core._state.gone = self._core._state.ended = True
 
     # What Django's middleware asks
 
@@ -167,7 +167,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         state = self._core._state
         self._core._reading()
         if self._only_if_there and state.record is None:
-            state.gone = True
+            state.gone = state.ended = True
 
     def _changing(self) -> Session:
         core = self._get_session()
@@ -334,7 +334,9 @@ class BaseSessionStore(TypedAccess, SessionBase):
         state = self._core._state
         state.rerun = False
         if session_key is None or session_key == self.session_key:
-            keys = {self._manager._policy.key(state.token)} if state.token else set()
+            # A session that was renewed meanwhile is reached by the key that the client sent.
+            token = state.presented if state.ended else state.token
+            keys = {self._manager._policy.key(token)} if _state.is_well_formed_token(token) else set()
             if state.record is not None:
                 # Within a renewal's grace that is another.
                 keys.add(state.record.token)

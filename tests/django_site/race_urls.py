@@ -71,7 +71,7 @@ def handled(request: HttpRequest) -> HttpResponse:
     try:
         session.save()
     except SessionConflict:
-        return HttpResponse("the view's own", status=412)
+        return HttpResponse("the view's own", status=int(request.GET["status"]))
     return HttpResponse("saved")
 
 
@@ -79,6 +79,7 @@ def body(request: HttpRequest) -> HttpResponse:
     decide(request)
     shown = {**request.POST.dict(), **{name: file.read().decode() for name, file in request.FILES.items()}}  # type: ignore[union-attr]
     seen.append(shown)
+    seen.append(request.read())
     return HttpResponse(str(shown))
 
 

@@ -24,7 +24,7 @@ from session.web.django import SessionMiddleware, SessionStore
 from tests.counting import CountingStore
 from tests.django_site import PASSWORD, SETTINGS
 from tests.django_site.race_urls import File, seen
-from tests.django_site.urls import meanwhile
+from tests.django_site.urls import meanwhile, session_of
 
 COOKIE = "sessionid"
 OURS = "session.web.django.SessionMiddleware"
@@ -218,8 +218,10 @@ def test_each_run_has_the_body(ask: Ask, key: str, form: str) -> None:
     with override_settings(SESSION_RERUN=only_posts):
         response = ask("/body", "post", **sent)
     assert response.status_code == 200
-    runs = [said for said in seen if isinstance(said, dict)]
-    assert runs == [{"a": "1", "file": "uploaded"} if form == "multipart" else {"a": "1"}] * 2
+    first, second = [said for said in seen if isinstance(said, dict)]
+    assert first == second == ({"a": "1", "file": "uploaded"} if form == "multipart" else {"a": "1"})
+    first_read, second_read = [said for said in seen if isinstance(said, bytes)]
+    assert first_read == second_read != b""
 
 
 def test_a_body_that_is_too_large_to_be_kept_is_for_one_run(ask: Ask, key: str) -> None:
@@ -227,7 +229,8 @@ def test_a_body_that_is_too_large_to_be_kept_is_for_one_run(ask: Ask, key: str) 
     with override_settings(SESSION_RERUN=only_posts, DATA_UPLOAD_MAX_MEMORY_SIZE=1000):
         data = {"a": "1", "file": SimpleUploadedFile("file.txt", b"x" * 2000)}
         assert ask("/body", "post", data=data).status_code == 409
-    assert len(seen) == 2
+    assert seen.count((1, "user")) == 1
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("setting", ["sometimes", 7, "no.such.function", f"{HERE}.COOKIE"])
@@ -355,11 +358,23 @@ def test_a_view_that_saves(ask: Ask, key: str, debug: bool) -> None:
     assert stored(key) == {"role": "admin"}
 
 
-def test_a_view_may_answer_itself(ask: Ask, key: str) -> None:
+@pytest.mark.parametrize("status", [200, 303, 412])
+def test_a_view_may_answer_itself(ask: Ask, key: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
     times(1, lambda _: change(key, role="admin"))
-    response = ask("/handled")
-    assert (response.status_code, response.content) == (412, b"the view's own")
+    response = ask(f"/handled?status={status}")
+    assert (response.status_code, response.content) == (status, b"the view's own")
+    assert not response.cookies
     assert stored(key) == {"role": "admin"}
+    assert f"GET /handled answered with {status} by the view, and nothing stored" in caplog.text
+
+
+def test_a_session_that_ends_between_two_runs_is_not_begun_anew(ask: Ask, key: str) -> None:
+    times(1, lambda _: change(key, role="admin"))
+    with with_middleware(OURS, f"{HERE}.ending"):
+        response = ask("/decide")
+    assert response.status_code == 200
+    assert seen == [(1, "user"), (2, "")]
+    assert COOKIE not in response.cookies
 
 
 def test_an_outage_in_the_next_run_is_a_503(
@@ -436,6 +451,16 @@ def test_report_stores_and_logs_the_route(key: str, counted: CountingStore, capl
 
 
 PAGE = """{% load i18n %}{{ user }}|{{ error.keys.0 }}|{% for message in messages %}{{ message }};{% endfor %}"""
+
+
+def ending(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if session_of(request).attempt == 2:
+            SessionStore(request.COOKIES[COOKIE]).flush()
+        response: HttpResponse = get_response(request)
+        return response
+
+    return middleware
 
 
 def page(request: HttpRequest, error: SessionConflict) -> HttpResponse:
@@ -516,6 +541,19 @@ def test_a_form_in_the_page_has_a_token_that_holds(key: str, in_session: bool) -
     times(1, lambda _: change(key, role="admin"))
     with override_settings(SESSION_CONFLICT_VIEW=form, CSRF_USE_SESSIONS=in_session, SESSION_RERUN="never"):
         token = client.get("/decide").content.decode()
+        assert client.post("/decide", {"csrfmiddlewaretoken": token}).status_code == 200
+
+
+def test_a_form_in_the_page_of_a_login_has_a_token_that_holds(key: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.cookies[COOKIE] = key
+    with override_settings(SESSION_CONFLICT_VIEW=form):
+        client.cookies["csrftoken"] = before = "a" * 32
+        data = {"username": "rerun-eve", "password": PASSWORD, "csrfmiddlewaretoken": before}
+        times(1, lambda _: change(key, role="admin"))
+        response = client.post("/login?look=role&first=right", data)
+        assert response.status_code == 409
+        token = response.content.decode()
         assert client.post("/decide", {"csrfmiddlewaretoken": token}).status_code == 200
 
 

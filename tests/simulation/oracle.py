@@ -28,6 +28,10 @@ SKEW_NS: Final = NS // 2
 
 _TABLE: Final = Table()
 _MOVED: Final = _TABLE.moved
+_MARKER_NS: Final = 900 * NS
+"""How long a renewal's marker stays."""
+_HOPS: Final = 2
+"""How many markers a read follows."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -61,6 +65,8 @@ class Oracle:
         """Key → who destroyed it, acknowledged."""
         self.retired: dict[str, str] = {}
         """Key → the key that took its place."""
+        self.marked: dict[str, tuple[int, int]] = {}
+        """Key → when its marker was made, and when its grace ends."""
         self.stale_reads = False
         self.scs_wrote = False
         self.grace_ns = 0
@@ -148,25 +154,25 @@ class Oracle:
         self._changed(promise, commit, key, was, data)
 
     def renamed(self, attempt: Attempt) -> None:
-        """Never two sessions, and never none: a renewal takes the old key away and puts the new one, at once.
+        """Never two sessions, and never none: a renewal puts the new key and a marker under the old one, at once.
 
-        The session under the new key is the one under the old, but for the changes of the commit. With a grace,
-        the old key leads to the new one for just that long, and holds no data of its own. Exception: the expiry
+        The session under the new key is the one under the old, but for the changes of the commit. The marker holds no
+        data; it may be followed for just the grace, and stays for fifteen minutes. Exception: the expiry
         may move back, by the skew of two clocks, to a whole lifetime after the renewal.
         """
         promise = "renamed"
         commit = attempt.commit
         put = [(key, new) for key, old, new in self.changes if old is None and new is not None]
-        gone = [(key, old) for key, old, new in self.changes if old is not None and (new is None or _MOVED in new)]
-        if commit is None or not commit.renews or len(put) != 1 or len(gone) != 1:
+        left = [
+            (key, old, new) for key, old, new in self.changes if old is not None and new is not None and _MOVED in new
+        ]
+        if commit is None or not commit.renews or len(put) != 1 or len(left) != 1:
             _broken(promise, f"{attempt.sender.name} made a transaction that is no renewal")
-        [(key, new)], [(old_key, old)] = put, gone
+        [(key, new)], [(old_key, old, marker)] = put, left
         self._not_dead(promise, attempt, key)
         was, was_deadline_ns = self._content(promise, old_key, old)
         data, deadline_ns = self._content(promise, key, new)
-        for _, _, left in self.changes:
-            if left is not None and _MOVED in left:
-                self._left(promise, attempt, left, key)
+        self._left(promise, attempt, old_key, marker, key)
         if _expiry(new) < min(_expiry(old), deadline_ns // 1000 * 1000, was_deadline_ns - 2 * SKEW_NS):
             back = (_expiry(old) - _expiry(new)) / NS
             _broken(promise, f"{commit} moved the expiry back by {back}s, from {short(old_key)} to {short(key)}")
@@ -177,40 +183,47 @@ class Oracle:
         self.lives[data["id"]].key = key
 
     def removed(self, attempt: Attempt, key: str, old: Item) -> None:
-        """Nothing is removed but what a request destroyed, and what had expired.
+        """Nothing is removed but what a request destroyed, what had expired, and markers that had ended.
 
-        A destroy is unconditional: it may be delivered late, and then deletes nothing, or what it was to. Within
-        a renewal's grace it takes along what the old key leads to; after it, that is another key's session.
+        A destroy is unconditional: it may be delivered late, and then deletes nothing, or what it was to. It takes
+        along what the markers lead to, and that goes before they do.
         """
         promise = "removed"
         commit = attempt.commit
         if commit is None or commit.destroys is None or not (key in self._trail(commit.destroys) or self.scs_wrote):
+            if _MOVED in old:
+                self._marker_ended(promise, key, old)
+                return
             if _expiry(old) >= self.network.now_ns + SKEW_NS:
                 _broken(promise, f"{attempt.sender.name} evicted {short(key)}, which had not expired")
-            if _MOVED not in old:
-                self._end(old, "evicted")
+            self._end(old, "evicted")
             return
         commit.deleted.add(key)
         if _MOVED not in old:
             self._end(old, f"destroyed by {commit}")
             return
         leads_to = self.items.get(old[_MOVED]["S"])
-        if leads_to is not None and not self.scs_wrote and _expiry(old) >= self.network.now_ns + SKEW_NS:
+        if leads_to is not None and not self.scs_wrote and self._stays(key):
             _broken(promise, f"{commit} destroyed {short(key)}, but not {describe_item(leads_to)}")
 
     def swept(self, key: str, old: Item) -> None:
-        """The service's TTL deletes nothing that is not expired: `ttl` is the second after the expiry."""
+        """The service's TTL deletes nothing that has not expired, and no marker before fifteen minutes are over."""
         if _expiry(old) >= self.network.now_ns:
             _broken("swept", f"the ttl of {short(key)} let it be swept before it expired")
-        if _MOVED not in old:
+        if _MOVED in old:
+            self._marker_ended("swept", key, old)
+        else:
             self._end(old, "swept")
 
     # A request saw something
 
-    def loaded(self, state: State, key: str, begun: int, last_read: tuple[int, Item | None] | None) -> None:
+    def loaded(
+        self, state: State, key: str, begun: int, begun_ns: int, last_read: tuple[int, Item | None] | None
+    ) -> None:
         """A session that is alive is found, as it is; one that is not is not, nor what was destroyed before.
 
-        A session whose end is within the clocks' skew may be either. Exception: reads that are not consistent
+        A session whose end is within the clocks' skew may be either. A key that was renewed shows the renewed session
+        within the grace, over two markers at most: without a grace never. Exception: reads that are not consistent
         may show what was there a moment ago.
         """
         promise = "loaded"
@@ -218,7 +231,8 @@ class Oracle:
         read_ns, item = last_read
         if state.record is None:
             if item is not None and _MOVED in item:
-                if _expiry(item) >= read_ns + SKEW_NS:
+                hops = len(self._followed(key, item[_TABLE.token]["S"]))
+                if _expiry(item) >= read_ns + SKEW_NS and hops < _HOPS:
                     _broken(promise, f"{short(key)} was not found, but it leads to {item[_MOVED]}")
             elif item is not None:
                 data, deadline_ns = self._content(promise, key, item)
@@ -227,6 +241,12 @@ class Oracle:
             return
         if item is None:
             _broken(promise, f"{short(key)} was found, but it is not there")
+        followed = self._followed(key, state.record.token)
+        if len(followed) > _HOPS:
+            _broken(promise, f"{short(key)} was found over {len(followed)} markers")
+        for each in followed:
+            if not self.grace_ns or self.marked[each][1] < begun_ns - SKEW_NS:
+                _broken(promise, f"{short(key)} was found, but {short(each)} was renewed, and its grace is over")
         data, deadline_ns = self._content(promise, key, item)
         if min(_expiry(item), deadline_ns) < read_ns - SKEW_NS:
             _broken(promise, f"{short(key)} was found, but it had expired")
@@ -264,8 +284,16 @@ class Oracle:
             _broken(promise, f"the session of {commit} is gone, but the status is {state.status.value}")
 
     def told_destroyed(self, commit: Commit, destroyed: str) -> None:
-        """What a request destroyed is gone when it is told so, and stays so (see `created` and `overwritten`)."""
-        for key in {destroyed, *commit.deleted}:
+        """What a request destroyed is gone when it is told so, and stays so (see `created` and `overwritten`).
+
+        So is what it was renewed to, as far as markers lead there.
+        """
+        gone = {destroyed, *commit.deleted}
+        for key in self._trail(destroyed)[:-1]:
+            if not self._stays(key):
+                break
+            gone.add(self.retired[key])
+        for key in gone:
             if key not in self.items:
                 self.destroyed[key] = str(commit)
             elif not self.scs_wrote:
@@ -318,6 +346,7 @@ class Oracle:
             if new is not None:
                 self.destroyed.pop(key, None)
                 self.retired.pop(key, None)
+                self.marked.pop(key, None)
 
     # Parts
 
@@ -366,12 +395,27 @@ class Oracle:
             # Also for the time of a grace: what leads elsewhere is not written.
             _broken(promise, f"{attempt.commit} wrote {short(key)}, which was renewed to {short(self.retired[key])}")
 
-    def _left(self, promise: str, attempt: Attempt, left: Item, key: str) -> None:
-        """What is left under the old key leads to the new one, for as long as the grace is."""
-        if _TABLE.data in left or left[_MOVED]["S"] != key:
-            _broken(promise, f"what {attempt.commit} left behind is {left}")
-        if _expiry(left) > attempt.issued_ns + self.grace_ns + SKEW_NS:
+    def _left(self, promise: str, attempt: Attempt, old_key: str, marker: Item, key: str) -> None:
+        """The marker under the old key leads to the new one, for as long as the grace is; and stays for fifteen minutes."""
+        issued_ns = attempt.issued_ns
+        if _TABLE.data in marker or marker[_MOVED]["S"] != key:
+            _broken(promise, f"what {attempt.commit} left behind is {marker}")
+        if _expiry(marker) > issued_ns + self.grace_ns + SKEW_NS:
             _broken(promise, f"{attempt.commit} left the old key until long after the grace")
+        if not self.grace_ns and _expiry(marker) >= issued_ns - 2 * SKEW_NS:
+            _broken(promise, f"{attempt.commit} left the old key for a process whose clock is behind")
+        if int(marker[_TABLE.ttl]["N"]) * NS < issued_ns + _MARKER_NS - SKEW_NS:
+            _broken(promise, f"{attempt.commit} left a marker that does not stay")
+        self.marked[old_key] = (issued_ns, _expiry(marker))
+
+    def _stays(self, key: str) -> bool:
+        """Whether the marker under *key* cannot have ended, by anybody's clock."""
+        made_ns, grace_ends_ns = self.marked[key]
+        return self.network.now_ns < max(made_ns + _MARKER_NS, grace_ends_ns) - 2 * SKEW_NS
+
+    def _marker_ended(self, promise: str, key: str, marker: Item) -> None:
+        if not self.scs_wrote and self._stays(key):
+            _broken(promise, f"the marker of {short(key)} was removed before its time: {describe_item(marker)}")
 
     def _trail(self, key: str | None) -> list[str]:
         """A key, and those that it was renamed to, one after the other."""
@@ -380,6 +424,11 @@ class Oracle:
             trail.append(key)
             key = self.retired.get(key)
         return trail
+
+    def _followed(self, key: str, found: str) -> list[str]:
+        """The keys whose markers were followed from *key* to *found*; none, if SCS has written over one meanwhile."""
+        trail = self._trail(key)
+        return trail[: trail.index(found)] if found in trail else []
 
     def _end(self, old: Item, how: str) -> None:
         data, _ = self.content(old[_TABLE.data]["B"])
@@ -390,9 +439,16 @@ class Oracle:
         """DESTROYED is said only of a session that was destroyed, renewed away, or has expired."""
         for key in (commit.key, *commit.keys[-1:]):
             item = self.items.get(key or "")
+            hops = 0
             while item is not None and _MOVED in item and _expiry(item) >= self.network.now_ns + SKEW_NS:
-                item = self.items.get(item[_MOVED]["S"])
-            if item is not None and not self.scs_wrote and _expiry(item) >= self.network.now_ns + SKEW_NS:
+                item = self.items.get(item[_MOVED]["S"]) if hops < _HOPS else None
+                hops += 1
+            if (
+                item is not None
+                and _MOVED not in item
+                and not self.scs_wrote
+                and _expiry(item) >= self.network.now_ns + SKEW_NS
+            ):
                 _broken(promise, f"{commit} was told that {short(key or '')} is gone, but it is alive")
 
     def _same_effect(self, commit: Commit, state: State) -> bool:

@@ -188,9 +188,9 @@ class Request:
         assert self.state.token is not None
         key = self.process.policy.key(self.state.token)
         oracle = self.world.oracle
-        begun = len(oracle.destroyed)
+        begun, begun_ns = len(oracle.destroyed), self.world.network.now_ns
         yield from self.process.driver.load(self.session)
-        oracle.loaded(self.state, key, begun, self.last_read)
+        oracle.loaded(self.state, key, begun, begun_ns, self.last_read)
         self.intent = oracle.intent_after(self.state.record)
 
     def _commit(self) -> Plan[None]:

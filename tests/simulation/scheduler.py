@@ -32,7 +32,7 @@ CLIENTS: Final = 2
 AT_ONCE: Final = 4
 TURN_NS: Final = 1_000_000
 """What a turn takes."""
-PASSING_NS: Final = (NS // 10, NS, 3 * NS, 10 * NS, 30 * NS, 400 * NS)
+PASSING_NS: Final = (NS // 10, NS, 3 * NS, 10 * NS, 30 * NS, 400 * NS, 1000 * NS)
 LIFETIMES_NS: Final = (3600 * NS, 20 * NS)
 IDLE_NS: Final = (None, 8 * NS, 600 * NS)
 GRACES: Final = (timedelta(0), timedelta(0), timedelta(seconds=5))

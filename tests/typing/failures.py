@@ -25,6 +25,7 @@ from session import (
     SessionClosedError,
     SessionConflict,
     SessionError,
+    SessionStateError,
     SessionTypeError,
 )
 
@@ -35,6 +36,7 @@ def of_a_store(store: Store) -> None:
     except Conflict as error:
         assert_type(error, Conflict)
         assert_type(error.current, Record | None)
+        assert_type(error.renamed, bool)
         error.current.data  # type: ignore[union-attr]
         error.curent  # type: ignore[attr-defined]
     except ItemTooLargeError as error:
@@ -47,7 +49,11 @@ def of_a_store(store: Store) -> None:
     except CorruptRecordError as error:
         assert_type(error.digest, str)
         assert_type(error.reason, str)
-    except (TableNotFoundError, TableSchemaError, AccessDeniedError, ThrottledError, UnavailableError) as error:
+    except (ThrottledError, UnavailableError) as error:
+        assert_type(error.version, int)
+        assert_type(error.operation, str | None)
+        error.current  # type: ignore[union-attr]
+    except (TableNotFoundError, TableSchemaError, AccessDeniedError) as error:
         assert_type(error.operation, str | None)
         assert_type(error.code, str | None)
         error.operation.lower()  # type: ignore[union-attr]
@@ -66,7 +72,11 @@ def of_a_session() -> None:
         assert_type(error.wanted, str)
         assert_type(error.found, str)
         as_type_error: TypeError = error
+    except SessionStateError as error:
+        as_session_error: SessionError = error
     except SessionConflict as error:
+        assert_type(error.keys, tuple[str, ...])
+        assert_type(error.ended, bool)
         assert_type(error.ours, dict[str, JSONValue])
         assert_type(error.theirs, dict[str, JSONValue])
         error.current  # type: ignore[attr-defined]

@@ -99,6 +99,7 @@ def verbs(store: Store, record: Record) -> None:
     assert_type(store.touch(record, later), Record)
     assert_type(store.rename(record, "another", b"data", later), Record)
     nothing: None
+    nothing = store.remove(record)  # type: ignore[func-returns-value]
     nothing = store.delete("token")  # type: ignore[func-returns-value]
     nothing = store.ping()  # type: ignore[func-returns-value]
 
@@ -111,6 +112,7 @@ def verbs_by_keyword(store: Store, record: Record) -> None:
     assert_type(store.touch(record=record, expiry=later), Record)
     assert_type(store.rename(record=record, token="another", data=b"data", expiry=later), Record)
     assert_type(store.rename(record, "another", b"data", later, grace=timedelta(seconds=5)), Record)
+    store.remove(record=record)
     store.delete(token="token")
 
 
@@ -122,6 +124,7 @@ def verbs_of_dynamo(store: DynamoStore, record: Record) -> None:
     assert_type(store.touch(record, later), Record)
     assert_type(store.rename(record, "another", b"data", later), Record)
     assert_type(store.rename(record, "another", b"data", later, grace=timedelta(seconds=5)), Record)
+    store.remove(record)
     store.delete("token")
     store.ping()
     store.create_table()
@@ -138,6 +141,7 @@ def verbs_of_memory(store: MemoryStore, record: Record) -> None:
     assert_type(store.touch(record, later), Record)
     assert_type(store.rename(record, "another", b"data", later), Record)
     assert_type(store.rename(record, "another", b"data", later, grace=timedelta(seconds=5)), Record)
+    store.remove(record)
     store.delete("token")
     store.ping()
 
@@ -163,6 +167,8 @@ def verbs_refused(store: Store, record: Record) -> None:
     store.find(None)  # type: ignore[arg-type]
     store.find(7)  # type: ignore[arg-type]
     store.delete(record)  # type: ignore[arg-type]
+    store.remove("token")  # type: ignore[arg-type]
+    store.remove(store.find("token"))  # type: ignore[arg-type]
     # What was read is handed back whole, so that it can be told whether it is still the same.
     store.replace("token", b"data", later)  # type: ignore[arg-type]
     store.touch("token", later)  # type: ignore[arg-type]

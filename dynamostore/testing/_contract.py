@@ -1,25 +1,4 @@
-"""The conformance suite for anybody's store: what `dynamostore.Store` promises, as tests.
-
-Subclass `StoreContract` in a test module of yours, with a ``store`` fixture; pytest does the rest. Needs
-``pip install dynamostore[testing]``.
-
-    from dynamostore.testing import FakeClock, StoreContract
-
-    class TestMyStore(StoreContract):
-        @pytest.fixture
-        def store(self, clock: FakeClock) -> Store:
-            return MyStore(clock=clock)
-
-An async store is tested as a `BlockingStore` on a `LoopThread`:
-
-        @pytest.fixture
-        def store(self, clock: FakeClock) -> Iterator[Store]:
-            with LoopThread() as loop:
-                yield BlockingStore(MyAsyncStore(clock=clock), loop)
-
-`StoreAgreement` is a hypothesis state machine that runs all verbs against several stores in lockstep, yours
-and `MemoryStore`, say, and asserts that they agree.
-"""
+"""The contract of a store, as tests: finding, writing, expiry, and bad input."""
 
 from __future__ import annotations
 
@@ -27,23 +6,22 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from . import items
-from ._agreement import HOUR, MICROSECOND, FakeClock, StoreAgreement
-from ._blocking import BlockingStore, LoopThread
-from ._instants import INT64_MAX, from_ns
-from .contract import Record, Store
-from .errors import Conflict, ItemTooLargeError
-from .table import Table
+from dynamostore import items
+from dynamostore._agreement import HOUR, MICROSECOND, FakeClock
+from dynamostore._instants import INT64_MAX, from_ns
+from dynamostore.contract import Record, Store
+from dynamostore.errors import Conflict, ItemTooLargeError
+from dynamostore.table import Table
 
-__all__ = ["BlockingStore", "FakeClock", "LoopThread", "StoreAgreement", "StoreContract", "expiries", "tokens"]
+from ._fixtures import Write
+from ._renaming import RenamingContract
 
-Write: TypeAlias = Callable[[], Record]
+__all__ = ["StoreContract", "expiries", "tokens"]
 
 # The fixtures are made once for all examples of a test: each example takes tokens of its own.
 examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
@@ -67,24 +45,12 @@ def _clamped(instant: datetime) -> datetime:
     return min(instant, from_ns(INT64_MAX))
 
 
-class StoreContract:
+class StoreContract(RenamingContract):
     """What any store promises, as tests; give it a ``store`` fixture.
 
     The ``clock`` fixture is a `FakeClock`, for the store to read and the tests to move. A store that cannot
     be given a clock may override it with a fixture that skips.
     """
-
-    @pytest.fixture
-    def clock(self) -> FakeClock:
-        return FakeClock()
-
-    @pytest.fixture
-    def token(self) -> str:
-        return secrets.token_urlsafe(32)
-
-    @pytest.fixture
-    def later(self, clock: FakeClock) -> datetime:
-        return clock.now + HOUR
 
     # find, save
 
@@ -220,110 +186,6 @@ class StoreContract:
         found = store.find(token)
         assert found is not None
         assert (found.data, found.version, found.expiry) == (b"second", newer.version, later + 2 * HOUR)
-
-    # rename
-
-    def test_rename_is_new_one_in_and_old_one_out(self, store: Store, token: str, later: datetime) -> None:
-        old = store.create(token, b"old", later)
-        new = store.rename(old, token + "2", b"new", later + HOUR)
-        assert (new.token, new.data, new.expiry) == (token + "2", b"new", later + HOUR)
-        assert store.find(token) is None
-        assert store.find(token + "2") == new
-
-    def test_rename_by_the_slower_of_two_is_a_conflict(self, store: Store, token: str, later: datetime) -> None:
-        read = store.create(token, b"first", later)
-        winner = store.replace(read, b"winner", later)
-        with pytest.raises(Conflict) as caught:
-            store.rename(read, token + "2", b"loser", later)
-        assert caught.value.current == winner
-        assert store.find(token) == winner
-        assert store.find(token + "2") is None
-
-    def test_rename_cannot_take_back_a_touch(self, store: Store, token: str, later: datetime) -> None:
-        read = store.create(token, b"first", later)
-        touched = store.touch(read, later + HOUR)
-        with pytest.raises(Conflict) as caught:
-            store.rename(read, token + "2", b"new", later)
-        assert caught.value.current == touched
-        assert store.find(token) == touched
-        assert store.find(token + "2") is None
-
-    def test_rename_does_not_resurrect(self, store: Store, token: str, later: datetime) -> None:
-        read = store.create(token, b"first", later)
-        store.delete(token)
-        with pytest.raises(Conflict) as caught:
-            store.rename(read, token + "2", b"new", later)
-        assert caught.value.current is None
-        assert store.find(token + "2") is None
-
-    def test_rename_does_not_overwrite(self, store: Store, token: str, later: datetime) -> None:
-        old = store.create(token, b"old", later)
-        taken = store.create(token + "2", b"taken", later)
-        with pytest.raises(Conflict) as caught:
-            store.rename(old, token + "2", b"new", later)
-        assert caught.value.current == taken
-        assert store.find(token) == old
-        assert store.find(token + "2") == taken
-
-    def test_within_its_grace_the_old_token_leads_to_the_new_record(
-        self, store: Store, token: str, later: datetime, clock: FakeClock
-    ) -> None:
-        old = store.create(token, b"old", later)
-        new = store.rename(old, token + "2", b"new", later, grace=HOUR / 4)
-        assert store.find(token) == store.find(token + "2") == new
-        verbs: tuple[Write, ...] = (
-            lambda: store.replace(old, b"late", later),
-            lambda: store.touch(old, later + HOUR),
-            lambda: store.touch(old, later - MICROSECOND),
-            lambda: store.rename(old, token + "3", b"late", later),
-        )
-        for late in verbs:
-            with pytest.raises(Conflict) as caught:
-                late()
-            assert caught.value.current == new
-        newer = store.replace(new, b"newer", later)
-        assert store.find(token) == newer
-        newest = store.rename(newer, token + "4", b"newest", later, grace=HOUR / 4)
-        assert store.find(token) == store.find(token + "2") == store.find(token + "4") == newest
-        for n in range(5, 12):
-            newest = store.rename(newest, token + str(n), b"newest", later, grace=HOUR / 4)
-        assert store.find(token) == newest
-        clock.advance(HOUR / 4 + MICROSECOND)
-        assert store.find(token) is None
-        assert store.find(token + "2") is None
-        assert store.find(token + "11") == newest
-
-    def test_within_its_grace_deleting_the_old_one_deletes_the_new_one(
-        self, store: Store, token: str, later: datetime
-    ) -> None:
-        old = store.create(token, b"old", later)
-        store.rename(old, token + "2", b"new", later, grace=HOUR)
-        store.delete(token)
-        assert store.find(token) is None
-        assert store.find(token + "2") is None
-
-    def test_after_its_grace_deleting_the_old_one_deletes_nothing(
-        self, store: Store, token: str, later: datetime, clock: FakeClock
-    ) -> None:
-        old = store.create(token, b"old", later)
-        new = store.rename(old, token + "2", b"new", later, grace=HOUR / 4)
-        clock.advance(HOUR / 4 + MICROSECOND)
-        store.delete(token)
-        assert store.find(token + "2") == new
-
-    def test_a_new_record_under_an_old_token_ends_its_grace(self, store: Store, token: str, later: datetime) -> None:
-        old = store.create(token, b"old", later)
-        new = store.rename(old, token + "2", b"new", later, grace=HOUR)
-        other = store.save(token, b"other", later)
-        assert store.find(token) == other
-        store.delete(token)
-        assert store.find(token + "2") == new
-
-    def test_a_negative_grace_is_refused(self, store: Store, token: str, later: datetime) -> None:
-        record = store.create(token, b"data", later)
-        with pytest.raises(ValueError, match="grace"):
-            store.rename(record, token + "2", b"new", later, grace=-HOUR)
-        assert store.find(token) == record
 
     # delete, ping
 

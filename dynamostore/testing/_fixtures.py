@@ -1,0 +1,33 @@
+"""What the contract's tests share: a clock, a token, an expiry."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeAlias
+
+import pytest
+
+from dynamostore._agreement import HOUR, FakeClock
+from dynamostore.contract import Record
+
+__all__ = ["ContractFixtures", "Write"]
+
+Write: TypeAlias = Callable[[], Record]
+
+
+class ContractFixtures:
+    """The fixtures; ``store`` is up to whoever has one."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def token(self) -> str:
+        return secrets.token_urlsafe(32)
+
+    @pytest.fixture
+    def later(self, clock: FakeClock) -> datetime:
+        return clock.now + HOUR
