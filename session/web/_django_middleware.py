@@ -58,9 +58,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
         self._is_async = iscoroutinefunction(get_response)
-        # One of the two is called: of what kind *get_response* is, Django has seen to.
-        self._get_response: Callable[[HttpRequest], HttpResponse] = get_response  # type: ignore[assignment]
-        self._aget_response: Callable[[HttpRequest], Awaitable[HttpResponse]] = get_response  # type: ignore[assignment]
+        self._get_response: Callable[[HttpRequest], HttpResponse] = get_response  # type: ignore[assignment]  # unless it is async
+        self._aget_response: Callable[[HttpRequest], Awaitable[HttpResponse]] = get_response  # type: ignore[assignment]  # if it is
         # A wrong setting shows when the server starts.
         get_rerun()
         get_conflict_view()
@@ -147,6 +146,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
                 # The view caught it, and this is its answer.
                 outcome = f"answered with {response.status_code} by the view, and nothing stored"
                 report_conflict(error, request.method or "", route_of(request), outcome=outcome)
+                patch_vary_headers(response, ("Cookie",))
                 return response
             return self._end_stale(request, response, error)
         except StoreError as error:

@@ -41,6 +41,8 @@ def decide(request: HttpRequest) -> HttpResponse:
     if "save" in request.GET:
         session["saved"] = True
         session.save()
+    if "token" in request.GET:
+        get_token(request)
     role = session.get_string("role")
     seen.append((session.attempt, role))
     meanwhile.happens()

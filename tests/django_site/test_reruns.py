@@ -364,6 +364,7 @@ def test_a_view_may_answer_itself(ask: Ask, key: str, status: int, caplog: pytes
     response = ask(f"/handled?status={status}")
     assert (response.status_code, response.content) == (status, b"the view's own")
     assert not response.cookies
+    assert response["Vary"] == "Cookie"
     assert stored(key) == {"role": "admin"}
     assert f"GET /handled answered with {status} by the view, and nothing stored" in caplog.text
 
@@ -540,7 +541,7 @@ def test_a_form_in_the_page_has_a_token_that_holds(key: str, in_session: bool) -
     client.cookies[COOKIE] = key
     times(1, lambda _: change(key, role="admin"))
     with override_settings(SESSION_CONFLICT_VIEW=form, CSRF_USE_SESSIONS=in_session, SESSION_RERUN="never"):
-        token = client.get("/decide").content.decode()
+        token = client.get("/decide?token").content.decode()
         assert client.post("/decide", {"csrfmiddlewaretoken": token}).status_code == 200
 
 
