@@ -27,18 +27,26 @@ T = TypeVar("T")
 _ATTEMPTS = 10
 
 
-def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> Plan[T]:
-    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned."""
+def atomic(
+    state: State, policy: Policy, change: Callable[[SessionData], T], *, deadline_ns: int | None = None
+) -> Plan[T]:
+    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned.
+
+    With *deadline_ns* that write also moves the deadline; without, it stays.
+    """
     _lifecycle.check_allows_step(state)
     yield from _lifecycle.load(state, policy)
     if state.record is None:
+        if deadline_ns is not None:
+            state.deadline_ns = deadline_ns
         return (yield from _first(state, policy, change))
     target = state.record
     for attempt in range(_ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
+        end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         try:
-            new = yield from _store(state, policy, target, stored.deadline_ns, draft, changes=changes)
+            new = yield from _store(state, policy, target, end_ns, draft, changes=changes)
         except Conflict as conflict:
             winner = conflict.current
             if winner is None:
@@ -51,7 +59,7 @@ def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
             if attempt:
                 yield from _lifecycle.back_off(attempt)
         else:
-            _go_on(state, policy, new, Snapshot(draft.data, stored.deadline_ns), draft)
+            _go_on(state, policy, new, Snapshot(draft.data, end_ns), draft)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
 

@@ -32,7 +32,7 @@ from .errors import SessionConflict, SessionStateError, SessionTypeError
 from .merging import Snapshot, merged, own_part, stale_keys
 from .values import JSONValue
 
-__all__ = ["abandon", "commit", "destroy", "insist", "load", "renew", "reschedule", "update"]
+__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "update"]
 
 S = TypeVar("S")
 
@@ -84,8 +84,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
     """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded."""
     if deadline == "new":
-        state.deadline_ns = policy.new_deadline_ns()
-        state.rescheduled = True
+        reschedule(state, policy.new_deadline_ns())
     state.renewing = state.record is not None and not state.destroying
     state.coming = new_token() if state.renewing else None
     state.grace = grace and state.renewing
@@ -93,6 +92,13 @@ def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadli
 
 def reschedule(state: State, deadline_ns: int) -> None:
     """End the session at another time, from the next commit on. The session must be loaded."""
+    state.deadline_ns = deadline_ns
+    state.rescheduled, state.by_activity = True, False
+
+
+def prolong(state: State, deadline_ns: int) -> None:
+    """End the session at another time because it is in use, from the next commit on: that alone is no change, and never stale."""
+    state.by_activity = state.by_activity or not state.rescheduled
     state.deadline_ns = deadline_ns
     state.rescheduled = True
 
@@ -342,10 +348,11 @@ def _yield_to(
     what = f"session {digest(winner.token)} was changed by another request"
     if last:
         _refuse(state, f"{what}, {_ATTEMPTS} times while it was to be stored", theirs, conflict)
-    if policy.on_conflict == "raise":
+    acts = _acts(state, changes)
+    if policy.on_conflict == "raise" and acts:
         _refuse(state, what, theirs, conflict)
     base, left = _since_tried(state, winner, changes, policy)
-    stale = _stale(state, base, theirs, changes, policy)
+    stale = _stale(state, base, theirs, changes, policy) if acts else []
     if stale and policy.checks:
         _refuse(state, f"{what}, in what this one read: {_named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
@@ -379,6 +386,11 @@ def _since_tried(
     return snapshot(state.record, policy), changes
 
 
+def _acts(state: State, changes: Changes | None) -> bool:
+    """Return True if the request changes anything, so that its reads matter."""
+    return changes is not None or state.renewing or state.app_rescheduled
+
+
 def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | None, policy: Policy) -> list[str]:
     return stale_keys(
         state.draft.reads(),
@@ -387,7 +399,7 @@ def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | No
         theirs,
         policy.rules,
         read_deadline=state.read_deadline,
-        wrote_deadline=state.rescheduled,
+        wrote_deadline=state.app_rescheduled,
         exclusive=state.renewing,
     )
 
@@ -416,14 +428,15 @@ def _lose(state: State, policy: Policy, changes: Changes | None, conflict: Confl
     assert state.record is not None
     reads, ours = state.draft.reads(), state.draft.data
     serialize = policy.rules.level == "serialize"
-    acts = changes is not None or state.rescheduled or state.renewing
-    refused = acts and (bool(reads) or state.read_deadline if serialize else bool(reads.taken))
+    refused = _acts(state, changes) and (bool(reads) or state.read_deadline if serialize else bool(reads.taken))
     stale: list[str] = []
     if refused:
         # To set a key by setdefault is to put it.
         held = snapshot(state.record, policy).data
-        stale = sorted(reads.values | reads.presence if serialize else reads.taken & held.keys())
-        refused = serialize or bool(stale)
+        which = reads.values | reads.presence if serialize else reads.taken & held.keys()
+        stale = sorted(which - policy.rules.unchecked)
+        shown = reads.unlisted is not None or reads.emptiness or state.read_deadline
+        refused = bool(stale) or (serialize and shown)
     lose(state, policy)
     if refused and policy.checks and policy.raises_if_ended:
         what = f"the session was ended by another request, or has expired, after this one read {_named(stale)}"
@@ -436,7 +449,7 @@ def lose(state: State, policy: Policy) -> None:
     """Note that the session is no more; from now on the request has none, and begins none."""
     state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.rescheduled = state.written = False
+    state.renewing = state.rescheduled = False
     state.gone = state.ended = True
     state.draft = Draft({})
 
@@ -457,8 +470,9 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
         raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
     data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
     state.record, state.token, state.coming, state.grace = None, None, None, False
+    if not state.rescheduled:
+        state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False
-    state.deadline_ns = policy.new_deadline_ns()
     state.draft = Draft({})
     for key, value in data.items():
         state.draft.put(key, value)
