@@ -168,9 +168,10 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
 
 def _end(state: State, policy: Policy) -> Plan[None]:
     """Delete the session, whatever others did to it."""
-    record = state.record
-    # A session that was renewed meanwhile is reached by the token that the client sent.
-    token = state.presented if state.ended and is_well_formed_token(state.presented) else state.token
+    record, token = state.record, state.token
+    if token is None and not state.destroyed and is_well_formed_token(state.presented):
+        # A session that was renewed before or meanwhile is reached by the token that the client sent.
+        token = state.presented
     if token is not None:
         key = policy.key(token)
         held = yield from _remove_if_held(state, policy)
