@@ -114,7 +114,7 @@ def destroy(state: State, policy: Policy) -> None:
 
 def _meant(state: State) -> Changes | None:
     try:
-        return state.draft.changes()
+        return state.draft.meant()
     except (TypeError, ValueError):
         return None  # what cannot be stored is not going to be
 
@@ -223,6 +223,9 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
     record = state.record
     assert record is not None
     changes = state.draft.changes()
+    if changes is None and (state.renewing or state.deadline_moves):
+        # It is stored anyway: then everything counts that was put, also a value that was there already.
+        changes = state.draft.meant()
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return

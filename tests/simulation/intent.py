@@ -89,7 +89,7 @@ class Commit:
 
     def apply(self, state: Data) -> Data:
         """Return *state* with its changes made."""
-        return replay(self.events(), state) if self.changes() else state
+        return replay(self.events(), state) if self.changes() or self.renews else state
 
     def whole(self) -> Data:
         """Return a session with nothing but what it put."""
@@ -103,7 +103,8 @@ class Commit:
         base, events = self._outstanding()
         if self.atomic:
             return [*self.outer, *events]
-        return relevant(events, base, promises.level, promises.mergeable, UNIVERSE, exclusive=self.renews)
+        popped = self.notes.popped
+        return relevant(events, popped, base, promises.level, promises.mergeable, UNIVERSE, exclusive=self.renews)
 
     def counted(self) -> list[Event]:
         """Return the reads that must hold when it stores its changes, with the values that they must have."""

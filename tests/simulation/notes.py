@@ -84,7 +84,7 @@ class Notes:
         missing = s.peek(key, _MISSING) == _MISSING
         there = copy.deepcopy(s.setdefault(key, value))
         if missing:
-            self._shown(Has(key, present=False), key)
+            self._read(key, _MISSING)
             self._written(Write(key, value), key, takes=True)
         else:
             self._read(key, there)
@@ -209,7 +209,8 @@ def reads_of(events: Iterable[Event], stored: Mapping[str, object], universe: It
                 emptiness = emptiness or not present
             case Write(key):
                 own.add(key)
-                present.add(key)
+                if key != DEADLINE:
+                    present.add(key)
             case Remove(key):
                 own.add(key)
                 present.discard(key)
@@ -237,6 +238,7 @@ def _free_of_mergeable(
 
 def relevant(
     events: Sequence[Event],
+    popped: AbstractSet[str],
     base: Mapping[str, object],
     level: Level,
     mergeable: AbstractSet[str],
@@ -244,17 +246,21 @@ def relevant(
     *,
     exclusive: bool = False,
 ) -> list[Event]:
-    """Return *events* without the reads of mergeable keys that do not count."""
-    changes = replay(events, base) != base
+    """Return *events* without the reads of mergeable keys that do not count.
+
+    In "merge", nor does it count that a list of keys did or did not show a key that was then removed, unread.
+    """
+    changes = exclusive or replay(events, base) != base
     free = _free_of_mergeable(events, changes, level, mergeable, exclusive)
-    if not free:
+    removed = {event.key for event in events if isinstance(event, Remove)} - popped if level == "merge" else set()
+    if not (free or (removed and any(isinstance(event, Keys) for event in events))):
         return [*events]
     kept: list[Event] = []
     for event in events:
         if isinstance(event, Read | Has) and event.key in free:
             continue
         if isinstance(event, Keys):
-            kept += [Has(key, key in event.keys) for key in universe if key not in free]
+            kept += [Has(key, key in event.keys) for key in universe if key not in free | removed]
         else:
             kept.append(event)
     return kept
@@ -271,9 +277,9 @@ def counted(
     exclusive: bool = False,
 ) -> list[Event]:
     """Return the reads that must still hold when the changes among *events* are stored, with the values in *base*."""
-    events = relevant(events, base, level, mergeable, universe, exclusive=exclusive)
+    events = relevant(events, popped, base, level, mergeable, universe, exclusive=exclusive)
     reads = reads_of(events, base, universe)
-    if level == "serialize" or replay(events, base) == base:
+    if level == "serialize" or not (exclusive or replay(events, base) != base):
         return reads
     cleared = any(isinstance(event, Clear) for event in events)
     written = {event.key for event in events if isinstance(event, Write | Remove)}

@@ -304,7 +304,7 @@ class Oracle:
         if commit.had_ended:
             if state.token is not None:
                 _broken(promise, f"the session of {commit} had ended, but it is handed a token")
-        elif commit.destroys is None and state.gone and state.token is None:
+        elif commit.destroys is None and state.ended:
             if not (commit.renews and commit.key in self.retired):
                 self._is_gone(promise, commit)
             if self._must_not_end_well(commit):
