@@ -15,7 +15,7 @@ from dynamostore._steps import Call, Plan, issue
 from . import _lifecycle
 from ._policy import Policy
 from ._state import State, snapshot
-from .changes import Changes, Draft
+from .changes import Changes, Draft, Reads
 from .data import SessionData, StepData
 from .errors import SessionConflict, SessionStateError
 from .merging import Snapshot, merged
@@ -51,7 +51,8 @@ def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
             if attempt:
                 yield from _lifecycle.back_off(attempt)
         else:
-            _go_on(state, policy, new, Snapshot(draft.data, stored.deadline_ns), draft)
+            done = draft.reads(), draft.meant()
+            _go_on(state, policy, new, Snapshot(draft.data, stored.deadline_ns), *done)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
 
@@ -86,13 +87,15 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
+        # As long as it knows: once it is stored, nothing is a change any more.
+        done = draft.reads(), draft.meant()
         pending, state.draft = state.draft, draft
         try:
             yield from _lifecycle.store_new(state, policy)
         finally:
             state.draft = pending
         assert state.record is not None
-        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft)
+        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), *done)
     return result
 
 
@@ -129,9 +132,8 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft) -> None:
+def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, reads: Reads, changes: Changes) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
-    reads, changes = draft.reads(), draft.meant()
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
     mine = state.draft.meant()
