@@ -36,6 +36,7 @@ class Notes:
         """The keys that an atomic step has changed whose reply was lost, as it stored them."""
         self._seen: set[str] = set()
         self._blind: set[str] = set()
+        self._present: set[str] = set()
         self._cleared = False
 
     def start_from(self, reads: Iterable[Event]) -> None:
@@ -98,6 +99,7 @@ class Notes:
         there = self.get(s, key)
         if there is None:
             s[key] = [value]
+            self._present.add(key)
         else:
             items = s[key]
             assert isinstance(items, list)
@@ -112,6 +114,7 @@ class Notes:
         there = self.get(s, key)
         total = (there if isinstance(there, int) else 0) + by
         s[key] = total
+        self._present.add(key)
         if key in self.mergeable:
             self.events.append(Add(key, by))
         else:
@@ -121,7 +124,10 @@ class Notes:
         self.events.append(Keys(frozenset(s)))
 
     def empty(self, s: SessionData) -> None:
-        self.events.append(Any(bool(s)))
+        there = bool(s)
+        if not self._present:
+            # What it has put itself tells nothing of others.
+            self.events.append(Any(there))
 
     def clear(self, s: SessionData) -> None:
         s.clear()
@@ -161,6 +167,10 @@ class Notes:
 
     def _written(self, event: Event, key: str, *, takes: bool = False) -> None:
         self.events.append(event)
+        if isinstance(event, Write):
+            self._present.add(key)
+        else:
+            self._present.discard(key)
         if key not in self._seen:
             self._blind.add(key)
         elif takes and not self._cleared:

@@ -486,8 +486,10 @@ class Oracle:
 
     def _read_only(self, commit: Commit) -> None:
         """A commit that had nothing to store: all that it shows was there at once, some time after it was read."""
-        life = self._life(commit.keys[-1] if commit.keys else commit.key or "")
-        if life is not None and not life.foreign:
+        life = self._life(commit.key or "")
+        # After a reply that was lost it shows what was there before, and what it has put perhaps.
+        unsure = commit.notes.landed or commit.notes.overlay
+        if life is not None and not life.foreign and not unsure:
             begun = 0 if self.stale_reads else commit.begun
             ops = commit.ops()
             self.witness.read(life.history, commit, ops, begun=begun, result=None if commit.atomic else commit.base())
@@ -517,6 +519,8 @@ class Oracle:
             return False
         events = commit.all_events()
         if not (commit.changes() or commit.renews or any(isinstance(e, Write) and e.key == DEADLINE for e in events)):
+            return False
+        if commit.renews and commit.key in self.retired and not self._holds_old(commit):
             return False
         if self.promises.level == "serialize":
             return bool(reads_of(events, commit.base(), UNIVERSE))
