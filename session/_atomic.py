@@ -74,7 +74,7 @@ def _store(
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        _lifecycle.note_tried(state, error, payload)
+        _lifecycle.note_tried_step(state, error, payload, draft.meant().keys, target, policy)
         raise
     except ItemTooLargeError as error:
         raise _lifecycle.with_keys(error, draft) from error

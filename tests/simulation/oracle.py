@@ -495,9 +495,12 @@ class Oracle:
             self.witness.read(life.history, commit, ops, begun=begun, result=None if commit.atomic else commit.base())
 
     def _still_held(self, promise: str, commit: Commit) -> None:
-        """What is put after a destroy may rest on what was read before: then that held when the session was deleted."""
+        """What is put after a destroy may rest on what was read before: then that held when the session was deleted.
+
+        Exception: if another request deleted it while the reply of this one's delete was lost, nobody knows which of them did.
+        """
         life = self._life(commit.destroys or "")
-        if life is None or self.scs_wrote:
+        if life is None or self.scs_wrote or life.ended != f"destroyed by {commit}":
             return
         if wrong := stale(commit.before, life.states[-1]):
             _broken(promise, f"{commit} stored what rests on {', '.join(wrong)}, which had changed before it destroyed")
