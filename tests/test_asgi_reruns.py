@@ -37,7 +37,6 @@ only_once: ContextVar[str] = ContextVar("only_once")
 
 @pytest.fixture(autouse=True)
 def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conflicts, "_told", {})
 
 
 @pytest.fixture(params=[True, False], ids=["greenlet", "without greenlet"])

@@ -26,7 +26,6 @@ TEXT = [("Content-Type", "text/plain")]
 
 @pytest.fixture(autouse=True)
 def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conflicts, "_told", {})
 
 
 @pytest.fixture
