@@ -29,6 +29,7 @@ from flask import globals as flask_globals
 from flask.sessions import SessionMixin
 
 from dynamostore import StoreError
+from dynamostore._steps import Plan
 from session import _state
 from session._policy import Policy
 from session._state import State, Status
@@ -44,6 +45,7 @@ from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, loo
 __all__ = ["FlaskSession", "SessionInterface", "session"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 MERGEABLE: Final[dict[str, Merge]] = {"_flashes": "merge"}
 """Flask's own key that two requests may both change: the messages that are flashed."""
@@ -59,11 +61,21 @@ class FlaskSession(Session, SessionMixin):
     """
 
     def __init__(self, manager: SessionManager, state: State, policy: Policy) -> None:
-        super().__init__(state, policy, manager._drive)
+        super().__init__(state, policy, self._driven)
+        self._manager = manager
+        self._conflict: SessionConflict | None = None
+        """The last conflict that the view was shown, by ``save`` or ``atomic``."""
         self._persist = manager.cookie.persist
         self._accessed = False
         self._failed = False
         self._answers = False
+
+    def _driven(self, plan: Plan[T], /) -> T:
+        try:
+            return self._manager._drive(plan)
+        except SessionConflict as error:
+            self._conflict = error
+            raise
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # a plain attribute in SessionMixin; nobody is to set it
@@ -221,6 +233,9 @@ class SessionInterface(flask.sessions.SessionInterface):
             self.manager._drive(look_again(state, self._policy))
         fresh = FlaskSession(self.manager, state, self._policy)
         fresh._answers = True
+        if session._state.stored:
+            # By a `save` before: the client may need a new token.
+            fresh._reading()
         _replace_current(fresh)
 
     def _finish(self, error: BaseException | None = None) -> None:
@@ -238,7 +253,7 @@ class SessionInterface(flask.sessions.SessionInterface):
     def _close(self, session: FlaskSession, response: flask.Response) -> None:
         if not session._state.closed:
             if not session._failed and commits(response.status_code, commit_errors=self.commit_errors):
-                self.manager.commit(session)
+                self._commit(session, response)
             else:
                 self.manager.discard(session)
         # As Flask has it: to use it at all is enough. Its token, say, is known without looking.
@@ -248,6 +263,18 @@ class SessionInterface(flask.sessions.SessionInterface):
         if after != before:
             response.headers.clear()
             response.headers.extend(after)
+
+    def _commit(self, session: FlaskSession, response: flask.Response) -> None:
+        shown = session._conflict
+        try:
+            self.manager.commit(session)
+        except SessionConflict as error:
+            if shown is None:
+                raise
+            # The view was shown it before, and this is its answer.
+            outcome = f"answered with {response.status_code} by the view, and nothing stored"
+            report_conflict(error, flask.request.method, _route(flask.request), outcome=outcome)
+            self._discard(session, error)
 
     def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:
         """Return the response to an *error* of a commit, finished; raise the error if there is none. Called as it is handled."""
