@@ -26,7 +26,7 @@ from .errors import (
     SessionTypeError,
 )
 from .manager import SessionManager
-from .mergeable import Merge
+from .mergeable import Merge, MergeFunction
 from .session import AsyncSession, Session
 from .values import JSONValue
 
@@ -39,6 +39,7 @@ __all__ = [
     "JSONCodec",
     "JSONValue",
     "Merge",
+    "MergeFunction",
     "OnConflict",
     "Session",
     "SessionClosedError",

@@ -15,7 +15,7 @@ from dynamostore._steps import Call, Plan, issue
 from . import _lifecycle
 from ._policy import Policy
 from ._state import State, snapshot
-from .changes import Changes, Draft
+from .changes import Changes, Draft, Reads
 from .data import SessionData, StepData
 from .errors import SessionConflict, SessionStateError
 from .merging import Snapshot, merged
@@ -27,18 +27,26 @@ T = TypeVar("T")
 _ATTEMPTS = 10
 
 
-def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> Plan[T]:
-    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned."""
+def atomic(
+    state: State, policy: Policy, change: Callable[[SessionData], T], *, deadline_ns: int | None = None
+) -> Plan[T]:
+    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned.
+
+    With *deadline_ns* that write also moves the deadline; without, it stays.
+    """
     _lifecycle.check_allows_step(state)
     yield from _lifecycle.load(state, policy)
     if state.record is None:
+        if deadline_ns is not None:
+            state.deadline_ns = deadline_ns
         return (yield from _first(state, policy, change))
     target = state.record
     for attempt in range(_ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
+        end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         try:
-            new = yield from _store(state, policy, target, stored.deadline_ns, draft, changes=changes)
+            new = yield from _store(state, policy, target, end_ns, draft, changes=changes)
         except Conflict as conflict:
             winner = conflict.current
             if winner is None:
@@ -51,7 +59,8 @@ def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
             if attempt:
                 yield from _lifecycle.back_off(attempt)
         else:
-            _go_on(state, policy, new, Snapshot(draft.data, stored.deadline_ns), draft)
+            stored = Snapshot(draft.data, end_ns)
+            _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
             return result
     raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
 
@@ -73,7 +82,7 @@ def _store(
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        _lifecycle.note_tried(state, error, payload)
+        _lifecycle.note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
         raise
     except ItemTooLargeError as error:
         raise _lifecycle.with_keys(error, draft) from error
@@ -86,13 +95,16 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
+        # As long as it knows: once it is stored, nothing is a change any more.
+        reads, meant = draft.reads(), draft.meant()
         pending, state.draft = state.draft, draft
         try:
             yield from _lifecycle.store_new(state, policy)
         finally:
             state.draft = pending
         assert state.record is not None
-        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft)
+        stored = Snapshot(draft.data, state.deadline_ns)
+        _go_on(state, policy, state.record, stored, reads=reads, changes=meant)
     return result
 
 
@@ -129,9 +141,8 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft) -> None:
+def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, *, reads: Reads, changes: Changes) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
-    reads, changes = draft.reads(), draft.meant()
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
     mine = state.draft.meant()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeVar
@@ -13,6 +12,7 @@ from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
 
+from . import _rarely
 from ._policy import Policy
 from ._state import (
     Deadline,
@@ -31,7 +31,7 @@ from .errors import SessionConflict, SessionStateError, SessionTypeError
 from .merging import Snapshot, merged, own_part, stale_keys
 from .values import JSONValue
 
-__all__ = ["abandon", "commit", "destroy", "insist", "load", "renew", "reschedule", "update"]
+__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "update"]
 
 S = TypeVar("S")
 
@@ -83,8 +83,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
     """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded."""
     if deadline == "new":
-        state.deadline_ns = policy.new_deadline_ns()
-        state.rescheduled = True
+        reschedule(state, policy.new_deadline_ns())
     state.renewing = state.record is not None and not state.destroying
     state.coming = new_token() if state.renewing else None
     state.grace = grace and state.renewing
@@ -92,6 +91,13 @@ def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadli
 
 def reschedule(state: State, deadline_ns: int) -> None:
     """End the session at another time, from the next commit on. The session must be loaded."""
+    state.deadline_ns = deadline_ns
+    state.rescheduled, state.by_activity = True, False
+
+
+def prolong(state: State, deadline_ns: int) -> None:
+    """End the session at another time because it is in use, from the next commit on: that alone is no change, and never stale."""
+    state.by_activity = state.by_activity or not state.rescheduled
     state.deadline_ns = deadline_ns
     state.rescheduled = True
 
@@ -114,7 +120,7 @@ def destroy(state: State, policy: Policy) -> None:
 
 def _meant(state: State) -> Changes | None:
     try:
-        return state.draft.changes()
+        return state.draft.meant()
     except (TypeError, ValueError):
         return None  # what cannot be stored is not going to be
 
@@ -161,9 +167,10 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
 
 def _end(state: State, policy: Policy) -> Plan[None]:
     """Delete the session, whatever others did to it."""
-    record = state.record
-    # A session that was renewed meanwhile is reached by the token that the client sent.
-    token = state.presented if state.ended and is_well_formed_token(state.presented) else state.token
+    record, token = state.record, state.token
+    if token is None and not state.destroyed and is_well_formed_token(state.presented):
+        # A session that was renewed before or meanwhile is reached by the token that the client sent.
+        token = state.presented
     if token is not None:
         key = policy.key(token)
         held = yield from _remove_if_held(state, policy)
@@ -223,6 +230,9 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
     record = state.record
     assert record is not None
     changes = state.draft.changes()
+    if changes is None and (state.renewing or state.deadline_moves):
+        # It is stored anyway: then everything counts that was put, also a value that was there already.
+        changes = state.draft.meant() or None
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
@@ -306,18 +316,33 @@ def mark_stored(state: State, token: str | None) -> None:
     state.draft.settle()
 
 
-def note_tried(
-    state: State, error: UnavailableError | ThrottledError, payload: bytes, incremented: Mapping[str, int] | None = None
+def note_tried_step(
+    state: State,
+    policy: Policy,
+    error: UnavailableError | ThrottledError,
+    payload: bytes,
+    target: Record,
+    *,
+    changed: frozenset[str],
 ) -> None:
-    """Remember a write whose outcome is not known, to know it again if it was applied."""
-    state.tried.append(Tried(error.version, payload, dict(incremented or {})))
+    """Remember an atomic step whose outcome is not known, which changed *changed*, to know it again if it was applied."""
+    seen, base, _ = since_tried(state, target, None, policy)
+    stored = policy.codec.decode(payload)[0]
+    data = {key: value for key, value in seen.data.items() if key not in changed}
+    data |= {key: stored[key] for key in changed if key in stored}
+    state.tried.append(Tried(error.version, payload, {}, Snapshot(data, seen.deadline_ns), base))
 
 
 def _note_tried(
     state: State, error: UnavailableError | ThrottledError, writing: _Writing, policy: Policy, changes: Changes | None
 ) -> None:
+    """Remember a write whose outcome is not known, to know it again if it was applied.
+
+    The request does not see what it was merged with: it has seen, and goes on from, its own data.
+    """
     payload = policy.codec.encode(writing.data, writing.deadline_ns)
-    note_tried(state, error, payload, changes.incremented if changes else None)
+    mine = Snapshot(*policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns)))
+    state.tried.append(Tried(error.version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
 
 # Another request was faster
@@ -341,10 +366,11 @@ def _yield_to(
     what = f"session {digest(winner.token)} was changed by another request"
     if last:
         _refuse(state, f"{what}, {_ATTEMPTS} times while it was to be stored", theirs, conflict)
-    if policy.on_conflict == "raise":
+    acts = _acts(state, changes)
+    if policy.on_conflict == "raise" and acts:
         _refuse(state, what, theirs, conflict)
-    base, left = _since_tried(state, winner, changes, policy)
-    stale = _stale(state, base, theirs, changes, policy)
+    seen, base, left = since_tried(state, winner, changes, policy)
+    stale = _stale(state, seen, theirs, changes, policy) if acts else []
     if stale and policy.checks:
         _refuse(state, f"{what}, in what this one read: {_named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
@@ -360,22 +386,28 @@ def _yield_to(
     writing.target = winner
 
 
-def _since_tried(
+def since_tried(
     state: State, winner: Record, changes: Changes | None, policy: Policy
-) -> tuple[Snapshot, Changes | None]:
-    """Return the data that the changes are to be compared with, and the changes that *winner* does not have yet.
+) -> tuple[Snapshot, Snapshot, Changes | None]:
+    """Return what the reads are to be compared with, what the changes were made on, and the changes that *winner* lacks.
 
-    That is the data as it was read; or as this request has stored it already, by a write whose reply was lost.
+    That is the data as it was read, unless a write of this request's whose reply was lost is in *winner*.
     """
     for tried in reversed(state.tried):
         if tried.is_in(winner):
-            base = Snapshot(*policy.codec.decode(tried.payload))
-            if changes is None:
-                return base, None
-            left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
-            return base, Changes(changes.put, changes.removed, {k: by for k, by in left.items() if by}, changes.cleared)
+            if changes is not None:
+                left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
+                left = {key: by for key, by in left.items() if by}
+                changes = Changes(changes.put, changes.removed, left, changes.cleared)
+            return tried.seen, tried.base, changes
     assert state.record is not None
-    return snapshot(state.record, policy), changes
+    read = snapshot(state.record, policy)
+    return read, read, changes
+
+
+def _acts(state: State, changes: Changes | None) -> bool:
+    """Return True if the request changes anything, so that its reads matter."""
+    return changes is not None or state.renewing or state.app_rescheduled
 
 
 def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | None, policy: Policy) -> list[str]:
@@ -386,16 +418,16 @@ def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | No
         theirs,
         policy.rules,
         read_deadline=state.read_deadline,
-        wrote_deadline=state.rescheduled,
+        wrote_deadline=state.app_rescheduled,
         exclusive=state.renewing,
     )
 
 
 def check_reads(state: State, winner: Record, policy: Policy, conflict: Conflict | None) -> None:
     """Raise `SessionConflict` if *winner* has other values of what this request read."""
-    base, _ = _since_tried(state, winner, None, policy)
+    seen, _, _ = since_tried(state, winner, None, policy)
     theirs = snapshot(winner, policy)
-    stale = _stale(state, base, theirs, state.draft.changes(), policy)
+    stale = _stale(state, seen, theirs, state.draft.changes(), policy)
     if stale:
         what = f"session {digest(winner.token)} was changed by another request, in what this one read: {_named(stale)}"
         _refuse(state, what, theirs, conflict, stale)
@@ -415,14 +447,15 @@ def _lose(state: State, policy: Policy, changes: Changes | None, conflict: Confl
     assert state.record is not None
     reads, ours = state.draft.reads(), state.draft.data
     serialize = policy.rules.level == "serialize"
-    acts = changes is not None or state.rescheduled or state.renewing
-    refused = acts and (bool(reads) or state.read_deadline if serialize else bool(reads.taken))
+    refused = _acts(state, changes) and (bool(reads) or state.read_deadline if serialize else bool(reads.taken))
     stale: list[str] = []
     if refused:
         # To set a key by setdefault is to put it.
         held = snapshot(state.record, policy).data
-        stale = sorted(reads.values | reads.presence if serialize else reads.taken & held.keys())
-        refused = serialize or bool(stale)
+        which = reads.values | reads.presence if serialize else reads.taken & held.keys()
+        stale = sorted(which - policy.rules.unchecked)
+        shown = reads.unlisted is not None or reads.emptiness or state.read_deadline
+        refused = bool(stale) or (serialize and shown)
     lose(state, policy)
     if refused and policy.checks and policy.raises_if_ended:
         what = f"the session was ended by another request, or has expired, after this one read {_named(stale)}"
@@ -435,7 +468,7 @@ def lose(state: State, policy: Policy) -> None:
     """Note that the session is no more; from now on the request has none, and begins none."""
     state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.rescheduled = state.written = False
+    state.renewing = state.rescheduled = False
     state.gone = state.ended = True
     state.draft = Draft({})
 
@@ -456,8 +489,9 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
         raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
     data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
     state.record, state.token, state.coming, state.grace = None, None, None, False
+    if not state.rescheduled:
+        state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False
-    state.deadline_ns = policy.new_deadline_ns()
     state.draft = Draft({})
     for key, value in data.items():
         state.draft.put(key, value)
@@ -469,7 +503,8 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
 def report(state: State, keys: list[str]) -> None:
     """Log that a stale request was stored all the same."""
     where = f" ({state.route()})" if state.route else ""
-    _log.warning("a request stored a decision on stale data%s: another one had changed %s", where, _named(keys))
+    message = f"a request stored a decision on stale data{where}: another one had changed {_named(keys)}"
+    _rarely.warn(_log, (where, *keys), message)
 
 
 def _named(keys: list[str]) -> str:

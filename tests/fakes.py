@@ -28,6 +28,7 @@ OPERATIONS = {
     "replace": "UpdateItem",
     "touch": "UpdateItem",
     "rename": "TransactWriteItems",
+    "remove": "DeleteItem",
     "delete": "DeleteItem",
     "ping": "GetItem",
 }
@@ -44,6 +45,7 @@ def verb(name: str, store: Store, record: Record, data: bytes = b"new data") -> 
         "replace": partial(store.replace, record, data, later),
         "touch": partial(store.touch, record, later),
         "rename": partial(store.rename, record, record.token + "2", data, later),
+        "remove": partial(store.remove, record),
         "delete": partial(store.delete, record.token),
         "ping": store.ping,
     }

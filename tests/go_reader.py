@@ -12,6 +12,8 @@ from typing import IO, Literal, TypeAlias
 
 import msgspec
 
+from dynamostore.client import Item
+
 Kind: TypeAlias = Literal["string", "int", "float", "bool", "bytes", "time"]
 
 KINDS: tuple[Kind, ...] = ("string", "int", "float", "bool", "bytes", "time")
@@ -62,6 +64,16 @@ class GoReader:
             return self._decode(line)
         except msgspec.ValidationError:
             raise ValueError(msgspec.json.decode(line, type=_Refusal).error) from None
+
+
+def found_by_scs(item: Item, now_ns: int) -> bytes | None:
+    """What the store of SCS for Go finds in an item, by its rule; KeyError where it panics.
+
+    It reads the expiry first. Then it dereferences the data, without a look if there are any.
+    """
+    if not item or int(item["expiry"]["N"]) < now_ns:
+        return None
+    return item["data"]["B"]
 
 
 def missing() -> str | None:

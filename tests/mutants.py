@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PLANS, CHECKS, ITEMS, LIFECYCLE, CHANGES = (
+PLANS, EXPRESSIONS, MARKERS, CHECKS, ITEMS, LIFECYCLE, CHANGES = (
     "dynamostore/_plans.py",
+    "dynamostore/_expressions.py",
+    "dynamostore/_markers.py",
     "dynamostore/_checks.py",
     "dynamostore/items.py",
     "session/_lifecycle.py",
@@ -29,6 +31,7 @@ TESTS = [
     "tests/test_retries.py",
     "tests/test_conflicts.py",
     "tests/test_renewal_grace.py",
+    "tests/test_markers.py",
     "tests/test_deadline.py",
 ]
 SIMULATION = ["-m", "tests.simulation", "--steps", "400000", "--seed"]
@@ -47,43 +50,43 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "create: only if the token is free",
-        PLANS,
+        EXPRESSIONS,
         'NOT_TAKEN = "attribute_not_exists(#token) OR #expiry < :now"',
         'NOT_TAKEN = "attribute_not_exists(#token) OR #expiry < :now OR attribute_exists(#token)"',
     ),
     Mutant(
         "writes: only on what has not expired",
-        PLANS,
+        EXPRESSIONS,
         'LIVE = "#expiry >= :now"',
         'LIVE = "(#expiry >= :now OR #expiry < :now)"',
     ),
     Mutant(
         "touch, replace, rename: not before the expiry that others gave it",
-        PLANS,
+        EXPRESSIONS,
         'NOT_SHORTENED = "#expiry <= :expiry"',
         'NOT_SHORTENED = "(#expiry <= :expiry OR attribute_exists(#expiry))"',
     ),
     Mutant(
         "replace, rename: only on the version that was read",
-        PLANS,
+        EXPRESSIONS,
         'SAME = "#version = :was"',
         'SAME = "(#version = :was OR attribute_exists(#version))"',
     ),
     Mutant(
         "SCS's items: only without a version",
-        PLANS,
+        EXPRESSIONS,
         "attribute_not_exists(#version) AND #expiry = :read AND #data = :held",
         "#expiry = :read AND #data = :held",
     ),
     Mutant(
         "SCS's items: only with the expiry that was read",
-        PLANS,
+        EXPRESSIONS,
         "attribute_not_exists(#version) AND #expiry = :read AND #data = :held",
         "attribute_not_exists(#version) AND #data = :held",
     ),
     Mutant(
         "SCS's items: only with the data that was read",
-        PLANS,
+        EXPRESSIONS,
         "attribute_not_exists(#version) AND #expiry = :read AND #data = :held",
         "attribute_not_exists(#version) AND #expiry = :read",
     ),
@@ -97,7 +100,7 @@ MUTANTS = [
     Mutant("touch: not on what it was renamed to", PLANS, " or winner.token != record.token", ""),
     Mutant(
         "evict: only what is as it was read",
-        PLANS,
+        EXPRESSIONS,
         'AS_READ = "#expiry = :read"',
         'AS_READ = "#expiry <> :read OR #expiry = :read"',
     ),
@@ -108,11 +111,73 @@ MUTANTS = [
         "                chain.append(token)\n                there = None and self._lead(",
     ),
     Mutant(
-        "delete: not what it led to, once the grace is over",
+        "delete: follows a marker past its expiry",
         PLANS,
-        "if item is None or items.decode_expiry(self.table, item) < self.clock():\n                return None\n            return items.moved",
-        "if item is None:\n                return None\n            return items.moved",
+        "if item is not None and self._is_renamed(item) else None",
+        "if item is not None and self._is_renamed(item) and items.decode_expiry(self.table, item) >= self.clock() else None",
     ),
+    Mutant(
+        "delete: not what a marker led to, once it has ended",
+        PLANS,
+        "if item is not None and self._is_renamed(item) else None",
+        "if item is not None else None",
+    ),
+    Mutant(
+        "find: follows a marker only before its expiry",
+        PLANS,
+        "            if expiry_ns < now_ns:\n",
+        "            if expiry_ns < now_ns and not _markers.is_kept(self.table, item, now_ns):\n",
+    ),
+    Mutant("find: follows two markers, and no more", MARKERS, "MAX_HOPS: Final = 2\n", "MAX_HOPS: Final = 3\n"),
+    Mutant(
+        "find: does not evict a marker before its ttl",
+        PLANS,
+        "if evict and not _markers.is_kept(self.table, item, now_ns):",
+        "if evict:",
+    ),
+    Mutant(
+        "find: evicts a marker that has ended",
+        PLANS,
+        "if evict and not _markers.is_kept(self.table, item, now_ns):",
+        "if evict and not _markers.is_marker(self.table, item):",
+    ),
+    Mutant(
+        "rename: without a grace the marker has expired by every clock",
+        MARKERS,
+        "if grace else now_ns - _MARKER_NS",
+        "if grace else now_ns - 1",
+    ),
+    Mutant(
+        "rename: a marker stays for fifteen minutes",
+        MARKERS,
+        "return expiry_ns, items.ttl(min(max(expiry_ns, now_ns + _MARKER_NS), INT64_MAX))",
+        "return expiry_ns, items.ttl(expiry_ns)",
+    ),
+    Mutant(
+        "rename: a conflict says that the record was renamed",
+        PLANS,
+        "return conflict(token, current, renamed=self._is_renamed(item))",
+        "return conflict(token, current)",
+    ),
+    Mutant(
+        "remove: only what is as it was read",
+        PLANS,
+        "self._where(_unchanged(check_record(record)), _was(record))",
+        'self._where("attribute_exists(#token)", {})',
+    ),
+    Mutant(
+        "remove: what is gone when it is sent again was removed",
+        PLANS,
+        "if item is not None or not failure.retried:",
+        "if True:",
+    ),
+    Mutant(
+        "remove: what is gone when it is sent once is a conflict",
+        PLANS,
+        "if item is not None or not failure.retried:",
+        "if item is not None:",
+    ),
+    Mutant("an open outcome is told with its version", PLANS, "        error.version = new.version\n", ""),
     Mutant(
         "rename: removes only the record that was read",
         PLANS,
@@ -127,15 +192,15 @@ MUTANTS = [
     ),
     Mutant(
         "rename: what is left behind remembers",
-        PLANS,
+        EXPRESSIONS,
         ":version, #recent = :recent REMOVE #data",
         ":version REMOVE #data, #recent",
     ),
     Mutant(
         "the winner is read consistently, and alive",
         PLANS,
-        "return (yield from self._record(token, item, evict=False))",
-        "return items.decode(self.table, item) if item else None",
+        "current = yield from self._record(token, item, evict=False)",
+        "current = (yield from ()) or (items.decode(self.table, item) if item else None)",
     ),
     Mutant(
         "a version is random, not a counter", CHECKS, "items.new_version(),", "int.from_bytes(recent[:8], 'big') + 1,"
@@ -153,7 +218,9 @@ MUTANTS = [
         "if (failure.retried or (failure.retried is None and version)) and items.forgot(",
         "if False and items.forgot(",
     ),
-    Mutant("expiry is checked on read", PLANS, "if expiry_ns < self.clock():", "if expiry_ns < 0:"),
+    Mutant(
+        "expiry is checked on read", PLANS, "            if expiry_ns < now_ns:\n", "            if expiry_ns < 0:\n"
+    ),
     Mutant(
         "session: written where it was read",
         LIFECYCLE,

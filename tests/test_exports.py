@@ -43,10 +43,17 @@ THIRD_PARTY = {
     "dynamostore.wire._botocore": {"botocore"},
     "dynamostore.wire._http": {"httptools"},
     "dynamostore._agreement": {"hypothesis"},
-    "dynamostore.testing": {"hypothesis", "pytest"},
+    "dynamostore.testing._contract": {"hypothesis", "pytest"},
+    "dynamostore.testing._fixtures": {"pytest"},
+    "dynamostore.testing._renaming": {"pytest"},
     "session.web._waiting": {"greenlet"},
     "session.web._django_manager": {"django"},
+    "session.web._django_middleware": {"asgiref", "django"},
+    "session.web._django_page": {"django"},
+    "session.web._django_runs": {"django"},
+    "session.web._django_store": {"django"},
     "session.web.django": {"django"},
+    "session.web._flask_runs": {"flask"},
     "session.web.flask": {"flask"},
 }
 EVERYWHERE = {"msgspec"}

@@ -18,6 +18,7 @@ from dynamostore.testing import FakeClock
 
 from .backends import TABLE, Backend
 from .fakes import Watched
+from .go_reader import found_by_scs
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -86,14 +87,6 @@ def test_a_marker_of_a_record_of_scs_has_no_versions_but_its_own(
 def followed_by_release_1(item: Any, now_ns: int) -> bool:
     """The rule of the previous release's reads: the expiry first, then ``moved``."""
     return int(item["expiry"]["N"]) >= now_ns and "moved" in item
-
-
-def found_by_scs(item: Any, now_ns: int) -> bytes | None:
-    """What SCS for Go finds: the expiry first, then the data, which it dereferences without looking."""
-    if int(item["expiry"]["N"]) < now_ns:
-        return None
-    data: bytes = item["data"]["B"]
-    return data
 
 
 @pytest.mark.parametrize("behind", [0 * SECOND, 5 * timedelta(minutes=1)], ids=["by our clock", "by a clock behind"])

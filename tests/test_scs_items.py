@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from dynamostore import Conflict, Record
+from dynamostore.client import Item
 from dynamostore.items import ttl
 from dynamostore.testing import FakeClock
 
 from .backends import TABLE, Backend
+from .go_reader import found_by_scs
 
 HOUR = timedelta(hours=1)
 ITEMS = Path(__file__).parent / "interop/scs_go_items.json"
@@ -39,7 +41,7 @@ class Go:
         }
         self.server.client.put_item(TableName=TABLE.name, Item=item)
 
-    def raw(self, token: str) -> object:
+    def raw(self, token: str) -> Item | None:
         reply = self.server.client.get_item(TableName=TABLE.name, Key={"token": {"S": token}}, ConsistentRead=True)
         return reply.get("Item")
 
@@ -96,6 +98,19 @@ def test_it_is_renamed(go: Go, clock: FakeClock, read: Record) -> None:
     renamed = store.rename(read, read.token + "2", b"from Python", read.expiry + HOUR)
     assert renamed.version > 0
     assert store.find(renamed.token) == renamed
+    left = go.raw(read.token)
+    assert left is not None
+    assert "data" not in left
+    assert found_by_scs(left, clock.now_ns) is None
+
+
+def test_it_is_removed_unless_it_was_written_since(go: Go, clock: FakeClock, read: Record) -> None:
+    store = go.server.store(clock)
+    store.save(read.token, b"from Python", read.expiry)
+    with pytest.raises(Conflict):
+        store.remove(read)
+    go.put(read.token, read.data, read.expiry_ns)
+    store.remove(read)
     assert go.raw(read.token) is None
 
 

@@ -1,10 +1,10 @@
-"""The session of a request or WebSocket in ASGI: an `AsyncSession` that is read when it is first looked at, without an await."""
+"""The session of a request or WebSocket in ASGI: an `AsyncSession` that is read when it is first accessed, without an await."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
@@ -12,7 +12,8 @@ from dynamostore._steps import Plan, to_its_end
 from session import _lifecycle
 from session._policy import Policy
 from session._state import State
-from session.errors import SessionError, SessionNotLoadedError
+from session.data import SessionData
+from session.errors import SessionConflict, SessionError, SessionNotLoadedError
 from session.manager import SessionManager
 from session.session import AsyncDrive, AsyncSession
 from session.session import Drive as SyncDrive
@@ -35,22 +36,47 @@ DriveHere: TypeAlias = SyncDrive
 
 T = TypeVar("T")
 
+_TOO_LATE = "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
+
 
 class WebSession(AsyncSession):
-    """An async session that is read when it is first looked at, wherever that can be waited for."""
+    """An async session that is read when it is first accessed, wherever that can be waited for.
 
-    __slots__ = ("_drive_here", "_failure", "_late", "_loop", "_outage")
+    *socket*: it is a WebSocket's, so each `save` begins the reads anew.
+    """
 
-    def __init__(self, state: State, policy: Policy, drive: Drive, drive_here: DriveHere | None) -> None:
+    __slots__ = ("_conflict", "_drive_here", "_failure", "_late", "_loop", "_outage", "_socket")
+
+    def __init__(
+        self, state: State, policy: Policy, drive: Drive, drive_here: DriveHere | None, *, socket: bool = False
+    ) -> None:
         super().__init__(state, policy, drive)
         self._loop = asyncio.get_running_loop()
         self._drive_here = drive_here
         self._failure: Exception | None = None
-        self._late = self._outage = False
+        # What the app was shown last.
+        self._conflict: SessionConflict | None = None
+        self._outage = False
+        # A WebSocket's is late once its client can get no new token.
+        self._socket, self._late = socket, False
 
     async def load(self) -> None:
         with self._watched():
             await super().load()
+
+    async def save(self) -> None:
+        await super().save()
+        if self._socket:
+            self._state.draft.forget_reads()
+            self._state.read_deadline = False
+
+    async def atomic(self, change: Callable[[SessionData], T]) -> T:
+        if self._late:
+            await self.load()
+            if self._state.record is None and not self._state.ended:
+                raise SessionError(_TOO_LATE)
+        with self._watched():
+            return await super().atomic(change)
 
     async def autoload(self) -> None:
         """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
@@ -65,17 +91,12 @@ class WebSession(AsyncSession):
         """Close it without committing, but for a `destroy`; nothing happens if it is closed."""
         if not self._state.closed:
             self._state.closed = True
-            await self._drive(_lifecycle.abandon(self._state, self._policy))
+            with self._watched():
+                await self._drive(_lifecycle.abandon(self._state, self._policy))
 
     async def _store(self) -> None:
-        if self._late and self._state.gone and self._state.token_is_new:
-            raise SessionError(
-                "the session has ended meanwhile (look at status after save): there is no new one for a WebSocket"
-            )
         if self._late and self._state.token_is_new:
-            raise SessionError(
-                "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
-            )
+            raise SessionError(_TOO_LATE)
         with self._watched():
             await super()._store()
 
@@ -85,6 +106,8 @@ class WebSession(AsyncSession):
             yield
         except Exception as error:
             self._outage = is_outage(error)
+            if isinstance(error, SessionConflict):
+                self._conflict = error
             raise
 
     def _load(self) -> None:
@@ -101,7 +124,12 @@ class WebSession(AsyncSession):
             with self._watched():
                 self._drive_here(_lifecycle.load(self._state, self._policy))
             return
-        if not (GREENLETS and wait(self.load)):
+        if GREENLETS and wait(self.load):
+            return
+        if self._state.closed and self._drive_here is not None:
+            # The request is over and never read it: now a log does, and must not fail.
+            self._drive_here(_lifecycle.load(self._state, self._policy))
+        else:
             raise SessionNotLoadedError(
                 "the session was not read yet, and cannot be waited for here: await its load() first; or put SessionMiddleware "
                 "within what runs the handler in a task of its own (as the innermost); or have all read beforehand: "

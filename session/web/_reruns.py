@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeAlias, TypeVar
 
-from session._state import State
+from dynamostore._steps import Plan
+from session._lifecycle import load
+from session._policy import Policy
+from session._state import State, begin
+from session.session import BaseSession
 
-__all__ = ["Course", "Rerun", "check_rerun", "is_safe", "may_rerun"]
+__all__ = [
+    "Course",
+    "Rerun",
+    "begin_answer",
+    "begin_run",
+    "check_rerun",
+    "forbid_reruns",
+    "is_safe",
+    "look_again",
+    "may_rerun",
+    "open_sessions",
+]
 
 R = TypeVar("R")
 
@@ -68,3 +83,51 @@ class Course:
         """Count the next run, and return how long to wait before it, in seconds: at random, so that two do not meet again."""
         self.attempt += 1
         return uniform(0, _FIRST_PAUSE_S * 2**self.attempt)
+
+
+# Sessions of the next run
+
+
+def begin_run(last: State, policy: Policy, attempt: int) -> State:
+    """Return the state of the run after *last*, which was stale and stored nothing."""
+    state = begin(last.presented, policy)
+    state.attempt = attempt
+    return state
+
+
+def begin_answer(last: State, policy: Policy) -> State:
+    """Return the state of the app that answers the conflict of *last*; what that one has stored before stays."""
+    state = begin(last.presented, policy)
+    state.attempt, state.rerun = last.attempt, False
+    # Its answer depends on the cookie, in any case.
+    state.looked = True
+    if last.stored:
+        state.token, state.loaded = last.token, last.token is None
+        state.gone, state.destroyed, state.ended = last.gone, last.destroyed, last.ended
+    return state
+
+
+def look_again(state: State, policy: Policy) -> Plan[None]:
+    """Read a session that may have ended; if it has, the request has none, and begins none.
+
+    A cookie that it set would replace the one of the request that ended it, by a new login perhaps.
+    """
+    yield from load(state, policy)
+    if state.record is None and not state.destroyed:
+        state.gone = state.ended = True
+
+
+# Sessions of other managers in the same request
+
+
+def open_sessions(request: Mapping[str, object]) -> list[BaseSession]:
+    """Return the sessions in an environ or scope that are not committed or discarded yet."""
+    # By the class's bases: to ask an abstract class costs ten times as much.
+    found = [value for value in request.values() if BaseSession in type(value).__mro__]
+    return [session for session in found if isinstance(session, BaseSession) and not session._state.closed]
+
+
+def forbid_reruns(request: Mapping[str, object]) -> None:
+    """Note that the request has stored something: for its other sessions, too, it must not be run again."""
+    for session in open_sessions(request):
+        session._state.rerun = False

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
+
+from ._contexts import in_context
 
 __all__ = ["wait", "waiting"]
 
@@ -35,19 +38,22 @@ class _Strand(greenlet):
 
 
 @types.coroutine
-def waiting(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await *coroutine*; what it calls may `wait`."""
+def waiting(coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> Generator[Any, Any, T]:
+    """Await *coroutine*, in *context* if one is given; synchronous code in it may `wait`."""
     strand = _Strand(_steps)
     strand.task = asyncio.current_task()
-    # What it sets in its context is the task's, as if it were awaited plainly.
-    strand.gr_context = getcurrent().gr_context
+    # Without a context of its own, the variables that it sets are the task's, as if it were awaited plainly.
+    strand.gr_context = getcurrent().gr_context if context is None else context
     reply: Any = strand.switch(coroutine)
     while not strand.dead:
         turn: greenlet = strand
         try:
             if isinstance(reply, _Wanted):
                 turn = reply.by
-                sent = yield from reply.coroutine.__await__()
+                if context is None:
+                    sent = yield from reply.coroutine.__await__()
+                else:
+                    sent = yield from in_context(context, reply.coroutine)
             else:
                 sent = yield reply
         except BaseException as error:  # noqa: BLE001 (a cancellation, too, is its own to see)

@@ -73,7 +73,8 @@ async def blocks(manager: AsyncSessionManager, token: str | None) -> None:
         assert_type(s.get_int("n"), int)
         assert_type(s.get_string("name", default=None), str | None)
         assert_type(s["n"], JSONValue)
-        assert_type(s.increment("n"), int)
+        s.increment("n")
+        assert_type(await s.atomic(lambda stored: stored.pop_string("nonce")), str)
         s.put_string("message", "Hello world!")
         s.renew_token()
         await s.save()
@@ -96,17 +97,19 @@ async def blockless(manager: AsyncSessionManager, token: str | None) -> None:
     s = await manager.load(token)
     assert_type(s, AsyncSession)
     await manager.commit(s)
-    manager.discard(s)
+    await manager.discard(s)
     assert_type(await manager.update(token, change), AsyncSession)
     assert_type(await manager.update(token, AsyncSession.clear, attempts=3), AsyncSession)
 
 
-async def refused(manager: AsyncSessionManager, sync: SessionManager, s: Session) -> None:
+async def refused(manager: AsyncSessionManager, sync: SessionManager, s: Session, a: AsyncSession) -> None:
     with manager.session(None):  # type: ignore[attr-defined]
         pass
     async with sync.session(None):  # type: ignore[attr-defined]
         pass
     await manager.commit(s)  # type: ignore[arg-type]
+    manager.discard(s)  # type: ignore[arg-type, unused-coroutine]
+    a.atomic(len)  # type: ignore[unused-coroutine]
     manager.load(None).put_int("n", 1)  # type: ignore[attr-defined]
     AsyncSessionManager(MemoryStore())  # type: ignore[arg-type]
     SessionManager(manager.store)  # type: ignore[arg-type]

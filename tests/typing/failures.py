@@ -25,6 +25,7 @@ from session import (
     SessionClosedError,
     SessionConflict,
     SessionError,
+    SessionStateError,
     SessionTypeError,
 )
 
@@ -71,7 +72,11 @@ def of_a_session() -> None:
         assert_type(error.wanted, str)
         assert_type(error.found, str)
         as_type_error: TypeError = error
+    except SessionStateError as error:
+        as_session_error: SessionError = error
     except SessionConflict as error:
+        assert_type(error.keys, tuple[str, ...])
+        assert_type(error.ended, bool)
         assert_type(error.ours, dict[str, JSONValue])
         assert_type(error.theirs, dict[str, JSONValue])
         error.current  # type: ignore[attr-defined]

@@ -9,10 +9,25 @@ from datetime import UTC, date, datetime, timedelta
 from typing import assert_never, assert_type
 
 from dynamostore import MemoryStore, Store
-from session import Cookie, JSONCodec, JSONValue, OnConflict, Session, SessionManager, Status
+from session import (
+    Cookie,
+    JSONCodec,
+    JSONValue,
+    Merge,
+    MergeFunction,
+    OnConflict,
+    Session,
+    SessionData,
+    SessionManager,
+    Status,
+)
 
 
 # The manager
+
+
+def keep_ours(base: JSONValue, ours: JSONValue, theirs: JSONValue) -> JSONValue:
+    return ours
 
 
 def managers(store: Store) -> None:
@@ -25,6 +40,8 @@ def managers(store: Store) -> None:
             touch_after=timedelta(minutes=1),
             hash_tokens=False,
             on_conflict="raise",
+            mergeable={"cart": "merge", "hits": "add", "seen": "latest", "recent": keep_ours},
+            login_keys=("user_id",),
             renewal_grace=timedelta(seconds=5),
             codec=JSONCodec(),
             cookie=Cookie(name="id"),
@@ -33,8 +50,11 @@ def managers(store: Store) -> None:
         SessionManager,
     )
     SessionManager(store, idle_timeout=None, touch_after=None, renewal_grace=None, codec=None, cookie=None)
-    for mode in ("merge", "raise", "overwrite"):
+    for mode in ("merge", "serialize", "raise", "overwrite", "merge_unchecked", "report"):
         SessionManager(store, on_conflict=mode)
+    how: Merge = "merge"
+    function: MergeFunction = keep_ours
+    SessionManager(store, mergeable={"cart": how, "recent": function})
     assert_type(SessionManager(store).store, Store)
     assert_type(SessionManager(store).cookie, Cookie)
 
@@ -53,6 +73,9 @@ def managers_refused(store: Store, mode: str) -> None:
     SessionManager(store, on_conflict=mode)  # type: ignore[arg-type]
     SessionManager(store, on_conflict=None)  # type: ignore[arg-type]
     SessionManager(store, renewal_grace=5)  # type: ignore[arg-type]
+    SessionManager(store, mergeable={"cart": "sum"})  # type: ignore[dict-item]
+    SessionManager(store, mergeable=["cart"])  # type: ignore[arg-type]
+    SessionManager(store, login_keys=7)  # type: ignore[arg-type]
     SessionManager(store, codec="json")  # type: ignore[arg-type]
     SessionManager(store, cookie="session")  # type: ignore[arg-type]
     SessionManager(store, clock=time.time)  # type: ignore[arg-type]
@@ -65,6 +88,8 @@ def modes(mode: OnConflict) -> str:
         return "neither"
     if mode == "overwrite":
         return "the last"
+    if mode == "serialize" or mode == "merge_unchecked" or mode == "report":
+        return "it depends"
     assert_never(mode)
 
 
@@ -245,9 +270,9 @@ def putters(s: Session) -> None:
     s.put_string(key="k", value="text")
     s.remove("k")
     s.clear()
-    assert_type(s.increment("k"), int)
-    assert_type(s.increment("k", 2), int)
-    assert_type(s.increment("k", by=-1), int)
+    s.increment("k")
+    s.increment("k", 2)
+    s.increment("k", by=-1)
 
 
 def putters_refused(s: Session, perhaps: str | None) -> None:
@@ -274,6 +299,7 @@ def putters_refused(s: Session, perhaps: str | None) -> None:
     s.put_str("k", "text")  # type: ignore[attr-defined]
     s.put("k", "text")  # type: ignore[attr-defined]
     s.increment("k", 0.5)  # type: ignore[arg-type]
+    n: int = s.increment("k")  # type: ignore[func-returns-value, assignment]
     s.increment("k", "1")  # type: ignore[arg-type]
     s.increment(1)  # type: ignore[arg-type]
     s.remove(1)  # type: ignore[arg-type]
@@ -281,6 +307,42 @@ def putters_refused(s: Session, perhaps: str | None) -> None:
     s.clear("k")  # type: ignore[call-arg]
     if s.put_int("k", 1):  # type: ignore[func-returns-value]
         pass
+
+
+# A decision on what is stored now
+
+
+def spend(s: SessionData) -> bool:
+    return s.pop_string("nonce") != ""
+
+
+def steps(s: Session) -> None:
+    assert_type(s.atomic(spend), bool)
+    assert_type(s.atomic(lambda stored: stored.get_int("n")), int)
+    assert_type(s.atomic(lambda stored: stored.pop_string("nonce", default=None)), str | None)
+    s.atomic(SessionData.clear)
+    assert_type(s.peek("k"), JSONValue)
+    assert_type(s.peek("k", default="text"), JSONValue)
+    data: SessionData = s
+
+
+async def wait(s: SessionData) -> bool:
+    return True
+
+
+def takes_a_session(s: Session) -> None:
+    s.save()
+
+
+def steps_refused(s: Session) -> None:
+    s.atomic()  # type: ignore[call-arg]
+    s.atomic(7)  # type: ignore[arg-type]
+    s.atomic(takes_a_session)  # type: ignore[arg-type]
+    s.atomic(wait)  # type: ignore[unused-coroutine]
+    s.atomic(lambda: True)  # type: ignore[arg-type, misc]
+    s.atomic(lambda stored: stored.save())  # type: ignore[attr-defined, misc]
+    s.atomic(spend).upper()  # type: ignore[attr-defined]
+    s.peek(7)  # type: ignore[arg-type]
 
 
 # The mapping
@@ -371,6 +433,9 @@ def life(s: Session) -> None:
     assert_type(s.status, Status)
     assert_type(s.remembered, bool | None)
     s.renew_token()
+    s.renew_token(grace=True, deadline="keep")
+    assert_type(s.attempt, int)
+    s.forbid_rerun()
     s.remember()
     s.remember(remember=False)
     s.set_deadline(datetime.now(UTC))
@@ -383,7 +448,9 @@ def life_refused(s: Session) -> None:
     s.expiry.isoformat()  # type: ignore[union-attr]
     token: str = s.token  # type: ignore[assignment]
     s.token()  # type: ignore[misc, operator]
-    s.renew_token("token")  # type: ignore[call-arg]
+    s.renew_token("token")  # type: ignore[call-arg, arg-type]
+    s.renew_token(deadline="old")  # type: ignore[arg-type]
+    s.attempt = 2  # type: ignore[misc]
     s.renew()  # type: ignore[attr-defined]
     s.remember(14)  # type: ignore[arg-type]
     s.set_deadline(14)  # type: ignore[arg-type]
