@@ -67,7 +67,7 @@ class Request:
 
     __slots__ = (
         "before", "begun", "call", "client", "commit", "commits", "foreign", "held", "issued_ns", "last_read", "name", "notes", "outcome",
-        "plan", "presented", "process", "refused", "session", "state", "step", "tries", "wake_ns", "world",
+        "plan", "presented", "process", "read_before", "refused", "session", "state", "step", "tries", "wake_ns", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, name: str, process: Process, client: int, presented: str | None) -> None:
@@ -80,6 +80,7 @@ class Request:
         self.session = process.driver.session(self.state)
         self.notes = self._noting({})
         self.before: list[Event] = []
+        self.read_before = False
         self.begun = 0
         self.commit: Commit | None = None
         self.commits = 0
@@ -208,7 +209,9 @@ class Request:
         commit = self._new_commit(self.notes)
         commit.renews = True
         if not self.state.destroying:
-            self.before = commit.counted() if self.state.record is not None else []
+            there = self.state.record is not None
+            self.before = commit.counted() if there else []
+            self.read_before = there and bool(reads_of(commit.all_events(), commit.base(), UNIVERSE))
         self.session.destroy()
         self.notes = self._noting({})
         self.world.tell(self, "destroy()")
@@ -252,6 +255,7 @@ class Request:
             begun_ns=self.world.network.now_ns,
             begun=self.begun,
             before=self.before,
+            read_before=self.read_before,
             had_ended=state.ended,
         )
 
@@ -326,6 +330,9 @@ class Request:
             self.begun = commit.begun
             stored = {**inner.base, DEADLINE: self._stored()[DEADLINE]}
         pending = [event for event in outer_events if change(event)]
+        if commit.key is None:
+            # The session has begun with the deadline that was set before.
+            pending = [event for event in pending if not (isinstance(event, Write) and event.key == DEADLINE)]
         reads = reads_of(outer_events, stored, UNIVERSE)
         if not outer._cleared:
             changed = [event for event in inner.events if isinstance(event, Write | Remove | Append)]
