@@ -379,12 +379,14 @@ def _drawn(world: World, doing: str) -> list[Act]:
             value = world.unique("v")
             return [lambda notes, s: notes.append(s, "list", value) or f"append {value!r} to list"]
         case "put" | "setdefault" | "branch":
-            key, value = KEYS[draw_key(world)], world.unique("v")
+            at, value = draw_key(world), world.unique("v")
+            key = KEYS[at]
             if doing == "put":
                 return [lambda notes, s: notes.put(s, key, value) or f"put {key}={value!r}"]
             if doing == "setdefault":
                 return [lambda notes, s: notes.setdefault(s, key, value) or f"setdefault {key}={value!r}"]
-            other = KEYS[draw_key(world)]
+            # The plainest is to decide on another key.
+            other = KEYS[(at + 1 + draw_key(world)) % len(KEYS)]
             return [lambda notes, s: _branch(notes, s, other, key, value)]
         case "pop" | "in" | "remove":
             key = KEYS[draw_key(world)]
