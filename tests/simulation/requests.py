@@ -242,6 +242,9 @@ class Request:
         state, policy = self.state, self.process.policy
         token = self.presented if state.ended else state.token
         key = policy.key(token) if token is not None else None
+        # A logout counts for the token that the client sent, also if nothing was found under it.
+        sent = state.token or (None if state.destroyed else self.presented)
+        destroys = policy.key(sent) if state.destroying and sent is not None else None
         self.commits += 1
         return Commit(
             request=self.name,
@@ -250,7 +253,7 @@ class Request:
             notes=notes,
             upto=len(notes.events),
             key=key,
-            destroys=key if state.destroying else None,
+            destroys=destroys,
             renews=state.renewing,
             begun_ns=self.world.network.now_ns,
             begun=self.begun,
