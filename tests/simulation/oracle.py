@@ -336,7 +336,11 @@ class Oracle:
             superseded = commit.renews and commit.key in self.retired
             if not (superseded or commit.had_ended or (commit.atomic and self.stale_reads)):
                 self._is_gone(promise, commit)
-            if not (commit.atomic or self._must_not_end_well(commit, perhaps=True) or (superseded and self._holds_old(commit))):
+            if not (
+                commit.atomic
+                or self._must_not_end_well(commit, perhaps=True)
+                or (superseded and self._holds_old(commit))
+            ):
                 _broken(promise, f"{commit} was refused, though all that it had read may be dropped: {conflict}")
             return
         states = [
