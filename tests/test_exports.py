@@ -53,6 +53,8 @@ THIRD_PARTY = {
     "session.web._django_runs": {"django"},
     "session.web._django_store": {"django"},
     "session.web.django": {"django"},
+    "session.web._flask_context": {"flask"},
+    "session.web._flask_session": {"flask"},
     "session.web.flask": {"flask"},
 }
 EVERYWHERE = {"msgspec"}
