@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import flask
 import flask.sessions
@@ -40,7 +40,12 @@ from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, for
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+    from flask.typing import ResponseReturnValue
+    from werkzeug.exceptions import HTTPException
+
 __all__ = ["FlaskSession", "SessionInterface", "session"]
+
+Answer: TypeAlias = "ResponseReturnValue | HTTPException"
 
 MERGEABLE: Final[dict[str, Merge]] = {"_flashes": "merge"}
 """Flask's own key that two requests may both change: the messages that are flashed."""
@@ -142,7 +147,7 @@ class SessionInterface(flask.sessions.SessionInterface):
 
     # Errors, before the app's handlers see them
 
-    def on_user_exception(self, error: Exception, handle: Callable[[Exception], Any]) -> Any:
+    def on_user_exception(self, error: Exception, handle: Callable[[Exception], Answer]) -> Answer:
         """Return the answer to an error of a view. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
         if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
@@ -314,7 +319,7 @@ def _refused(error: SessionConflict) -> flask.Response:  # noqa: ARG001 (an erro
     return flask.current_app.response_class(conflict_body(accept), 409, headers=conflict_headers(accept))
 
 
-def _handled(handle: Callable[[Exception], Any], error: Exception, conflict: SessionConflict) -> Any:
+def _handled(handle: Callable[[Exception], Answer], error: Exception, conflict: SessionConflict) -> Answer:
     """Return the answer of the app's error handlers to *error*, or to the conflict that it was raised from, or the 409."""
     for one in (error, conflict):
         try:
