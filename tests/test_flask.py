@@ -1042,11 +1042,19 @@ class TestOutage:
 
     @pytest.mark.parametrize(("path", "verb"), [("/login", "rename"), ("/logout", "delete"), ("/put/k/v", "replace")])
     def test_nobody_is_logged_out_by_it(
-        self, app: flask.Flask, outage: Outage, stored: StoredSession, path: str, verb: str
+        self,
+        app: flask.Flask,
+        outage: Outage,
+        stored: StoredSession,
+        path: str,
+        verb: str,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         client = known(app, stored)
         outage.down = {verb}
         assert self.refused(client.get(path))
+        # The store is not asked twice.
+        assert "after_request" not in caplog.text
         assert cookie_of(client) == stored.token
         outage.down.clear()
         assert client.get("/all").json == {"k": "before", "n": 1, "cart": ["apple"]}

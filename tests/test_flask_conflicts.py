@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from dynamostore import MemoryStore, Record, UnavailableError
-from session import Cookie, SessionConflict, SessionManager, Status
+from session import Cookie, SessionClosedError, SessionConflict, SessionManager, Status
 from session.web._exchange import OUTAGE
 from session.web.flask import FlaskSession, SessionInterface, session
 from session.web.wsgi import SessionMiddleware, get_session
@@ -184,6 +184,9 @@ def test_without_init_app_it_is_not_run_again(way: str) -> None:
 )
 def test_the_409_says_what_to_do(accept: str | None, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     shop = Shop()
+    with shop.manager.session(shop.token) as s:
+        # A name that no digest contains.
+        s["user"] = "Grace"
     reply = shop.client().post("/", headers={} if accept is None else {"Accept": accept})
     assert reply.status_code == 409
     assert reply.headers["Content-Type"] == f"{kind}; charset=utf-8"
@@ -195,7 +198,7 @@ def test_the_409_says_what_to_do(accept: str | None, kind: str, caplog: pytest.L
     assert (record.name, record.levelno) == ("session.web", logging.WARNING)
     assert record.getMessage().startswith("POST / answered with 409: session ")
     assert "'user'" in record.getMessage()
-    assert "ada" not in caplog.text
+    assert "Grace" not in caplog.text
     assert shop.token not in caplog.text
 
 
@@ -266,7 +269,9 @@ def test_a_handler_that_does_not_want_it_leaves_it_to_the_409() -> None:
 
 
 @pytest.mark.parametrize("act", [None, save])
-def test_an_answer_that_is_stale_itself_is_replaced_by_the_409(act: Callable[[], None] | None) -> None:
+def test_an_answer_that_is_stale_itself_is_replaced_by_the_409(
+    act: Callable[[], None] | None, caplog: pytest.LogCaptureFixture
+) -> None:
     shop = Shop(stale=99)
     shop.act = act or (lambda: None)
     asked: list[str] = []
@@ -283,10 +288,11 @@ def test_an_answer_that_is_stale_itself_is_replaced_by_the_409(act: Callable[[],
     assert (reply.status_code, asked) == (409, ["ada'"])
     assert reply.text != "mine"
     assert shop.held() == {"user": "ada''"}
+    assert "by the app" not in caplog.text
 
 
-@pytest.mark.parametrize("outage", [False, True])
-def test_what_was_stored_before_stays_and_its_cookie_is_sent(outage: bool) -> None:
+@pytest.mark.parametrize("mine", [False, True])
+def test_what_was_stored_before_stays_and_its_cookie_is_sent(mine: bool) -> None:
     """A `save` before the conflict is not undone, so the client must learn its new token."""
     shop = Shop(stale=0)
 
@@ -298,29 +304,44 @@ def test_what_was_stored_before_stays_and_its_cookie_is_sent(outage: bool) -> No
         with shop.manager.session(renewed) as s:
             s["user"] = "eve"
         session["decided"] = seen
-        if outage:
-            shop.store.failure = UnavailableError("no answer")
 
     shop.act = act
 
-    @shop.app.errorhandler(SessionConflict)
-    def handler(error: SessionConflict) -> tuple[str, int]:
-        flask.flash("try again")
-        return "mine", 409
+    if mine:
+
+        @shop.app.errorhandler(SessionConflict)
+        def handler(error: SessionConflict) -> tuple[str, int]:
+            flask.flash("try again")
+            return "mine", 409
 
     client = shop.client()
-    reply = client.get("/")
-    assert reply.status_code == (503 if outage else 409)
+    assert client.get("/").status_code == 409
     assert shop.runs == [1]
     cookie = client.get_cookie("session")
     assert cookie is not None
     assert cookie.value != shop.token
-    shop.store.failure = None
     shop.token = cookie.value
     held = shop.held()
+    assert (held["user"], held["greeted"]) == ("eve", "ada")
     assert "decided" not in held
-    assert held["user"] == "eve"
-    assert ("_flashes" in held) is not outage
+    assert ("_flashes" in held) is mine
+
+
+def test_a_logout_before_the_conflict_counts_and_forbids_another_run() -> None:
+    shop = Shop()
+
+    def act() -> None:
+        try:
+            session.save()
+        except SessionConflict:
+            session.destroy()
+            raise
+
+    shop.act = act
+    reply = shop.client().get("/")
+    assert (reply.status_code, shop.runs) == (409, [1])
+    assert reply.headers["Set-Cookie"].startswith("session=; ")
+    assert shop.held() == {}
 
 
 # What a stale run leaves
@@ -361,6 +382,8 @@ def test_a_test_client_keeps_the_context_of_the_last_run() -> None:
         assert session.attempt == 2
         assert session["greeted"] == "ada'"
         assert torn_down == [1, 2]
+    # Flask tears it down again when it is no longer kept.
+    assert torn_down == [1, 2, 2]
     gc.collect()
     assert not flask.has_request_context()
 
@@ -441,7 +464,7 @@ def test_an_answer_knows_nothing_of_what_the_stale_run_kept() -> None:
     def handler(error: SessionConflict) -> tuple[list[str], int]:
         assert "_login_user" not in flask.g
         assert "csrf_token" not in flask.g
-        return flask.get_flashed_messages(), 409
+        return [str(message) for message in flask.get_flashed_messages()], 409
 
     # Shown once: with the answer, which is committed.
     assert shop.client().post("/").json == ["hello"]
@@ -464,6 +487,7 @@ def test_the_second_run_knows_nothing_of_the_first() -> None:
     """Another request logs in as somebody else between the two."""
     shop = Shop()
     seen: list[tuple[str, str, bool]] = []
+    left: list[object] = []
 
     @shop.app.before_request
     def load_user() -> None:
@@ -473,19 +497,33 @@ def test_the_second_run_knows_nothing_of_the_first() -> None:
         flask.request.environ["mark"] = True
         flask.g.user = session["user"]
 
+    @shop.app.teardown_request
+    def leave(_: BaseException | None) -> None:
+        # What a stale run has put is not there any more.
+        left.append(session.get("greeted"))
+        with pytest.raises(SessionClosedError):
+            session["late"] = 1
+
     def act() -> str:
         answer = flask.render_template_string(
             "{{ g.user|safe }} {{ session['user']|safe }} {{ get_flashed_messages() }}"
         )
         flask.flash(f"for {flask.g.user}")
-        seen.append((flask.g.user, session["user"], "greeted" in session))
+        seen.append((flask.g.user, session.get_string("user"), "greeted" in session))
         return answer
 
     shop.act = act
     client = shop.client()
     assert client.get("/").text == "ada' ada' []"
     assert seen == [("ada", "ada", True), ("ada'", "ada'", True)]
+    assert left == [None, "ada'"]
     assert shop.held()["_flashes"] == [["message", "for ada'"]]
+
+
+def test_a_body_of_unknown_length_is_a_body() -> None:
+    shop = Shop()
+    reply = shop.client().get("/", headers={"Transfer-Encoding": "chunked"})
+    assert (reply.status_code, shop.runs) == (409, [1])
 
 
 def test_it_waits_at_random_before_each_run() -> None:
@@ -595,6 +633,11 @@ class TestAnotherManagersSession:
         assert self.ask(shop, "POST") == 409
         assert self.held() == {"n": 0}
 
+    def test_is_destroyed_by_a_refused_request(self, shop: Shop) -> None:
+        shop.act = lambda: get_session(flask.request.environ, "admin").destroy()
+        assert self.ask(shop, "POST") == 409
+        assert self.held() == {}
+
     def test_that_was_stored_already_forbids_another_run(self, shop: Shop) -> None:
         def act() -> None:
             get_session(flask.request.environ, "admin").increment("n")
@@ -620,14 +663,32 @@ class TestAnotherManagersSession:
         assert shop.held() == {"user": "ada", "greeted": "ada"}
 
 
-def test_an_app_within_the_app_has_runs_of_its_own() -> None:
+@pytest.mark.parametrize("init", [True, False])
+def test_an_app_within_the_app_has_runs_of_its_own(init: bool) -> None:
     """A view may answer with another WSGI app, which Flask calls at once, with the same environ."""
-    shop, inner = Shop(), Shop(stale=0)
+    shop, inner = Shop(), Shop(init=init)
     inner.manager.store = shop.manager.store
     inner.token = shop.token
     shop.act = lambda: inner.app.wsgi_app
-    assert shop.client().get("/").text in ("hello ada'", "hello ada")
+    reply = shop.client().get("/")
+    assert (reply.status_code, reply.text.startswith("hello ada")) == (200, True)
     assert shop.runs == [1, 2]
+    assert inner.runs == ([1, 2, 1] if init else [1, 1])
+
+
+def test_an_environ_that_is_dispatched_again_otherwise_has_no_runs() -> None:
+    shop = Shop()
+    environ = flask.testing.EnvironBuilder(shop.app, "/", headers={"Cookie": f"session={shop.token}"}).get_environ()
+
+    def ask() -> str:
+        started: list[str] = []
+        list(shop.app(environ, lambda status, headers, exc_info=None: started.append(status)))  # type: ignore[arg-type, return-value]  # nothing is written
+        return started[-1]
+
+    assert ask() == "200 OK"
+    shop.runs.clear()
+    environ["REQUEST_METHOD"] = "POST"
+    assert ask() == "409 CONFLICT"
 
 
 # Logouts
