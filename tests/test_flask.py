@@ -47,6 +47,7 @@ from session import (
     SessionTypeError,
 )
 from session.web._exchange import OUTAGE
+from session.web._flask_context import current_session
 from session.web.flask import FlaskSession, SessionInterface, session
 from session.web.wsgi import SessionMiddleware, get_session
 
@@ -195,7 +196,7 @@ class TestWhatFlasksSessionsDo:
     def test_a_request_that_does_not_use_it_leaves_no_trace(self, app: flask.Flask, stored: StoredSession) -> None:
         with known(app, stored) as client:
             reply = client.get("/")
-            used = flask.globals.request_ctx._session
+            used = current_session()
             assert isinstance(used, FlaskSession)
             assert not used.accessed
             assert not used.modified
@@ -205,7 +206,7 @@ class TestWhatFlasksSessionsDo:
     def test_a_read_is_accessed_and_not_modified(self, app: flask.Flask, stored: StoredSession) -> None:
         with known(app, stored) as client:
             reply = client.get("/get/k")
-            used = flask.globals.request_ctx._session
+            used = current_session()
             assert isinstance(used, FlaskSession)
             assert used.accessed
             assert not used.modified

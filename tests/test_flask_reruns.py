@@ -427,8 +427,9 @@ def test_reads_after_the_end_are_harmless(app: flask.Flask, counted: CountingSto
     assert client.get("/page").status_code == 200
     assert client.get("/stream").text == "ada"
     assert client.get("/boom").text == "Sorry, eve"
-    # Flask tears a request that streams down twice.
-    assert seen == ["ada"] * 4
+    # Some versions of Flask tear a request that streams down twice.
+    assert set(seen) == {"ada"}
+    assert len(seen) in (3, 4)
     counted.taken()
     client.get("/page")
     assert counted.taken() == ["find"]

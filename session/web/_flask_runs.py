@@ -146,7 +146,7 @@ def _run(
         try:
             body = inner(environ, start)
         finally:
-            if runs.stale is None:
+            if preserve is not None and runs.stale is None:
                 for context in contexts:
                     preserve(context)
         if runs.stale is None:

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -246,6 +247,10 @@ class SessionInterface(flask.sessions.SessionInterface):
             self.manager._drop(session)
         elif not commits(status, commit_errors=self.commit_errors):
             self.manager.discard(session)
+            # Without `init_app`, Flask makes a 500 of what a view has raised, and is at it.
+            conflict = None if session._answers else find_conflict(sys.exc_info()[1])
+            if conflict is not None:
+                raise conflict
         else:
             try:
                 self.manager.commit(session)
