@@ -232,7 +232,7 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
     changes = state.draft.changes()
     if changes is None and (state.renewing or state.deadline_moves):
         # It is stored anyway: then everything counts that was put, also a value that was there already.
-        changes = state.draft.meant()
+        changes = state.draft.meant() or None
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return

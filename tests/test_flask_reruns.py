@@ -196,6 +196,29 @@ def test_a_conflict_that_the_view_raises_is_treated_alike(
     assert client_of(app, token).post("/").status_code == 409
 
 
+def test_the_answer_of_a_view_that_catches_the_conflict_stands(
+    app: flask.Flask, manager: SessionManager, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    meddle = Meddler(manager, token, 1)
+
+    @app.get("/")
+    def view() -> tuple[str, int]:
+        session["seen"] = session["user"]
+        meddle()
+        try:
+            session.save()
+        except SessionConflict as conflict:
+            return f"{session.attempt}: {conflict.keys[0]}", 202
+        return "stored", 200
+
+    reply = client_of(app, token).get("/")
+    assert (reply.status_code, reply.text) == (202, "1: user")
+    assert "Set-Cookie" not in reply.headers
+    assert "GET / answered with 202 by the app, and nothing stored" in caplog.text
+    with manager.session(token) as s:
+        assert "seen" not in s
+
+
 def test_what_a_response_does_when_it_is_closed_is_done_once(
     app: flask.Flask, manager: SessionManager, token: str
 ) -> None:
