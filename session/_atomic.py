@@ -12,10 +12,13 @@ from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, Una
 from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue
 
-from . import _lifecycle
+from ._calls import ATTEMPTS, back_off, find
+from ._lifecycle import load
+from ._meeting import check_reads, lose, note_tried_step
 from ._policy import Policy
 from ._state import State, snapshot
-from .changes import Changes, Draft
+from ._storing import store_new, with_keys
+from .changes import Changes, Draft, Reads
 from .data import SessionData, StepData
 from .errors import SessionConflict, SessionStateError
 from .merging import Snapshot, merged
@@ -24,36 +27,43 @@ __all__ = ["atomic"]
 
 T = TypeVar("T")
 
-_ATTEMPTS = 10
 
+def atomic(
+    state: State, policy: Policy, change: Callable[[SessionData], T], *, deadline_ns: int | None = None
+) -> Plan[T]:
+    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned.
 
-def atomic(state: State, policy: Policy, change: Callable[[SessionData], T]) -> Plan[T]:
-    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned."""
-    _lifecycle.check_allows_step(state)
-    yield from _lifecycle.load(state, policy)
+    With *deadline_ns* that write also moves the deadline; without, it stays.
+    """
+    _check_allowed(state)
+    yield from load(state, policy)
     if state.record is None:
+        if deadline_ns is not None:
+            state.deadline_ns = deadline_ns
         return (yield from _first(state, policy, change))
     target = state.record
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
+        end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         try:
-            new = yield from _store(state, policy, target, stored.deadline_ns, draft, changes=changes)
+            new = yield from _store(state, policy, target, end_ns, draft, changes=changes)
         except Conflict as conflict:
             winner = conflict.current
             if winner is None:
                 ours = state.draft.data
-                _lifecycle.lose(state, policy)
+                lose(state, policy)
                 what = "atomic: the session was ended by another request, or has expired"
                 raise SessionConflict(what, ended=True, ours=ours) from conflict
-            _lifecycle.check_reads(state, winner, policy, conflict)
+            check_reads(state, winner, policy, conflict)
             target = winner
             if attempt:
-                yield from _lifecycle.back_off(attempt)
+                yield from back_off(attempt)
         else:
-            _go_on(state, policy, new, Snapshot(draft.data, stored.deadline_ns), draft)
+            stored = Snapshot(draft.data, end_ns)
+            _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
             return result
-    raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
+    raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
 
 def _store(
@@ -62,7 +72,7 @@ def _store(
     """Write the data of *draft* where *target* was read, or make sure that it is still there; raise `Conflict` if not."""
     if changes is None:
         # The decision rests on what is stored now, though there is nothing to write.
-        there = yield from issue(_find(target.token))
+        there = yield from issue(find(target.token))
         if there is None or not _same(there, target):
             raise Conflict(current=there)
         return there
@@ -73,10 +83,10 @@ def _store(
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        _lifecycle.note_tried(state, error, payload)
+        note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
         raise
     except ItemTooLargeError as error:
-        raise _lifecycle.with_keys(error, draft) from error
+        raise with_keys(error, draft) from error
     state.prolonged |= new.expiry > target.expiry
     state.written = True
     return new
@@ -86,13 +96,16 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
+        # As long as it knows: once it is stored, nothing is a change any more.
+        reads, meant = draft.reads(), draft.meant()
         pending, state.draft = state.draft, draft
         try:
-            yield from _lifecycle.store_new(state, policy)
+            yield from store_new(state, policy)
         finally:
             state.draft = pending
         assert state.record is not None
-        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft)
+        stored = Snapshot(draft.data, state.deadline_ns)
+        _go_on(state, policy, state.record, stored, reads=reads, changes=meant)
     return result
 
 
@@ -129,9 +142,8 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft) -> None:
+def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, *, reads: Reads, changes: Changes) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
-    reads, changes = draft.reads(), draft.meant()
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
     mine = state.draft.meant()
@@ -151,5 +163,13 @@ def _same(there: Record, target: Record) -> bool:
     return there.token == target.token and there.version == target.version and there.data == target.data
 
 
-def _find(token: str) -> Call[Record | None]:
-    return Call("find", {"token": token})
+def _check_allowed(state: State) -> None:
+    """Raise if an atomic step makes no sense now."""
+    if state.destroying or state.destroyed:
+        raise SessionStateError("atomic: the session was destroyed in this request; call atomic before destroy")
+    if state.ended:
+        raise SessionConflict("the session was ended by another request, or has expired", ended=True)
+    if state.renewing:
+        raise SessionStateError("atomic: a renewal is pending; call save() between renew_token and atomic")
+    if state.tried and state.draft.pending():
+        raise SessionStateError("atomic: an earlier save() got no reply; its changes must be saved first")

@@ -46,11 +46,16 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it."""
+    """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it.
+
+    If it was applied, the reads are compared with *seen*, and the changes were made on *base*.
+    """
 
     version: int
     payload: bytes = field(repr=False)
     incremented: Mapping[str, int]
+    seen: Snapshot
+    base: Snapshot
 
     def is_in(self, record: Record) -> bool:
         """Return True if *record* bears this write, as the latest or a recent one."""
@@ -72,6 +77,7 @@ class State:
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
     *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
     request destroyed it. *before*: the reads and changes before `destroy`.
+    *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
     """
 
     presented: str | None = field(repr=False)
@@ -86,6 +92,7 @@ class State:
     coming: str | None = field(default=None, repr=False)
     stored_deadline_ns: int = 0
     rescheduled: bool = False
+    by_activity: bool = False
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
@@ -114,6 +121,11 @@ class State:
             return self.renewing or self.deadline_moves or self.draft.changes() is not None
         except (TypeError, ValueError):
             return True  # to what cannot be stored, which the commit will say
+
+    @property
+    def app_rescheduled(self) -> bool:
+        """True if the app gave the session another deadline."""
+        return self.rescheduled and not self.by_activity
 
     @property
     def deadline_moves(self) -> bool:

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from dynamostore import MemoryStore, UnavailableError
 from dynamostore.testing import FakeClock
 from session import AsyncSession, AsyncSessionManager, Cookie, SessionConflict, SessionManager
-from session.web import _asgi_session, _conflicts
+from session.web import _asgi_session
 from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
 
 from .awaited import AwaitedStore
@@ -33,11 +33,6 @@ from .test_asgi import Exchange, held, request, run
 OK: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
 variable: ContextVar[str] = ContextVar("variable")
 only_once: ContextVar[str] = ContextVar("only_once")
-
-
-@pytest.fixture(autouse=True)
-def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conflicts, "_told", {})
 
 
 @pytest.fixture(params=[True, False], ids=["greenlet", "without greenlet"])

@@ -20,7 +20,8 @@ from django.utils import timezone
 
 from dynamostore import UnavailableError
 from dynamostore.testing import FakeClock
-from session import SessionManager, SessionTypeError
+from session import SessionConflict, SessionManager, SessionTypeError, Status
+from session.web._django_manager import get_site
 from session.web.django import SessionStore, get_manager
 
 from . import django_site  # noqa: F401 (importing it sets Django up)
@@ -69,6 +70,13 @@ def key(session: SessionStore, counted: CountingStore) -> str:
 
 def reset(session: SessionStore) -> None:
     session.accessed = session.modified = False
+
+
+def change(key: str | None, **values: object) -> None:
+    """Do what another request does."""
+    session = SessionStore(key)
+    session.update(values)
+    session.save()
 
 
 def stored(key: str | None) -> dict[str, object]:
@@ -251,7 +259,7 @@ def test_whatever_is_changed_after_that_modifies(key: str, change: Callable[[Ses
 
 def test_typed_access_is_there_too(session: SessionStore) -> None:
     session.put_time("seen", datetime(2030, 1, 1, tzinfo=UTC))
-    assert session.increment("visits", 2) == 2
+    session.increment("visits", 2)
     session.remove("missing")
     session.save()
     again = SessionStore(session.session_key)
@@ -388,7 +396,7 @@ def test_a_flush_under_the_old_key_of_a_renewed_session_deletes_that(counted: Co
         session = SessionStore()
         session.save()
         old = session.session_key
-        session.cycle_key()
+        session.cycle_key(grace=True)
         session.save()
         late = SessionStore(old)
         assert late.get("a") is None
@@ -550,6 +558,324 @@ def test_the_key_that_cycle_key_gave_stands_even_if_another_changes_the_session_
     assert not SessionStore().exists(key)
 
 
+# What counts as read
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda s: s.get("a"),
+        lambda s: s["a"],
+        lambda s: s.pop("a"),
+        lambda s: s.pop("a", None),
+        lambda s: s.setdefault("a", 0),
+        lambda s: s.get_int("a"),
+        lambda s: s.pop_int("a"),
+        lambda s: list(s.values()),
+        lambda s: list(s.items()),
+    ],
+)
+def test_who_read_what_another_changed_is_refused(key: str, look: Callable[[SessionStore], object]) -> None:
+    session = SessionStore(key)
+    look(session)
+    session["b"] = 2
+    change(key, a=5)
+    with pytest.raises(SessionConflict, match="'a'"):
+        session.save()
+    assert stored(key) == {"a": 5, "cart": ["apple"]}
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda s: s.peek("a"),
+        lambda s: s.increment("a", 0),
+        lambda s: s.update({"c": 1}),
+        lambda s: s.__setitem__("a", 5),
+        lambda s: s.update({"a": 5}),
+        lambda s: s.remove("a"),
+        lambda s: "a" in s,
+        lambda s: s.has_key("a"),
+        lambda s: list(s.keys()),
+        lambda s: s.get("cart"),
+        lambda s: s.set_test_cookie(),
+        lambda s: s.is_empty(),
+        lambda s: s.modified,
+        # Read and overwritten: the later wins, as everywhere.
+        lambda s: (s.get("a"), s.__setitem__("a", 5)),
+    ],
+)
+def test_who_did_not_read_it_is_not(key: str, look: Callable[[SessionStore], object]) -> None:
+    session = SessionStore(key)
+    look(session)
+    session["b"] = 2
+    change(key, a=5)
+    session.save()
+    assert stored(key)["b"] == 2
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda s: s.get_expiry_age(),
+        lambda s: s.get_expiry_date(),
+        lambda s: s.get_expire_at_browser_close(),
+        lambda s: s.set_expiry(None),
+        lambda s: s.set_expiry(60),
+        lambda s: s.save(),
+    ],
+)
+def test_what_djangos_middleware_looks_at_is_not_read(key: str, look: Callable[[SessionStore], object]) -> None:
+    change(key, _session_expiry=60)
+    session = SessionStore(key)
+    look(session)
+    session["b"] = 2
+    change(key, _session_expiry=3600)
+    session.save()
+    assert stored(key)["b"] == 2
+
+
+@pytest.mark.parametrize(
+    "look", [lambda s: "new" in s, lambda s: s.has_key("new"), lambda s: list(s.keys()), lambda s: s.pop("new", 1)]
+)
+def test_who_saw_that_a_key_is_missing_is_refused_once_it_is_there(
+    key: str, look: Callable[[SessionStore], object]
+) -> None:
+    session = SessionStore(key)
+    look(session)
+    session["b"] = 2
+    change(key, new=1)
+    with pytest.raises(SessionConflict, match="'new'"):
+        session.save()
+
+
+def test_who_only_read_is_never_refused(key: str, counted: CountingStore) -> None:
+    session = SessionStore(key)
+    assert session["a"] == 1
+    change(key, a=5)
+    session.save()
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        session.save()
+    session.modified = True
+    session.save()
+    assert stored(key)["a"] == 5
+
+
+@pytest.mark.parametrize("on_conflict", ["merge", "serialize", "raise"])
+def test_save_every_request_makes_no_request_stale(counted: CountingStore, clock: FakeClock, on_conflict: Any) -> None:
+    manager = SessionManager(counted, clock=clock, on_conflict=on_conflict)
+    with override_settings(SESSION_MANAGER=manager, SESSION_SAVE_EVERY_REQUEST=True):
+        session = SessionStore()
+        session["a"] = 1
+        session.save()
+        key = session.session_key
+        reader, late = SessionStore(key), SessionStore(key)
+        assert reader["a"] == late["a"] == 1
+        clock.advance(S)
+        change(key, a=5)
+        counted.taken()
+        reader.save()
+        assert counted.taken() == ["replace", "replace"]
+        assert reader["a"] == stored(key)["a"] == 5
+        SessionStore(key).flush()
+        with pytest.raises(UpdateError):
+            late.save()
+
+
+def test_the_expiry_that_moves_with_each_change_does_not_make_mergeable_keys_count(
+    counted: CountingStore, clock: FakeClock
+) -> None:
+    manager = SessionManager(counted, clock=clock, on_conflict="serialize", mergeable={"cart": "merge", "hits": "add"})
+    with override_settings(SESSION_MANAGER=manager):
+        session = SessionStore()
+        session.update({"cart": ["apple"], "hits": 1})
+        session.save()
+        one, other = SessionStore(session.session_key), SessionStore(session.session_key)
+        for each, item in ((one, "pear"), (other, "plum")):
+            assert each["hits"] == 1
+            each["cart"].append(item)
+            each["hits"] = 2
+        one.save()
+        other.save()
+        assert stored(session.session_key) == {"cart": ["apple", "pear", "plum"], "hits": 3}
+
+
+def test_a_refused_save_can_be_made_by_a_new_request_only(key: str) -> None:
+    session = SessionStore(key)
+    session["b"] = session["a"]
+    change(key, a=5)
+    for _ in range(2):
+        with pytest.raises(SessionConflict):
+            session.save()
+    assert session.session_key == key
+    assert session["a"] == 1
+
+
+# Atomic steps
+
+
+def test_an_atomic_step_is_stored_at_once(key: str, counted: CountingStore, clock: FakeClock) -> None:
+    session = SessionStore(key)
+    assert session.peek("a") == 1
+    change(key, a=5)
+    clock.advance(HOUR)
+    counted.taken()
+    assert session.atomic(lambda s: s.pop_int("a")) == 5
+    assert counted.taken() == ["replace", "replace"]
+    assert stored(key) == {"cart": ["apple"]}
+    assert session.modified
+    session["b"] = 2
+    session.save()
+    assert stored(key) == {"b": 2, "cart": ["apple"]}
+
+
+@override_settings(SESSION_COOKIE_AGE=60)
+def test_an_atomic_step_begins_the_lifetime_anew(key: str, clock: FakeClock) -> None:
+    session = SessionStore()
+    for _ in range(3):
+        session.atomic(lambda s: s.increment("n"))
+        clock.advance(50 * S)
+        session = SessionStore(session.session_key)
+    assert session["n"] == 3
+    clock.advance(11 * S)
+    assert "n" not in SessionStore(session.session_key)
+
+
+def test_an_atomic_step_checks_what_was_read(key: str) -> None:
+    session = SessionStore(key)
+    assert session["a"] == 1
+    change(key, a=5)
+    with pytest.raises(SessionConflict, match="'a'"):
+        session.atomic(lambda s: s.put_int("b", 1))
+    assert "b" not in stored(key)
+
+
+def test_an_atomic_step_on_a_session_that_has_ended_is_refused(key: str) -> None:
+    session = SessionStore(key)
+    assert session.peek("a") == 1
+    SessionStore(key).flush()
+    with pytest.raises(SessionConflict, match="ended"):
+        session.atomic(lambda s: s.put_int("b", 1))
+    assert not SessionStore().exists(key)
+
+
+# A session that ended meanwhile
+
+
+def test_after_an_update_error_nothing_is_begun(key: str, counted: CountingStore) -> None:
+    session = SessionStore(key)
+    session["a"] = 2
+    SessionStore(key).flush()
+    for _ in range(2):
+        session["b"] = 2
+        counted.taken()
+        with pytest.raises(UpdateError):
+            session.save()
+        assert "create" not in counted.taken()
+    session.cycle_key()
+    assert session.status is Status.DESTROYED
+    assert not session.modified or session.session_key == key
+
+
+def test_who_popped_a_value_of_a_session_that_ended_is_refused(key: str) -> None:
+    session = SessionStore(key)
+    assert session.pop("a") == 1
+    SessionStore(key).flush()
+    with pytest.raises(SessionConflict, match="'a'"):
+        session.save()
+
+
+def test_after_a_flush_what_is_put_begins_a_session_even_if_the_old_one_had_ended(key: str) -> None:
+    session = SessionStore(key)
+    session["a"] = 2
+    SessionStore(key).flush()
+    with pytest.raises(UpdateError):
+        session.save()
+    session.flush()
+    session["farewell"] = "bye"
+    session.save()
+    assert stored(session.session_key) == {"farewell": "bye"}
+
+
+# Messages and logins
+
+
+MESSAGES = "_messages"
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_messages_are_merged_and_checked_where_a_request_can_be_run_again(
+    manager: SessionManager, checked: bool
+) -> None:
+    session = SessionStore()
+    session[MESSAGES] = '["old"]'
+    session.save()
+    key = session.session_key
+    site = get_site()
+    showing = SessionStore(key)
+    showing._enter(site.checked if checked else site.unchecked)
+    assert showing.pop(MESSAGES) == '["old"]'
+    change(key, **{MESSAGES: '["old","new"]'})
+    if checked:
+        with pytest.raises(SessionConflict, match=MESSAGES):
+            showing.save()
+    else:
+        showing.save()
+    assert stored(key)[MESSAGES] == ('["old","new"]' if checked else '["new"]')
+
+
+def test_what_has_stored_or_forbidden_it_is_not_run_again_whatever_begins_after(key: str) -> None:
+    for end in (SessionStore.flush, SessionStore.create, SessionStore.delete):
+        session = SessionStore(key)
+        end(session)
+        assert not session._core._state.rerun or session._core._state.stored
+    session = SessionStore()
+    session.forbid_rerun()
+    session.flush()
+    assert not session._core._state.rerun
+
+
+def test_a_flush_ends_the_session_that_another_request_has_renewed(key: str) -> None:
+    session, other = SessionStore(key), SessionStore(key)
+    session["a"] = 2
+    other.cycle_key()
+    other.save()
+    with pytest.raises(UpdateError):
+        session.save()
+    session.flush()
+    assert not SessionStore().exists(other.session_key)
+
+
+def test_the_policies_are_made_once(manager: SessionManager) -> None:
+    assert get_site() is get_site()
+    assert SessionStore()._core._policy is SessionStore()._core._policy is get_site().unchecked
+
+
+def test_the_loser_of_two_logins_lives_as_long_as_the_settings_say(key: str, clock: FakeClock) -> None:
+    one, other = SessionStore(key), SessionStore(key)
+    for each in (one, other):
+        assert "_auth_user_id" not in each
+    for each in (one, other):
+        each.cycle_key()
+        each["_auth_user_id"] = "7"
+        each.save()
+    assert other.session_key not in (key, one.session_key)
+    assert stored(other.session_key) == {"_auth_user_id": "7"}
+    clock.advance(AGE - S)
+    assert SessionStore(other.session_key)["_auth_user_id"] == "7"
+
+
+def test_the_loser_of_two_renewals_that_read_more_is_refused(key: str) -> None:
+    one, other = SessionStore(key), SessionStore(key)
+    for each in (one, other):
+        assert each["a"] == 1
+        each.cycle_key()
+    one.save()
+    with pytest.raises(SessionConflict, match="'a'"):
+        other.save()
+    assert not SessionStore().exists(key)
+
+
 # Expiry
 
 
@@ -629,7 +955,8 @@ def test_each_change_begins_the_lifetime_anew_and_looking_does_not(session: Sess
     for n in range(1, 4):
         clock.advance(40 * S)
         session = SessionStore(session.session_key)
-        assert session.increment("n") == n
+        session.increment("n")
+        assert session["n"] == n
         session.save()
     clock.advance(40 * S)
     assert SessionStore(session.session_key)["n"] == 3
@@ -744,7 +1071,10 @@ def test_every_async_method_does_what_the_other_does(manager: SessionManager, co
         assert sorted(await session.avalues()) == [1, 2]
         assert await session.aload() == dict(await session.aitems()) == {"a": 1, "b": 2}
         assert await session.aget("a") == 1
+        assert await session.apeek("a") == 1
+        assert await session.aatomic(lambda s: s.get_int("b")) == 2
         assert await session.ahas_key("b")
+        assert await session.aget_expiry_date() > datetime.now(UTC)
         await session.aset_expiry(10)
         assert await session.aget_expiry_age() == 10
         await session.aset_expiry(None)

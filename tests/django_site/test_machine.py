@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from dynamostore import MemoryStore
-from session import SessionManager
+from session import SessionConflict, SessionManager
 from session.web.django import SessionStore
 
 KEYS = st.sampled_from(["a", "b", "cart"])
@@ -150,8 +150,8 @@ class SameAsTheCacheBackEnd(RuleBasedStateMachine):
             elif session.modified and not session.is_empty():
                 try:
                     session.save()
-                except UpdateError:
-                    # Answered with 400, the cookie stays.
+                except (UpdateError, SessionConflict):
+                    # Nothing is stored, the cookie stays.
                     continue
                 self.keys[i] = session.session_key
         self.next_request()

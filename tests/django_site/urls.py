@@ -44,17 +44,22 @@ def read(request: HttpRequest) -> HttpResponse:
 
 def count(request: HttpRequest) -> HttpResponse:
     session = session_of(request)
-    session.get_int("n")
+    session.peek("n")
     if "meanwhile" in request.GET:
         meanwhile.happens()
-    n = session.increment("n")
-    return HttpResponse(str(n), status=int(request.GET.get("status", 200)))
+    session.increment("n")
+    return HttpResponse(str(session.peek("n")), status=int(request.GET.get("status", 200)))
 
 
 def append(request: HttpRequest) -> HttpResponse:
     cart = request.session.setdefault("cart", [])
     cart.append(request.GET["item"])
     return HttpResponse(",".join(cart))
+
+
+def renew(request: HttpRequest) -> HttpResponse:
+    session_of(request).cycle_key(grace=True)
+    return HttpResponse()
 
 
 def expire(request: HttpRequest) -> HttpResponse:
@@ -99,10 +104,11 @@ def hear(request: HttpRequest) -> HttpResponse:
 
 async def acount(request: HttpRequest) -> HttpResponse:
     session = session_of(request)
-    await session.aget("n")
+    await session.apeek("n")
     if "meanwhile" in request.GET:
         meanwhile.happens()
-    return HttpResponse(str(session.increment("n")))
+    session.increment("n")
+    return HttpResponse(str(session.peek("n")))
 
 
 async def ablock(request: HttpRequest) -> HttpResponse:
@@ -132,6 +138,7 @@ urlpatterns = [
     path("read", read),
     path("count", count),
     path("append", append),
+    path("renew", renew),
     path("expire", expire),
     path("fail", fail),
     path("login", log_in),

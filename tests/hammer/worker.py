@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import dynamostore
-from session import Session, SessionManager, Status, _lifecycle
+from session import Session, SessionManager, Status, _state
 
 from .journal import Event, Journal, What
 from .tally import Current, count
@@ -238,14 +238,14 @@ class Worker:
         return token
 
 
-_MAKE_TOKEN = _lifecycle.new_token
+_MAKE_TOKEN = _state.new_token
 
 
 def work(plan: Plan, slot: int, life: int) -> None:
     """Be the worker *slot*, for the *life*-th time, until time is up; what kills it comes from outside."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = Worker(plan, Journal(plan.journals / f"{slot}.journal"))
-    with mock.patch.object(_lifecycle, "new_token", worker.new_token):
+    with mock.patch.object(_state, "new_token", worker.new_token):
         threads = [
             threading.Thread(target=Thread(plan, f"{slot}.{life}.{number}", worker).run)
             for number in range(plan.threads)
