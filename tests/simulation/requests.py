@@ -298,7 +298,7 @@ class Request:
         commit = self._new_commit(outer)
         commit.renews = False
         commit.outer, commit.outer_notes = (commit.counted() if state.record is not None else []), outer
-        outer_base, outer_events = commit.base(), commit.events()
+        outer_events = commit.events()
         commit.atomic, commit.notes = True, self._noting({})
         begun = oracle.witness.tick()
         commit.begun = 0 if oracle.stale_reads else begun
