@@ -21,6 +21,13 @@ HOOK_NAMES = {
     "dict": "`dict(session)` each time",
 }
 
+_NEVER = (
+    "takeovers",
+    "paid, atomic, twice",
+    "paid, save() in the transaction, twice",
+    "messages lost",
+    "messages shown twice",
+)
 _FALSE_ALARMS = 1.0
 """The goal for "merge": so many false alarms in 100,000 requests, and fewer."""
 
@@ -61,11 +68,7 @@ def goals(figures: Figures) -> list[str]:
     for (hook,), counts in _grouped(
         {c: n for c, n in figures.items() if c.level == "merge"}, lambda cell: (cell.hook,)
     ):
-        for what in ("takeovers", "paid, atomic, twice", "paid, save() in the transaction, twice", "messages lost"):
-            if counts[what]:
-                missed.append(f"{hook}: {what}: {counts[what]}")
-        if counts["messages shown twice"]:
-            missed.append(f"{hook}: messages shown twice: {counts['messages shown twice']}")
+        missed += [f"{hook}: {what}: {counts[what]}" for what in _NEVER if counts[what]]
         false = _false_alarms(counts)
         if hook != "dict" and false * 100_000 > _FALSE_ALARMS * counts["requests"]:
             missed.append(f"{hook}: {false} false alarms in {counts['requests']:,} requests")
