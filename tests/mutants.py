@@ -249,7 +249,7 @@ MUTANTS = [
         "session: written where it was read",
         STORING,
         'state.record = yield from issue(write("replace", record=before, **content))',
-        'state.record = yield from issue(Call("save", {"token": before.token, **content}))  # noqa: F821',
+        'state.record = yield from issue(write("save", token=before.token, **content))',
     ),
     Mutant(
         "session: one that has ended stays ended",
