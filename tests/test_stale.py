@@ -11,7 +11,7 @@ import pytest
 
 from dynamostore import MemoryStore, Store
 from dynamostore.testing import FakeClock
-from session import JSONValue, OnConflict, Session, SessionConflict, SessionManager, Status
+from session import JSONValue, OnConflict, Session, SessionConflict, SessionManager, SessionTypeError, Status
 
 from .counting import CountingStore
 
@@ -62,6 +62,11 @@ def meet(manager: SessionManager, token: str, slow: Act, fast: Act) -> bool:
     return False
 
 
+def increment_what_is_no_number(s: Session) -> None:
+    with pytest.raises(SessionTypeError, match="found str"):
+        s.increment("role")
+
+
 def change_all(s: Session) -> None:
     s.put_string("role", "admin")
     s.put_int("n", 7)
@@ -108,6 +113,7 @@ READS: Final[dict[str, tuple[Act, bool, bool]]] = {
     ),
     "put, then pop": (then(lambda s: s.put_int("n", 2), lambda s: s.pop_int("n")), False, False),
     "increment": (lambda s: s.increment("n"), False, False),
+    "an increment that raises": (increment_what_is_no_number, True, True),
     "increment, then a getter": (then(lambda s: s.increment("n"), lambda s: s.get_int("n")), True, True),
     "read-modify-write": (lambda s: s.put_int("n", s.get_int("n") + 1), False, True),
     "in, then put": (then(lambda s: "new" in s, lambda s: s.put_int("new", 2)), False, True),
@@ -308,6 +314,31 @@ def test_raise_and_overwrite_are_as_they_were(
     except SessionConflict:
         assert on_conflict == "raise"
     assert read(manager, token) == kept
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("also", [True, False])
+def test_a_key_of_a_frameworks_own_is_checked_where_the_request_can_be_run_again(
+    store: Store, clock: FakeClock, checked: bool, also: bool
+) -> None:
+    manager = SessionManager(store, clock=clock)
+    known = manager._policy.knowing({"messages": "merge"}, checked=checked)
+    token = begin(manager, {"messages": ["old"], "role": "user"})
+    slow = manager._begin(token, known)
+    messages = slow.get("messages")
+    assert isinstance(messages, list)
+    slow["messages"] = [*messages, "mine"]
+    if also:
+        slow.put_int("also", 1)
+    with manager.session(token) as fast:
+        fast["messages"] = []
+    if checked:
+        with pytest.raises(SessionConflict, match="messages"):
+            slow.save()
+        assert read(manager, token)["messages"] == []
+    else:
+        slow.save()
+        assert read(manager, token)["messages"] == ["mine"]
 
 
 # The session has ended meanwhile.
