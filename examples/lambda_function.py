@@ -15,7 +15,7 @@ from typing import TypedDict
 
 import dynamostore
 from dynamostore import ThrottledError, UnavailableError
-from session import Session, SessionManager
+from session import Session, SessionConflict, SessionManager
 
 
 class Event(TypedDict, total=False):
@@ -39,13 +39,16 @@ manager = SessionManager(store)
 
 
 def handler(event: Event, _: object) -> Response:
-    """Answer a request; an outage is a 503, and the client keeps its cookie."""
+    """Answer a request; an outage is a 503, a stale request a 409, and the client keeps its cookie."""
     try:
         with manager.session(manager.token("; ".join(event.get("cookies", [])))) as s:
             status, body = respond(event.get("rawPath", "/"), s)
     except (UnavailableError, ThrottledError):
         logging.getLogger(__name__).exception("the session store failed")
         return {"statusCode": 503, "headers": {"retry-after": "5"}, "body": "try again soon"}
+    except SessionConflict as error:
+        logging.getLogger(__name__).warning("stale: %s", error)
+        return {"statusCode": 409, "headers": {"cache-control": "no-store"}, "body": "please try again"}
     headers = dict(manager.headers(s, [("Content-Type", "text/plain; charset=utf-8")]))
     cookie = headers.pop("Set-Cookie", None)  # they have a list of their own
     return {"statusCode": status, "headers": headers, "cookies": [cookie] if cookie else [], "body": body}

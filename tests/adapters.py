@@ -127,7 +127,9 @@ def _respond(site: Site, request: Request) -> Response:
 def _starlette(site: Site, endpoint: Callable[..., object]) -> ASGIApp:
     manager = site.async_manager()
     middleware = Middleware(asgi.SessionMiddleware, manager=manager, commit_errors=site.commit_errors)
-    return Starlette(routes=[Route(path, endpoint) for path in site.actions], middleware=[middleware])
+    return Starlette(
+        routes=[Route(path, endpoint, methods=["GET", "POST"]) for path in site.actions], middleware=[middleware]
+    )
 
 
 ON_WSGI: dict[str, Callable[[Site], WSGIApplication]] = {"WSGI": on_wsgi, "WSGI, streaming": on_wsgi_streaming}

@@ -17,6 +17,7 @@ from dynamostore import StoreError, TableNotFoundError, ThrottledError, Unavaila
 from dynamostore.testing import FakeClock
 from session import Cookie, SessionManager
 from session.session import BaseSession
+from session.web import _conflicts
 
 from .adapters import ON_ASGI, ON_WSGI, Action, Answer, Hosts, Site
 from .counting import CountingStore
@@ -451,3 +452,60 @@ def test_two_requests_at_once_both_keep_their_changes(serve: Serve, counted: Cou
     with_a_session(client, counted)
     client.get("/")
     assert client.get("/whole").text == "n=3,other=kept"
+
+
+def overtaken(manager: SessionManager) -> Action:
+    """An action that reads the user, and in its first run is overtaken by a login as another one."""
+
+    def action(s: BaseSession) -> str:
+        user = s.get_string("user")
+        if s.attempt == 1:
+            with manager.session(s.token) as other:
+                other.put_string("user", f"{user}eve")
+        s.increment("greetings")
+        return f"{user}, run {s.attempt}"
+
+    return action
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+def test_a_stale_request_is_run_again_where_that_is_safe(
+    serve: Serve,
+    counted: CountingStore,
+    clock: FakeClock,
+    method: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Nothing has been logged of this route in this minute.
+    monkeypatch.setattr(_conflicts, "_told", {})
+    client = serve({**ACTIONS, "/": overtaken(SessionManager(counted, clock=clock))})
+    with_a_session(client, counted)
+    if method == "OPTIONS" and client.options("/ignore").status_code == 405:
+        pytest.skip("the framework answers it")
+    response = client.request(method, "/?secret=1", headers={"Accept": "text/html"})
+    assert cookies(response) == []
+    if method == "POST":
+        assert (response.status_code, response.headers["cache-control"]) == (409, "no-store")
+        assert response.headers["content-type"].startswith("text/html")
+        assert client.get("/whole").text == "n=1,user=eve"
+        assert "POST / answered with 409" in caplog.text
+        assert "secret" not in caplog.text
+    else:
+        assert response.status_code == 200
+        assert response.text == ("" if method == "HEAD" else "eve, run 2")
+        assert client.get("/whole").text == "greetings=1,n=1,user=eve"
+
+
+def test_a_logout_counts_also_if_its_page_fails(serve: Serve, counted: CountingStore) -> None:
+    def action(s: BaseSession) -> Answer:
+        s.destroy()
+        return Answer(status=500)
+
+    client = serve({**ACTIONS, "/": action})
+    token = with_a_session(client, counted)
+    response = client.get("/")
+    assert response.status_code == 500
+    assert cookies(response)[0].startswith("session=; ")
+    assert counted.taken() == ["delete"]
+    assert client.get("/whole", headers={"Cookie": f"session={token}"}).text == ""

@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import connect as connect_websocket
 
 from dynamostore import DynamoStore, Table, connect
-from session import SessionManager
+from session import Session, SessionManager
 
 from .backends import Backends
 from .serving import BIN, EXAMPLES, environment, serving
@@ -145,3 +145,19 @@ def test_the_lambda_function_answers_an_outage_with_503_and_leaves_the_cookie(
     response = function.handler({"rawPath": "/get", "cookies": [cookie]}, None)
     assert response["statusCode"] == 503
     assert "cookies" not in response
+
+
+def test_the_lambda_function_answers_a_stale_request_with_409_and_leaves_the_cookie(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def respond(path: str, s: Session) -> tuple[int, str]:
+        s.get_string("message")
+        with function.manager.session(s.token) as other:
+            other.put_string("message", "Hello again!")
+        s.put_int("n", 1)
+        return 200, ""
+
+    cookie = function.handler({"rawPath": "/put"}, None)["cookies"][0].partition(";")[0]
+    monkeypatch.setattr(function, "respond", respond)
+    response = function.handler({"rawPath": "/", "cookies": [cookie]}, None)
+    assert response == {"statusCode": 409, "headers": {"cache-control": "no-store"}, "body": "please try again"}

@@ -103,7 +103,7 @@ def begin_answer(last: State, policy: Policy) -> State:
     state.looked = True
     if last.stored:
         state.token, state.loaded = last.token, last.token is None
-        state.gone, state.destroyed = last.gone, last.destroyed
+        state.gone, state.destroyed, state.ended = last.gone, last.destroyed, last.ended
     return state
 
 
@@ -114,7 +114,7 @@ def look_again(state: State, policy: Policy) -> Plan[None]:
     """
     yield from load(state, policy)
     if state.record is None and not state.destroyed:
-        state.gone = True
+        state.gone = state.ended = True
 
 
 # Sessions of other managers in the same request

@@ -7,6 +7,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from session import AsyncSession, AsyncSessionManager, Session, SessionManager
@@ -18,6 +19,8 @@ def plain(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
     assert_type(session, Session)
     assert_type(wsgi.get_session(environ, "admin"), Session)
     session.increment("visits")
+    session.forbid_rerun()
+    assert_type(session.attempt, int)
     session.get_int("visits").lower()  # type: ignore[attr-defined]
     start_response("200 OK", [])
     return [session.get_string("message").encode()]
@@ -30,7 +33,16 @@ def on_wsgi(manager: SessionManager, amanager: AsyncSessionManager) -> WSGIAppli
     wsgi.SessionMiddleware(plain)  # type: ignore[call-arg]
     wsgi.SessionMiddleware(plain, manager, "admin")  # type: ignore[call-arg]
     wsgi.SessionMiddleware(plain, manager, autoload=True)  # type: ignore[call-arg]
+    wsgi.SessionMiddleware(plain, manager, rerun="never", conflict=plain)
+    wsgi.SessionMiddleware(plain, manager, rerun=lambda environ: bool(environ["PATH_INFO"] == "/search"))
+    wsgi.SessionMiddleware(plain, manager, rerun="always")  # type: ignore[arg-type]
+    wsgi.SessionMiddleware(plain, manager, rerun=lambda: True)  # type: ignore[arg-type, misc]
+    wsgi.SessionMiddleware(plain, manager, conflict="sorry")  # type: ignore[arg-type]
     return wrapped
+
+
+def is_search(scope: MutableMapping[str, Any]) -> bool:
+    return bool(scope["path"] == "/search")
 
 
 async def bare(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -51,6 +63,11 @@ def on_asgi(manager: SessionManager, amanager: AsyncSessionManager) -> ASGIApp:
     asgi.SessionMiddleware(plain, amanager)  # type: ignore[arg-type]
     asgi.SessionMiddleware(bare, amanager.store)  # type: ignore[arg-type]
     Starlette(middleware=[Middleware(asgi.SessionMiddleware, manager=amanager)])
+    asgi.SessionMiddleware(bare, amanager, rerun="safe", conflict=PlainTextResponse("sorry", 409))
+    asgi.SessionMiddleware(bare, amanager, rerun=is_search, conflict=bare)
+    asgi.SessionMiddleware(bare, amanager, rerun="always")  # type: ignore[arg-type]
+    asgi.SessionMiddleware(bare, amanager, conflict=plain)  # type: ignore[arg-type]
+    Middleware(asgi.SessionMiddleware, manager=manager, rerun="never", conflict=bare)
     Middleware(asgi.SessionMiddleware)  # type: ignore[call-arg]
     Middleware(asgi.SessionMiddleware, manager=amanager, autload=True)  # type: ignore[call-arg]
     app = Starlette()
