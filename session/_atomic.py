@@ -15,7 +15,7 @@ from dynamostore._steps import Call, Plan, issue
 from . import _lifecycle
 from ._policy import Policy
 from ._state import State, snapshot
-from .changes import Changes, Draft
+from .changes import Changes, Draft, Reads
 from .data import SessionData, StepData
 from .errors import SessionConflict, SessionStateError
 from .merging import Snapshot, merged
@@ -59,7 +59,8 @@ def atomic(
             if attempt:
                 yield from _lifecycle.back_off(attempt)
         else:
-            _go_on(state, policy, new, Snapshot(draft.data, end_ns), draft)
+            stored = Snapshot(draft.data, end_ns)
+            _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
             return result
     raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
 
@@ -81,7 +82,7 @@ def _store(
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        _lifecycle.note_tried(state, error, payload)
+        _lifecycle.note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
         raise
     except ItemTooLargeError as error:
         raise _lifecycle.with_keys(error, draft) from error
@@ -94,13 +95,16 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
+        # As long as it knows: once it is stored, nothing is a change any more.
+        reads, meant = draft.reads(), draft.meant()
         pending, state.draft = state.draft, draft
         try:
             yield from _lifecycle.store_new(state, policy)
         finally:
             state.draft = pending
         assert state.record is not None
-        _go_on(state, policy, state.record, Snapshot(draft.data, state.deadline_ns), draft)
+        stored = Snapshot(draft.data, state.deadline_ns)
+        _go_on(state, policy, state.record, stored, reads=reads, changes=meant)
     return result
 
 
@@ -137,9 +141,8 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, draft: Draft) -> None:
+def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, *, reads: Reads, changes: Changes) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
-    reads, changes = draft.reads(), draft.meant()
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
     mine = state.draft.meant()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeVar
@@ -13,6 +12,7 @@ from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue, pause
 from dynamostore.errors import digest
 
+from . import _rarely
 from ._policy import Policy
 from ._state import (
     Deadline,
@@ -120,7 +120,7 @@ def destroy(state: State, policy: Policy) -> None:
 
 def _meant(state: State) -> Changes | None:
     try:
-        return state.draft.changes()
+        return state.draft.meant()
     except (TypeError, ValueError):
         return None  # what cannot be stored is not going to be
 
@@ -167,9 +167,10 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
 
 def _end(state: State, policy: Policy) -> Plan[None]:
     """Delete the session, whatever others did to it."""
-    record = state.record
-    # A session that was renewed meanwhile is reached by the token that the client sent.
-    token = state.presented if state.ended and is_well_formed_token(state.presented) else state.token
+    record, token = state.record, state.token
+    if token is None and not state.destroyed and is_well_formed_token(state.presented):
+        # A session that was renewed before or meanwhile is reached by the token that the client sent.
+        token = state.presented
     if token is not None:
         key = policy.key(token)
         held = yield from _remove_if_held(state, policy)
@@ -229,6 +230,9 @@ def _store_changes(state: State, policy: Policy) -> Plan[None]:
     record = state.record
     assert record is not None
     changes = state.draft.changes()
+    if changes is None and (state.renewing or state.deadline_moves):
+        # It is stored anyway: then everything counts that was put, also a value that was there already.
+        changes = state.draft.meant()
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
@@ -312,18 +316,33 @@ def mark_stored(state: State, token: str | None) -> None:
     state.draft.settle()
 
 
-def note_tried(
-    state: State, error: UnavailableError | ThrottledError, payload: bytes, incremented: Mapping[str, int] | None = None
+def note_tried_step(
+    state: State,
+    policy: Policy,
+    error: UnavailableError | ThrottledError,
+    payload: bytes,
+    target: Record,
+    *,
+    changed: frozenset[str],
 ) -> None:
-    """Remember a write whose outcome is not known, to know it again if it was applied."""
-    state.tried.append(Tried(error.version, payload, dict(incremented or {})))
+    """Remember an atomic step whose outcome is not known, which changed *changed*, to know it again if it was applied."""
+    seen, base, _ = since_tried(state, target, None, policy)
+    stored = policy.codec.decode(payload)[0]
+    data = {key: value for key, value in seen.data.items() if key not in changed}
+    data |= {key: stored[key] for key in changed if key in stored}
+    state.tried.append(Tried(error.version, payload, {}, Snapshot(data, seen.deadline_ns), base))
 
 
 def _note_tried(
     state: State, error: UnavailableError | ThrottledError, writing: _Writing, policy: Policy, changes: Changes | None
 ) -> None:
+    """Remember a write whose outcome is not known, to know it again if it was applied.
+
+    The request does not see what it was merged with: it has seen, and goes on from, its own data.
+    """
     payload = policy.codec.encode(writing.data, writing.deadline_ns)
-    note_tried(state, error, payload, changes.incremented if changes else None)
+    mine = Snapshot(*policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns)))
+    state.tried.append(Tried(error.version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
 
 # Another request was faster
@@ -350,8 +369,8 @@ def _yield_to(
     acts = _acts(state, changes)
     if policy.on_conflict == "raise" and acts:
         _refuse(state, what, theirs, conflict)
-    base, left = _since_tried(state, winner, changes, policy)
-    stale = _stale(state, base, theirs, changes, policy) if acts else []
+    seen, base, left = since_tried(state, winner, changes, policy)
+    stale = _stale(state, seen, theirs, changes, policy) if acts else []
     if stale and policy.checks:
         _refuse(state, f"{what}, in what this one read: {_named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
@@ -367,22 +386,23 @@ def _yield_to(
     writing.target = winner
 
 
-def _since_tried(
+def since_tried(
     state: State, winner: Record, changes: Changes | None, policy: Policy
-) -> tuple[Snapshot, Changes | None]:
-    """Return the data that the changes are to be compared with, and the changes that *winner* does not have yet.
+) -> tuple[Snapshot, Snapshot, Changes | None]:
+    """Return what the reads are to be compared with, what the changes were made on, and the changes that *winner* lacks.
 
-    That is the data as it was read; or as this request has stored it already, by a write whose reply was lost.
+    That is the data as it was read, unless a write of this request's whose reply was lost is in *winner*.
     """
     for tried in reversed(state.tried):
         if tried.is_in(winner):
-            base = Snapshot(*policy.codec.decode(tried.payload))
-            if changes is None:
-                return base, None
-            left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
-            return base, Changes(changes.put, changes.removed, {k: by for k, by in left.items() if by}, changes.cleared)
+            if changes is not None:
+                left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
+                left = {key: by for key, by in left.items() if by}
+                changes = Changes(changes.put, changes.removed, left, changes.cleared)
+            return tried.seen, tried.base, changes
     assert state.record is not None
-    return snapshot(state.record, policy), changes
+    read = snapshot(state.record, policy)
+    return read, read, changes
 
 
 def _acts(state: State, changes: Changes | None) -> bool:
@@ -405,9 +425,9 @@ def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | No
 
 def check_reads(state: State, winner: Record, policy: Policy, conflict: Conflict | None) -> None:
     """Raise `SessionConflict` if *winner* has other values of what this request read."""
-    base, _ = _since_tried(state, winner, None, policy)
+    seen, _, _ = since_tried(state, winner, None, policy)
     theirs = snapshot(winner, policy)
-    stale = _stale(state, base, theirs, state.draft.changes(), policy)
+    stale = _stale(state, seen, theirs, state.draft.changes(), policy)
     if stale:
         what = f"session {digest(winner.token)} was changed by another request, in what this one read: {_named(stale)}"
         _refuse(state, what, theirs, conflict, stale)
@@ -483,7 +503,8 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
 def report(state: State, keys: list[str]) -> None:
     """Log that a stale request was stored all the same."""
     where = f" ({state.route()})" if state.route else ""
-    _log.warning("a request stored a decision on stale data%s: another one had changed %s", where, _named(keys))
+    message = f"a request stored a decision on stale data{where}: another one had changed {_named(keys)}"
+    _rarely.warn(_log, (where, *keys), message)
 
 
 def _named(keys: list[str]) -> str:

@@ -46,11 +46,16 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it."""
+    """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it.
+
+    If it was applied, the reads are compared with *seen*, and the changes were made on *base*.
+    """
 
     version: int
     payload: bytes = field(repr=False)
     incremented: Mapping[str, int]
+    seen: Snapshot
+    base: Snapshot
 
     def is_in(self, record: Record) -> bool:
         """Return True if *record* bears this write, as the latest or a recent one."""

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from dynamostore import MemoryStore, Store
 from dynamostore.testing import FakeClock
-from session import SessionManager
+from session import SessionManager, _rarely
 
 from .backends import OVER, SERVERS, STORES, Backend, Backends
 from .counting import CountingStore
@@ -20,6 +20,12 @@ from .fakes import StoredSession
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def rare_warnings() -> None:
+    """Each test sees the warnings that are logged once a minute."""
+    _rarely.forget()
 
 
 @pytest.fixture(scope="session")

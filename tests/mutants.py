@@ -200,7 +200,7 @@ MUTANTS = [
         "the winner is read consistently, and alive",
         PLANS,
         "current = yield from self._record(token, item, evict=False)",
-        "current = items.decode(self.table, item) if item else None",
+        "current = (yield from ()) or (items.decode(self.table, item) if item else None)",
     ),
     Mutant(
         "a version is random, not a counter", CHECKS, "items.new_version(),", "int.from_bytes(recent[:8], 'big') + 1,"

@@ -48,6 +48,10 @@ THIRD_PARTY = {
     "dynamostore.testing._renaming": {"pytest"},
     "session.web._waiting": {"greenlet"},
     "session.web._django_manager": {"django"},
+    "session.web._django_middleware": {"asgiref", "django"},
+    "session.web._django_page": {"django"},
+    "session.web._django_runs": {"django"},
+    "session.web._django_store": {"django"},
     "session.web.django": {"django"},
     "session.web.flask": {"flask"},
 }

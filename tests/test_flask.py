@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import secrets
 import socket
@@ -871,7 +872,7 @@ class TestStreaming:
             return flask.stream_with_context(generate())
 
         inside(app, view)
-        assert client.get("/view").text == "the session's block is over: what is changed now would be lost"
+        assert client.get("/view").text == "the session is closed: a change now would be lost"
 
 
 class TestBadInput:
@@ -1232,7 +1233,7 @@ class TestOtherErrorsAtTheCommit:
     def app(self, manager: SessionManager, stored: StoredSession) -> flask.Flask:
         app = make_app(manager)
 
-        @app.get("/slow")
+        @app.post("/slow")
         def slow() -> str:
             session["k"] = "slow"
             with manager.session(stored.token) as faster:
@@ -1241,22 +1242,26 @@ class TestOtherErrorsAtTheCommit:
 
         return app
 
-    def test_a_conflict_is_a_500(
-        self, app: flask.Flask, manager: SessionManager, stored: StoredSession, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("testing", [False, True])
+    def test_a_conflict_is_a_409(
+        self,
+        app: flask.Flask,
+        manager: SessionManager,
+        stored: StoredSession,
+        caplog: pytest.LogCaptureFixture,
+        testing: bool,
     ) -> None:
+        app.testing = testing
         client = known(app, stored)
-        reply = client.get("/slow")
-        assert reply.status_code == 500
+        reply = client.post("/slow", headers={"Accept": "text/html"})
+        assert reply.status_code == 409
+        assert reply.headers["Cache-Control"] == "no-store"
+        assert reply.mimetype == "text/html"
         assert "done" not in reply.text
         assert "Set-Cookie" not in reply.headers
-        assert "SessionConflict" in caplog.text
+        assert "POST /slow answered with 409" in caplog.text
         assert stored.token not in caplog.text
         assert client.get("/get/k").json == {"value": "fast"}
-
-    def test_a_conflict_is_raised_to_a_test(self, app: flask.Flask, stored: StoredSession) -> None:
-        app.testing = True
-        with pytest.raises(SessionConflict):
-            known(app, stored).get("/slow")
 
     def test_a_conflict_reaches_the_apps_handler(self, app: flask.Flask, stored: StoredSession) -> None:
         @app.errorhandler(SessionConflict)
@@ -1264,17 +1269,24 @@ class TestOtherErrorsAtTheCommit:
             return {"ours": error.ours["k"], "theirs": error.theirs["k"]}, 409
 
         client = known(app, stored)
-        reply = client.get("/slow")
+        reply = client.post("/slow")
         assert (reply.json, reply.status_code) == ({"ours": "slow", "theirs": "fast"}, 409)
         assert client.get("/get/k").json == {"value": "fast"}
 
-    def test_it_reaches_the_apps_page_for_500(self, app: flask.Flask, stored: StoredSession) -> None:
-        @app.errorhandler(500)
-        def page(error: Any) -> tuple[str, int]:
-            assert isinstance(error.original_exception, SessionConflict)
-            return "our fault", 500
+    def test_without_init_app_a_conflict_of_the_commit_is_a_409_too(
+        self, manager: SessionManager, stored: StoredSession
+    ) -> None:
+        app = flask.Flask("plain")
+        app.session_interface = SessionInterface(manager)
 
-        assert known(app, stored).get("/slow").text == "our fault"
+        @app.get("/slow")
+        def slow() -> str:
+            session["k"] = "slow"
+            with manager.session(stored.token) as faster:
+                faster["k"] = "fast"
+            return "done"
+
+        assert known(app, stored).get("/slow").status_code == 409
 
     def test_it_is_not_committed_again_for_the_500(self, manager: SessionManager, stored: StoredSession) -> None:
         app = make_app(manager, commit_errors=True)
@@ -1416,7 +1428,7 @@ Step = Callable[[MutableMapping[str, Any]], object]
 
 
 def put(key: str, value: Any) -> Step:
-    return lambda mapping: mapping.update({key: value})
+    return lambda mapping: mapping.update({key: copy.deepcopy(value)})
 
 
 def put_typed(key: str, kind: str, value: Any) -> Step:
@@ -1442,7 +1454,7 @@ STEPS = st.one_of(
     st.one_of([st.builds(put_typed, KEYS, st.just(kind), values) for kind, values in TYPED.items()]),
     st.builds(append, KEYS, JSON),
     KEYS.map(lambda key: lambda mapping: mapping.pop(key, None)),
-    st.tuples(KEYS, JSON).map(lambda pair: lambda mapping: mapping.setdefault(*pair)),
+    st.tuples(KEYS, JSON).map(lambda pair: lambda mapping: mapping.setdefault(*copy.deepcopy(pair))),
     st.just(lambda mapping: mapping.clear()),
     st.just(lambda mapping: mapping.renew_token() if isinstance(mapping, FlaskSession) else None),
 )

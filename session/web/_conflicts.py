@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-import time
-from collections.abc import Callable
 
+from session import _rarely
 from session._headers import Headers
 from session.errors import SessionConflict
 
 __all__ = ["conflict_body", "conflict_headers", "find_conflict", "masked_path", "report_conflict"]
 
 TEXT = b"Another request changed your session at the same time, so this one was not carried out. Please try again.\n"
-HTML = (
+PAGE = (
     b'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Please try again</title></head>\n'
     b"<body><h1>Please try again</h1>\n<p>Another request changed your session at the same time, so this one was not carried "
     b"out. Nothing was saved.</p></body>\n</html>\n"
 )
 
-_EVERY_S = 60.0
-_MOST_KINDS = 1000
+_HTML = re.compile(r"[ \t]*(text/html|application/xhtml\+xml)[ \t]*(;|$)", re.ASCII | re.IGNORECASE)
 # A word of a path is shown; a token, an id or an address in it is not.
 _WORD = re.compile(r"[A-Za-z][a-z_-]{0,31}|")
 
 _log = logging.getLogger("session.web")
-_clock: Callable[[], float] = time.monotonic
-_lock = threading.Lock()
-_told: dict[tuple[str, str, tuple[str, ...]], tuple[float, int]] = {}
 
 
 def find_conflict(error: BaseException | None) -> SessionConflict | None:
@@ -44,13 +38,12 @@ def find_conflict(error: BaseException | None) -> SessionConflict | None:
 
 def accepts_html(accept: str | None) -> bool:
     """Return True if a request's ``Accept`` header names HTML, as browsers do when they navigate."""
-    ranges = (part.split(";", 1)[0].strip(" \t") for part in (accept or "").split(","))
-    return any(part.lower() in ("text/html", "application/xhtml+xml") for part in ranges)
+    return any(_HTML.match(part) for part in (accept or "").split(","))
 
 
 def conflict_body(accept: str | None) -> bytes:
     """Return the body of the 409: HTML for a browser that navigates, otherwise plain text."""
-    return HTML if accepts_html(accept) else TEXT
+    return PAGE if accepts_html(accept) else TEXT
 
 
 def conflict_headers(accept: str | None) -> Headers:
@@ -66,18 +59,7 @@ def conflict_headers(accept: str | None) -> Headers:
 
 def report_conflict(error: SessionConflict, method: str, route: str, *, outcome: str = "answered with 409") -> None:
     """Log that a stale request was refused: once a minute for each route and keys, with the number in between."""
-    kind = (f"{method} {outcome}", route, error.keys)
-    now = _clock()
-    with _lock:
-        last, skipped = _told.get(kind, (float("-inf"), 0))
-        if now - last < _EVERY_S:
-            _told[kind] = (last, skipped + 1)
-            return
-        if len(_told) >= _MOST_KINDS:
-            _told.clear()
-        _told[kind] = (now, 0)
-    more = f" ({skipped} more since the last such line)" if skipped else ""
-    _log.warning("%s %s %s: %s%s", method, route, outcome, error, more)
+    _rarely.warn(_log, (method, route, outcome, error.keys), f"{method} {route} {outcome}: {error}")
 
 
 def masked_path(path: str) -> str:

@@ -34,8 +34,6 @@ class Page:
 
     def make(self, request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
         """Return what *answer* returns, with what Django's own middleware puts into *request* made anew, too."""
-        for name in ("CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"):
-            request.META.pop(name, None)
         for name in ("_cached_user", "_acached_user"):
             request.__dict__.pop(name, None)
         for middleware in self._rested_on:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import get_args
+
+from session import OnConflict
 
 from .drivers import DRIVERS
 from .explore import Failure, Report, explore, replay
@@ -26,9 +29,17 @@ def main() -> int:
         default="plans",
         help="what the sessions run on (default: the bare plans, the fastest)",
     )
+    parser.add_argument(
+        "--level",
+        choices=("both", *get_args(OnConflict)),
+        default="both",
+        help="the managers' on_conflict (default: merge in some runs, serialize in others)",
+    )
     parser.add_argument("--replay", metavar="SEED:RUN", help="one run once more, with its trace")
     arguments = parser.parse_args()
-    options = Options(scs=arguments.scs, late_creates=arguments.late_creates, driver=arguments.driver)
+    options = Options(
+        scs=arguments.scs, late_creates=arguments.late_creates, driver=arguments.driver, level=arguments.level
+    )
     if arguments.replay:
         seed, run = map(int, arguments.replay.split(":"))
         trace, violation = replay(seed, run, options)
@@ -67,15 +78,22 @@ def summary(report: Report) -> str:
         "requests that failed",
         "requests that died",
         "commits",
+        "atomic steps",
         "conflicts",
         "merges",
+        "stale",
         "renewals",
         "destroys",
+        "destroys by requests that failed",
         "gone",
+        "requests that went on",
         "retries recognised as success",
         "deaths",
         "sweeps",
         "delivered late",
+        "histories",
+        "transactions in them",
+        "histories that are too large",
     )
     rows: list[tuple[str, str]] = [("schedules", f"{report.runs:,}"), ("steps", f"{report.steps:,}")]
     rows += [(f"fault: {fate.value}", f"{counts[fate.value]:,}") for fate in FAULTS]
@@ -89,6 +107,7 @@ def explain(failure: Failure, options: Options) -> str:
     """A failure for people: the shortest run that fails so, and how to see the one that was found."""
     flags = f"{' --scs' if options.scs else ''}{' --late-creates' if options.late_creates else ''}"
     flags += f" --driver {options.driver}" if options.driver != "plans" else ""
+    flags += f" --level {options.level}" if options.level != "both" else ""
     return (
         f"{failure.trace}\n\nBroken: {failure.what}\n\n"
         f"Shrunk from a longer run; that one, as it was found:\n"

@@ -17,14 +17,16 @@ from greenlet import getcurrent, greenlet
 from dynamostore import AsyncDynamoStore, DynamoStore
 from dynamostore._plans import Plans
 from dynamostore._steps import Call, Pause, Plan, Step, arun, run
-from session import _lifecycle
-from session._lifecycle import Policy, State
+from session import SessionData, _atomic, _lifecycle
+from session._policy import Policy
+from session._state import State
 from session.session import AsyncSession, BaseSession, Session
 
 __all__ = ["DRIVERS", "Driver", "DriverName"]
 
 R = TypeVar("R")
 
+Change: TypeAlias = Callable[[SessionData], None]
 DriverName: TypeAlias = Literal["plans", "sync", "async"]
 
 
@@ -44,6 +46,13 @@ class Driver(ABC):
     @abstractmethod
     def commit(self, session: BaseSession) -> Plan[None]: ...
 
+    @abstractmethod
+    def atomic(self, session: BaseSession, change: Change) -> Plan[None]: ...
+
+    @abstractmethod
+    def abandon(self, session: BaseSession) -> Plan[None]:
+        """Discard, as at the end of a block that raised."""
+
 
 class OnPlans(Driver):
     """No driver: the session's plans on the store's."""
@@ -56,6 +65,13 @@ class OnPlans(Driver):
 
     def commit(self, session: BaseSession) -> Plan[None]:
         return self._through(_lifecycle.commit(session._state, self.policy))
+
+    def atomic(self, session: BaseSession, change: Change) -> Plan[None]:
+        session._state.looked = True
+        return self._through(_atomic.atomic(session._state, self.policy, change))
+
+    def abandon(self, session: BaseSession) -> Plan[None]:
+        return self._through(_lifecycle.abandon(session._state, self.policy))
 
     def _through(self, plan: Plan[R]) -> Plan[R]:
         """A session's plan with its store verbs done by the store's plans, so that only low-level calls are left."""
@@ -111,6 +127,14 @@ class OnSync(Driver):
         assert isinstance(session, Session)
         return _suspending(session.save)
 
+    def atomic(self, session: BaseSession, change: Change) -> Plan[None]:
+        assert isinstance(session, Session)
+        return _suspending(lambda: session.atomic(change))
+
+    def abandon(self, session: BaseSession) -> Plan[None]:
+        assert isinstance(session, Session)
+        return _suspending(lambda: session._drive(_lifecycle.abandon(session._state, self.policy)))
+
 
 def _switch(step: Step) -> Any:
     parent = getcurrent().parent
@@ -162,6 +186,14 @@ class OnAsync(Driver):
     def commit(self, session: BaseSession) -> Plan[None]:
         assert isinstance(session, AsyncSession)
         return _driven(session.save())
+
+    def atomic(self, session: BaseSession, change: Change) -> Plan[None]:
+        assert isinstance(session, AsyncSession)
+        return _driven(session.atomic(change))
+
+    def abandon(self, session: BaseSession) -> Plan[None]:
+        assert isinstance(session, AsyncSession)
+        return (yield from session._drive(_lifecycle.abandon(session._state, self.policy)).__await__())
 
 
 @types.coroutine

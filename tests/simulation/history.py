@@ -21,6 +21,9 @@ class Absent(Enum):
 
 ABSENT: Final = Absent.ABSENT
 
+DEADLINE: Final = "(deadline)"
+"""A key that is no part of the data: `Clear` leaves it, `Keys` and `Any` do not show it."""
+
 Level: TypeAlias = Literal["serialize", "merge"]
 
 
@@ -252,12 +255,12 @@ def _free_reads(transaction: Transaction, level: Level) -> Iterator[_Free]:
             yield _Free()
             continue
         earlier, later = transaction.ops[:i], transaction.ops[i + 1 :]
-        if any(isinstance(each, Clear) for each in earlier):
+        if any(isinstance(each, Clear) for each in earlier) and not (isinstance(op, Read) and op.key == DEADLINE):
             yield _Free()
             continue
         # What it changed before, it does not read from the session; it must see its own value.
         bound = transaction.popped.union(each.key for each in earlier if isinstance(each, Write | Remove))
-        if any(isinstance(each, Clear) for each in later):
+        if any(isinstance(each, Clear) for each in later) and not (isinstance(op, Read) and op.key == DEADLINE):
             yield _Free(but=bound)
         else:
             yield _Free(frozenset(each.key for each in later if isinstance(each, _OVERWRITES)) - bound)
@@ -271,9 +274,9 @@ def _fits(op: Event, frozen: _Frozen | None, free: _Free, state: _State) -> bool
         case Has(key, present):
             return key in free or (key in state) == present
         case Keys(keys):
-            return all(key in free for key in keys ^ state.keys())
+            return all(key in free for key in keys ^ (state.keys() - {DEADLINE}))
         case Any(nonempty):
-            rest = any(key not in free for key in state)
+            rest = any(key not in free for key in state if key != DEADLINE)
             return rest or bool(free) if nonempty else not rest
     return True
 
@@ -287,7 +290,8 @@ def _change(op: Event, frozen: _Frozen | None, state: _State) -> bool:
         case Remove(key):
             state.pop(key, None)
         case Clear():
-            state.clear()
+            for key in [key for key in state if key != DEADLINE]:
+                del state[key]
         case Add(key, by):
             kind, number = state.get(key, ("int", 0))
             if kind not in ("int", "float") or not isinstance(number, int | float):

@@ -7,21 +7,25 @@ one request stores at once. Times are the server's; processes' clocks are off by
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
-from dynamostore import Record, Table
-from session import Status
-from session._lifecycle import State
+from dynamostore import Table
+from session import SessionConflict, Status
+from session._state import State
 
 from .expressions import Item
-from .intent import Commit, Data, Intent
+from .history import ABSENT, DEADLINE, Add, Append, Clear, Event, Has, Read, Remove, TooLarge, Write
+from .intent import UNIVERSE, Commit, Data, Promises, describe_events
 from .model import NS
 from .network import Attempt, Network
+from .notes import change, reads_of, stale
 from .trace import describe_item, short
+from .witness import History, Witness
 
 SKEW_NS: Final = NS // 2
 """How far a process's clock may be from the server's."""
@@ -52,6 +56,9 @@ class Life:
     weights: set[int] = field(default_factory=set)
     """The increments that must be in its counter, as far as nothing cleared it."""
     ended: str = ""
+    own: bool = False
+    """Begun by the loser of two renewals: it may have put the other's id."""
+    history: History = field(default_factory=History)
     foreign: bool = False
     """SCS for Go wrote it, which knows no conditions: less is promised from then on."""
 
@@ -59,8 +66,14 @@ class Life:
 class Oracle:
     """Watches one run. *stale_reads*: reads are not consistent, so what they show is no evidence."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counter[str]) -> None:
+        self.counts = counts
+        self.promises = Promises()
+        self.witness = Witness()
         self.lives: dict[str, Life] = {}
+        """Key → the session that is there, or was."""
+        self.makers: dict[str, str] = {}
+        """Key → the request that made it."""
         self.destroyed: dict[str, str] = {}
         """Key → who destroyed it, acknowledged."""
         self.retired: dict[str, str] = {}
@@ -73,7 +86,7 @@ class Oracle:
         self.network: Network
         self.items: dict[str, Item]
         self.changes: list[tuple[str, Item | None, Item | None]]
-        self._payloads: dict[bytes, tuple[Data, int]] = {}
+        self._payloads: dict[bytes, Data] = {}
 
     def attach(self, network: Network) -> None:
         """Watch the server of this network: its clock, its items and its journal."""
@@ -110,45 +123,52 @@ class Oracle:
         """
         promise = "created"
         commit = attempt.commit
-        data, _ = self._content(promise, key, new)
+        data = self._content(promise, key, new)
         if commit is None or attempt.call.operation != "put_item":
             _broken(promise, f"{attempt.sender.name} made an item of {short(key)} by {attempt.call.operation}")
         self._not_dead(promise, attempt, key)
         if commit.applied and _expiry(new) < self.network.now_ns + SKEW_NS:
-            self.lives[data["id"]].key = key
+            self.lives[key].key = key
             return
         if commit.applied:
             _broken(promise, f"{commit} was applied again")
-        if data != commit.intent.data:
-            _broken(promise, f"{commit} stored {data}, not {commit.intent.data}")
-        life = self.lives.get(data["id"])
-        if life is not None:
-            _broken(promise, f"{data['id']} is stored as new, but there was one under {short(life.key or 'no key')}")
-        self.lives[data["id"]] = life = Life(key, [data])
-        self._note(commit, life, key, data)
+        if commit.had_ended:
+            _broken(promise, f"{commit} began a session, after its own had been ended by another request")
+        if without_deadline(data) != commit.whole():
+            _broken(promise, f"{commit} stored {data}, not {commit.whole()}")
+        own = commit.renews and commit.destroys is None
+        if key in self.lives or (not own and self._is_known(data)):
+            _broken(promise, f"{data} is stored as new under {short(key)}, but it was there before")
+        if own:
+            self._may_begin_its_own(promise, commit)
+        if commit.destroys is not None and commit.before:
+            self._still_held(promise, commit)
+        self.lives[key] = life = Life(key, [data], own=own)
+        self.makers[key] = commit.request
+        writes = [event for event in commit.all_events() if change(event)]
+        ops = [*writes, Write(DEADLINE, data[DEADLINE])]
+        self._note(commit, life, key, data, ops)
 
     def overwritten(self, attempt: Attempt, key: str, old: Item, new: Item) -> None:
         """Nothing lost: a write leaves the session as it was, but for just the changes of its own commit.
 
         Each commit's changes are made once at most, however often they were sent. A touch changes the expiry
-        alone. The expiry never moves backwards, the deadline only by a renewal. What had expired (by the
+        alone. The expiry never moves backwards, but to an earlier deadline. What had expired (by the
         clock of whoever sent the write, when it did) is not written over. Exceptions: SCS for Go overwrites; its
         nanoseconds are cut off to the microsecond.
         """
         promise = "overwritten"
-        was, was_deadline_ns = self._content(promise, key, old)
-        data, deadline_ns = self._content(promise, key, new)
+        was = self._content(promise, key, old)
+        data = self._content(promise, key, new)
         commit = attempt.commit
         if commit is None:
             _broken(promise, f"{attempt.sender.name} wrote {short(key)} while it only read")
         self._not_dead(promise, attempt, key)
         expiry_ns, was_expiry_ns = _expiry(new), _expiry(old)
-        if expiry_ns <= was_expiry_ns - 1000:
+        if expiry_ns <= min(was_expiry_ns, data[DEADLINE]) - 1000:
             _broken(promise, f"{commit} moved the expiry of {short(key)} back by {(was_expiry_ns - expiry_ns) / NS}s")
         if was_expiry_ns < attempt.issued_ns - SKEW_NS:
             _broken(promise, f"{commit} wrote over {short(key)}, which had expired")
-        if deadline_ns != was_deadline_ns:
-            _broken(promise, f"{commit} moved the deadline of {short(key)}")
         if new[_TABLE.data] == old[_TABLE.data] and new.get(_TABLE.version) == old.get(_TABLE.version):
             return
         self._changed(promise, commit, key, was, data)
@@ -170,17 +190,21 @@ class Oracle:
             _broken(promise, f"{attempt.sender.name} made a transaction that is no renewal")
         [(key, new)], [(old_key, old, marker)] = put, left
         self._not_dead(promise, attempt, key)
-        was, was_deadline_ns = self._content(promise, old_key, old)
-        data, deadline_ns = self._content(promise, key, new)
+        was = self._content(promise, old_key, old)
+        data = self._content(promise, key, new)
+        if old_key != commit.key and self.makers.get(old_key) != commit.request:
+            _broken(promise, f"{commit} came with {short(commit.key or '')}, and renewed {short(old_key)}")
         self._left(promise, attempt, old_key, marker, key)
-        if _expiry(new) < min(_expiry(old), deadline_ns // 1000 * 1000, was_deadline_ns - 2 * SKEW_NS):
+        if _expiry(new) < min(_expiry(old), data[DEADLINE] // 1000 * 1000, was[DEADLINE] - 2 * SKEW_NS):
             back = (_expiry(old) - _expiry(new)) / NS
             _broken(promise, f"{commit} moved the expiry back by {back}s, from {short(old_key)} to {short(key)}")
         if _expiry(old) < attempt.issued_ns - SKEW_NS:
             _broken(promise, f"{commit} renewed {short(old_key)}, which had expired")
         self.retired[old_key] = key
+        self.makers[key] = commit.request
+        self.lives[key] = life = self.lives[old_key]
+        life.key = key
         self._changed(promise, commit, key, was, data)
-        self.lives[data["id"]].key = key
 
     def removed(self, attempt: Attempt, key: str, old: Item) -> None:
         """Nothing is removed but what a request destroyed, what had expired, and markers that had ended.
@@ -196,11 +220,11 @@ class Oracle:
                 return
             if _expiry(old) >= self.network.now_ns + SKEW_NS:
                 _broken(promise, f"{attempt.sender.name} evicted {short(key)}, which had not expired")
-            self._end(old, "evicted")
+            self._end(key, "evicted")
             return
         commit.deleted.add(key)
         if _MOVED not in old:
-            self._end(old, f"destroyed by {commit}")
+            self._end(key, f"destroyed by {commit}")
             return
         leads_to = self.items.get(old[_MOVED]["S"])
         if leads_to is not None and not self.scs_wrote and self._stays(key):
@@ -213,7 +237,7 @@ class Oracle:
         if _MOVED in old:
             self._marker_ended("swept", key, old)
         else:
-            self._end(old, "swept")
+            self._end(key, "swept")
 
     # A request saw something
 
@@ -235,8 +259,8 @@ class Oracle:
                 if _expiry(item) >= read_ns + SKEW_NS and hops < _HOPS:
                     _broken(promise, f"{short(key)} was not found, but it leads to {item[_MOVED]}")
             elif item is not None:
-                data, deadline_ns = self._content(promise, key, item)
-                if min(_expiry(item), deadline_ns) >= read_ns + SKEW_NS:
+                data = self._content(promise, key, item)
+                if min(_expiry(item), data[DEADLINE]) >= read_ns + SKEW_NS:
                     _broken(promise, f"{short(key)} was not found, but it is alive: {data}")
             return
         if item is None:
@@ -247,41 +271,83 @@ class Oracle:
         for each in followed:
             if not self.grace_ns or self.marked[each][1] < begun_ns - SKEW_NS:
                 _broken(promise, f"{short(key)} was found, but {short(each)} was renewed, and its grace is over")
-        data, deadline_ns = self._content(promise, key, item)
-        if min(_expiry(item), deadline_ns) < read_ns - SKEW_NS:
+        data = self._content(promise, key, item)
+        if min(_expiry(item), data[DEADLINE]) < read_ns - SKEW_NS:
             _broken(promise, f"{short(key)} was found, but it had expired")
-        if state.draft.data != data:
+        if state.draft.data != without_deadline(data) or state.deadline_ns != data[DEADLINE]:
             _broken(promise, f"{short(key)} was read as {state.draft.data}, not {data}")
         if not self.stale_reads and key in self.destroyed_before(begun):
             _broken(promise, f"{short(key)} was found, but {self.destroyed[key]} had destroyed it")
 
-    def acknowledged(self, commit: Commit, state: State) -> None:
+    def acknowledged(self, commit: Commit, state: State, presented: str | None) -> None:
         """A commit that ends without an error has stored its changes, once, or the status says DESTROYED.
 
-        Stored means that a write did, or that somebody else's had just the same effect (both removed a key).
-        DESTROYED is said only of a session that is no more. What a request destroyed is not there when it is
-        told so, and no key that a request was told about holds another session than its own.
+        DESTROYED is said only of a session that is no more. What a request destroyed is not there when it is told so. A
+        request is handed no token but the one that it came with, or that of a session that it stored. A request that took a
+        value of a session that has ended is not told that all is well; nor, in "serialize", one that read anything.
         """
         promise = "acknowledged"
         commit.acknowledged = True
+        self.witness.ended(commit)
         if commit.destroys is not None:
             self.told_destroyed(commit, commit.destroys)
+        if state.token not in (None, presented) and self.makers.get(state.token) != commit.request:
+            _broken(promise, f"{commit} was handed {short(state.token or '')}, which it did not make")
         if commit.result is not None:
-            if self.lives[commit.result["id"]].foreign:
+            if self.lives[commit.keys[-1]].foreign:
                 return
             if state.status is not Status.MODIFIED and not state.gone:
                 _broken(promise, f"{commit} stored its changes, but the status is {state.status.value}")
             if state.gone and state.token is None:
                 self._is_gone(promise, commit)
             return
-        if commit.destroys is None and state.gone and state.token is None:
-            self._is_gone(promise, commit)
+        if commit.had_ended:
+            if state.token is not None:
+                _broken(promise, f"the session of {commit} had ended, but it is handed a token")
+        elif commit.destroys is None and state.ended:
+            if not (commit.renews and commit.key in self.retired):
+                self._is_gone(promise, commit)
+            if self._must_not_end_well(commit):
+                _broken(promise, f"{commit} was acknowledged, but the session that it had read has ended")
         elif commit.renews and commit.destroys is None:
             _broken(promise, f"{commit} was acknowledged, but did not renew")
-        elif commit.intent.changes() and not self._same_effect(commit, state):
-            _broken(promise, f"{commit} was acknowledged, but did not store: {commit.intent}")
+        elif commit.changes() and not (commit.destroys and commit.before):
+            _broken(promise, f"{commit} was acknowledged, but did not store: {describe_events(commit.events())}")
+        elif commit.destroys is None and commit.key is not None and state.record is not None:
+            self._read_only(commit)
         if state.token is None and state.gone and state.status is not Status.DESTROYED:
             _broken(promise, f"the session of {commit} is gone, but the status is {state.status.value}")
+
+    def refused(self, commit: Commit, conflict: SessionConflict, state: State) -> None:
+        """A request is refused only if what it read has changed, and counts; or if the session has ended, and it may not.
+
+        So there are no false alarms but those that the rules name: a value that was read and not overwritten, or taken.
+        A request that destroys is never refused. Exception: an atomic step that has nothing to write reads what is there, and
+        with reads that are not consistent it may miss it.
+        """
+        promise = "refused"
+        if commit.destroys is not None:
+            _broken(promise, f"{commit} destroys, and was refused: {conflict}")
+        if not self.promises.checks and not commit.atomic:
+            _broken(promise, f"{commit} was refused, though nothing is checked: {conflict}")
+        if self.scs_wrote:
+            return
+        if conflict.ended:
+            superseded = commit.renews and commit.key in self.retired
+            if not (superseded or commit.had_ended or (commit.atomic and self.stale_reads)):
+                self._is_gone(promise, commit)
+            if not (commit.atomic or self._must_not_end_well(commit) or (superseded and self._holds_old(commit))):
+                _broken(promise, f"{commit} was refused, though all that it had read may be dropped: {conflict}")
+            return
+        states = [
+            each
+            for life in self.lives.values()
+            for each in life.states
+            if without_deadline(each) == conflict.theirs and (commit.key is None or life is self._life(commit.key))
+        ]
+        named = {tuple(stale(commit.counted(), each)) for each in states}
+        if not conflict.keys or tuple(conflict.keys) not in named:
+            _broken(promise, f"{commit} was refused for {conflict.keys}, but it is stale in {named}: {conflict}")
 
     def told_destroyed(self, commit: Commit, destroyed: str) -> None:
         """What a request destroyed is gone when it is told so, and stays so (see `created` and `overwritten`).
@@ -310,20 +376,35 @@ class Oracle:
         for key, item in self.items.items():
             if _MOVED in item:
                 continue
-            data, _ = self._content(promise, key, item)
-            if self.lives[data["id"]].foreign:
+            data = self._content(promise, key, item)
+            life = self.lives[key]
+            if life.foreign:
                 continue
-            if data["id"] in places:
+            if not life.own and data.get("id", key) in places:
                 _broken(promise, f"{data['id']} is stored twice: under {short(places[data['id']])} and {short(key)}")
-            places[data["id"]] = key
-            life = self.lives[data["id"]]
+            places[key if life.own else data.get("id", key)] = key
             if life.key != key:
-                _broken(promise, f"{data['id']} should be under {short(life.key or 'no key')}, not {short(key)}")
+                _broken(promise, f"{data} should be under {short(life.key or 'no key')}, not {short(key)}")
             if sum(life.weights) != data.get("n", 0):
-                _broken(promise, f"the increments of {data['id']} add up to {sum(life.weights)}, not {data.get('n')}")
-        for name, life in self.lives.items():
-            if life.key is not None and not life.foreign and places.get(name) != life.key:
-                _broken(promise, f"{name} should be under {short(life.key)}, but is nowhere")
+                _broken(promise, f"the increments of {data} add up to {sum(life.weights)}, not {data.get('n')}")
+        for life in {id(life): life for life in self.lives.values()}.values():
+            if life.foreign:
+                continue
+            if life.key is not None and life.key not in places.values():
+                _broken(promise, f"{life.states[-1]} should be under {short(life.key)}, but is nowhere")
+            self.explained(life)
+
+    def explained(self, life: Life) -> None:
+        """For all that was committed on a session there is an order that explains it (see `history`)."""
+        self.counts["histories"] += 1
+        self.counts["transactions in them"] += len(life.history.transactions)
+        try:
+            what = life.history.unexplained(life.states[-1], self.promises.level)
+        except TooLarge:
+            self.counts["histories that are too large"] += 1
+            return
+        if what:
+            _broken("explained", what)
 
     # SCS for Go
 
@@ -339,8 +420,8 @@ class Oracle:
             item = new or old
             if item is None or _MOVED in item:
                 continue
-            data, _ = self.content(item[_TABLE.data]["B"])
-            life = self.lives[data["id"]]
+            data = self.content(item[_TABLE.data]["B"])
+            life = self.lives[key]
             life.foreign, life.key = True, key if new else None
             life.states.append(data)
             if new is not None:
@@ -350,15 +431,15 @@ class Oracle:
 
     # Parts
 
-    def content(self, payload: bytes) -> tuple[Data, int]:
-        """The data and the deadline of a payload, decoded here once."""
+    def content(self, payload: bytes) -> Data:
+        """The data of a payload, and among it the deadline; decoded here once."""
         found = self._payloads.get(payload)
         if found is None:
             decoded = _decode(payload)
-            found = self._payloads[payload] = (decoded["data"], decoded["deadline"])
+            found = self._payloads[payload] = {**decoded["data"], DEADLINE: decoded["deadline"]}
         return found
 
-    def _content(self, promise: str, key: str, item: Item) -> tuple[Data, int]:
+    def _content(self, promise: str, key: str, item: Item) -> Data:
         if _TABLE.data not in item:
             _broken(promise, f"an item without data: {short(key)}, {describe_item(item)}")
         if int(item[_TABLE.ttl]["N"]) != _expiry(item) // NS + 1:
@@ -368,25 +449,88 @@ class Oracle:
     def _changed(self, promise: str, commit: Commit, key: str, was: Data, data: Data) -> None:
         if data.get("id") != was.get("id"):
             _broken(promise, f"{commit} put {data.get('id')} in the place of {was.get('id')}")
-        expected = commit.intent.apply(was)
+        expected = commit.apply(was)
         if data != expected:
-            _broken(promise, f"{commit} ({commit.intent}) made {data} of {was}; it should be {expected}")
-        life = self.lives[data["id"]]
+            told = describe_events(commit.events())
+            _broken(promise, f"{commit} ({told}) made {data} of {was}; it should be {expected}")
+        life = self.lives[key]
         if commit.applied and not life.foreign:
-            _broken(promise, f"{commit} ({commit.intent}) was applied again, under another version")
+            _broken(promise, f"{commit} was applied again, under another version")
         life.states.append(data)
-        self._note(commit, life, key, data)
+        self._note(commit, life, key, data, commit.ops())
 
-    def _note(self, commit: Commit, life: Life, key: str, data: Data) -> None:
+    def _note(self, commit: Commit, life: Life, key: str, data: Data, ops: list[Event]) -> None:
+        events = commit.events()
         commit.applied += 1
         commit.result = data
         commit.keys.append(key)
-        if commit.intent.cleared:
+        self.witness.wrote(life.history, commit, ops, data)
+        if any(isinstance(event, Clear) for event in events):
             life.weights = {data["n"]} if "n" in data else set()
         else:
-            weight = commit.intent.increments.get("n", commit.intent.puts.get("n", 0))
+            new = life.states == [data]
+            weight = sum(e.by for e in (commit.all_events() if new else events) if isinstance(e, Add) and e.key == "n")
             if weight:
-                life.weights.add(weight)
+                life.weights.add(int(weight))
+        if commit.atomic:
+            if commit.outer_notes is not None:
+                changed = [
+                    event.key for event in commit.notes.events if isinstance(event, Write | Remove | Add | Append)
+                ]
+                commit.outer_notes.overlay |= {each: data.get(each, ABSENT) for each in changed}
+        else:
+            commit.notes.landed = commit.upto
+
+    def _is_known(self, data: Data) -> bool:
+        return any(data.get("id") == life.states[-1].get("id", "") for life in self.lives.values() if not life.own)
+
+    def _life(self, key: str) -> Life | None:
+        return self.lives.get(key)
+
+    def _read_only(self, commit: Commit) -> None:
+        """A commit that had nothing to store: all that it shows was there at once, some time after it was read."""
+        life = self._life(commit.key or "")
+        # After a reply that was lost it shows what was there before, and what it has put perhaps.
+        unsure = commit.notes.landed or commit.notes.overlay
+        if life is not None and not life.foreign and not unsure:
+            begun = 0 if self.stale_reads else commit.begun
+            ops = commit.ops()
+            self.witness.read(life.history, commit, ops, begun=begun, result=None if commit.atomic else commit.base())
+
+    def _still_held(self, promise: str, commit: Commit) -> None:
+        """What is put after a destroy may rest on what was read before: then that held when the session was deleted.
+
+        Exception: if another request deleted it while the reply of this one's delete was lost, nobody knows which of them did.
+        """
+        life = self._life(commit.destroys or "")
+        if life is None or self.scs_wrote or life.ended != f"destroyed by {commit}":
+            return
+        if wrong := stale(commit.before, life.states[-1]):
+            _broken(promise, f"{commit} stored what rests on {', '.join(wrong)}, which had changed before it destroyed")
+
+    def _may_begin_its_own(self, promise: str, commit: Commit) -> None:
+        """The loser of two renewals begins a session of its own only if it read nothing that is in the other's."""
+        if wrong := self._holds_old(commit):
+            _broken(promise, f"{commit} lost its renewal and began a session, but it had read {', '.join(wrong)}")
+
+    def _holds_old(self, commit: Commit) -> list[str]:
+        free = self.promises.login_keys | self.promises.mergeable
+        events = commit.all_events()
+        reads = reads_of(events, commit.base(), UNIVERSE)
+        return [f"{each}" for each in reads if not (isinstance(each, Read | Has) and each.key in free)]
+
+    def _must_not_end_well(self, commit: Commit) -> bool:
+        """Whether a request whose session has ended meanwhile is stale."""
+        if not self.promises.checks or self.scs_wrote:
+            return False
+        events = commit.all_events()
+        if not (commit.changes() or commit.renews or any(isinstance(e, Write) and e.key == DEADLINE for e in events)):
+            return False
+        if commit.renews and commit.key in self.retired and not self._holds_old(commit):
+            return False
+        if self.promises.level == "serialize":
+            return bool(reads_of(events, commit.base(), UNIVERSE))
+        return any(key in commit.notes.base for key in commit.notes.popped)
 
     def _not_dead(self, promise: str, attempt: Attempt, key: str) -> None:
         if key in self.destroyed:
@@ -430,9 +574,8 @@ class Oracle:
         trail = self._trail(key)
         return trail[: trail.index(found)] if found in trail else []
 
-    def _end(self, old: Item, how: str) -> None:
-        data, _ = self.content(old[_TABLE.data]["B"])
-        life = self.lives[data["id"]]
+    def _end(self, key: str, how: str) -> None:
+        life = self.lives[key]
         life.key, life.ended = None, how
 
     def _is_gone(self, promise: str, commit: Commit) -> None:
@@ -451,20 +594,9 @@ class Oracle:
             ):
                 _broken(promise, f"{commit} was told that {short(key or '')} is gone, but it is alive")
 
-    def _same_effect(self, commit: Commit, state: State) -> bool:
-        data: dict[str, Any] = state.draft.data
-        life = self.lives.get(data.get("id", ""))
-        return life is not None and any(commit.intent.apply(each) == each for each in life.states[commit.since - 1 :])
 
-    def _foreign(self, item: Item) -> bool:
-        if _MOVED in item:
-            return False
-        data, _ = self.content(item[_TABLE.data]["B"])
-        return self.lives[data["id"]].foreign
-
-    def intent_after(self, record: Record | None) -> Intent:
-        """What a request starts from once it has read or stored *record*."""
-        return Intent(self.content(record.data)[0] if record is not None else {})
+def without_deadline(data: Data) -> Data:
+    return {key: value for key, value in data.items() if key != DEADLINE}
 
 
 def _expiry(item: Item) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 from unittest.mock import patch
 
 from dynamostore import StoreError, Table, UnavailableError, _faults, items
@@ -15,13 +15,15 @@ from dynamostore._instants import duration_ns
 from dynamostore._plans import Plans
 from dynamostore._steps import Call, Pause
 from dynamostore.errors import ThrottledError
-from session._lifecycle import Policy
+from session._policy import OnConflict, Policy
 from session.codec import JSONCodec
 from session.errors import SessionConflict
+from session.mergeable import Merge
+from session.merging import Rules
 
 from .choices import Choices
 from .drivers import DRIVERS, DriverName
-from .intent import Commit
+from .intent import Commit, Promises, describe_events
 from .model import NS, ServerError
 from .network import FAULTS, PENDING, Fate, Network
 from .oracle import SKEW_NS, Oracle, Violation
@@ -39,6 +41,9 @@ GRACES: Final = (timedelta(0), timedelta(0), timedelta(seconds=5))
 REMEMBERED: Final = (items.RECENT, items.RECENT, 2, 1)
 SKEWS_NS: Final = (0, SKEW_NS, -SKEW_NS, SKEW_NS // 7)
 MOST_TURNS: Final = 400
+LEVELS: Final[Sequence[OnConflict]] = ("merge", "serialize")
+MERGEABLE: Final[Sequence[Mapping[str, Merge]]] = ({}, {"list": "merge", "sum": "add"})
+LOGIN_KEYS: Final = frozenset(("user",))
 
 _TABLE: Final = Table()
 _CODEC: Final = JSONCodec()
@@ -55,12 +60,13 @@ class Options:
     *scs*: SCS for Go writes the same sessions, and less is promised. *late_creates*: the first try of a create may
     arrive after the second was applied and the session destroyed or renewed. It then stores the session again:
     a PutItem of what is not there has nothing to hold on to. That is known, and not promised. *driver*: what the sessions
-    run on, which changes nothing else.
+    run on, which changes nothing else. *level*: the managers' ``on_conflict``; "both" draws "merge" or "serialize".
     """
 
     scs: bool = False
     late_creates: bool = False
     driver: DriverName = "plans"
+    level: OnConflict | Literal["both"] = "both"
 
 
 class Tags:
@@ -99,6 +105,7 @@ def determinism() -> Iterator[None]:
         ):
             stack.enter_context(patch(target, replacement))
         stack.enter_context(patch("dynamostore._plans.logger.disabled", True))
+        stack.enter_context(patch("session._lifecycle._log.disabled", True))
         yield
 
 
@@ -113,7 +120,8 @@ class World:
         self.trace = trace
         self.turns = 0
         self.weight = 0
-        self.oracle = Oracle()
+        self.oracle = Oracle(counts)
+        self.goes_on = False
         self.network = Network(choices, self.oracle, trace, counts)
         self.network.late_creates = options.late_creates
         self.oracle.attach(self.network)
@@ -143,6 +151,12 @@ class World:
         lifetime_ns, idle_ns = LIFETIMES_NS[draw(len(LIFETIMES_NS))], IDLE_NS[draw(len(IDLE_NS))]
         grace = GRACES[draw(len(GRACES))]
         self.oracle.grace_ns = duration_ns(grace)
+        level: OnConflict = self.options.level if self.options.level != "both" else LEVELS[draw(2)]
+        mergeable: Mapping[str, Merge] = MERGEABLE[draw(2)]
+        rules = Rules("serialize" if level == "serialize" else "merge", mergeable)
+        self.oracle.promises = Promises(rules.level, level in ("merge", "serialize"), frozenset(mergeable), LOGIN_KEYS)
+        # What is forgotten is not known again.
+        self.goes_on = REMEMBERED[0] == items.RECENT
         consistent = draw(8) < 7
         self.oracle.stale_reads = self.network.server.remember_versions = not consistent
         self._processes = []
@@ -156,12 +170,15 @@ class World:
                 idle_ns=idle_ns,
                 touch_after_ns=(idle_ns or 0) // 10 or 1000,
                 hash_tokens=False,
-                on_conflict="merge",
+                on_conflict=level,
                 renewal_grace=grace,
+                rules=rules,
+                login_keys=LOGIN_KEYS,
             )
             plans = Plans(_TABLE, clock, consistent_read=consistent)
             self._processes.append(Process(name, DRIVERS[self.options.driver](plans, policy)))
             self.say(name, f"clock {skew_ns / NS:+.3f}s")
+        self.say("-", f"on_conflict {level}, mergeable {', '.join(mergeable) or 'nothing'}")
         idle = "none" if idle_ns is None else f"{idle_ns / NS:.0f}s"
         self.say(
             "-",
@@ -347,8 +364,11 @@ class World:
         """A commit ended without an error."""
         state, counts = request.state, self.counts
         if self.trace is not None:
-            self.say(request.name, f"commit {commit.number} ({commit.intent}): acknowledged, {state.status.value}")
-        self.oracle.acknowledged(commit, state)
+            told = describe_events(commit.all_events())
+            kind = "atomic step" if commit.atomic else "commit"
+            self.say(request.name, f"{kind} {commit.number} ({told}): acknowledged, {state.status.value}")
+        self.oracle.acknowledged(commit, state, request.presented)
+        counts["atomic steps"] += commit.atomic
         counts["commits"] += 1
         counts["conflicts"] += commit.conflicts
         if commit.applied and request.refused:
@@ -368,8 +388,7 @@ class World:
             raise Violation("failed", f"{request.name} ended by {type(error).__name__}: {error}") from error
         if isinstance(error, StoreError) and self.network.fates == (Fate.FINE,) and not self.network.slow:
             raise Violation("failed", f"{request.name} ended by {type(error).__name__} without a fault: {error}")
-        if isinstance(error, SessionConflict):
-            raise Violation("failed", f"{request.name}: {error}") from error
+        self.counts["stale"] += isinstance(error, SessionConflict)
 
     # For the trace, and for values that are told apart
 
