@@ -13,7 +13,7 @@ from flask import flash, redirect, render_template_string, request
 from werkzeug.wrappers import Response
 
 import dynamostore
-from session import Cookie, SessionManager
+from session import Cookie, SessionConflict, SessionManager
 from session.web.flask import SessionInterface, session  # flask.session, typed
 
 store = dynamostore.connect(table=os.environ.get("SESSION_TABLE", "scs_session"))
@@ -58,6 +58,13 @@ def login() -> Response:
     session.remember("remember" in request.form)
     flash("Welcome!")
     return redirect("/")
+
+
+@app.errorhandler(SessionConflict)
+def conflict(error: SessionConflict) -> Response:  # noqa: ARG001 (Flask passes it)
+    # Another request changed the session at the same time, and this one cannot be run again: it is a POST, say.
+    flash("Please try again.")
+    return redirect("/", 303)
 
 
 def main() -> None:

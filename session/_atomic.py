@@ -12,9 +12,12 @@ from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, Una
 from dynamostore._instants import from_ns
 from dynamostore._steps import Call, Plan, issue
 
-from . import _lifecycle
+from ._calls import ATTEMPTS, back_off, find
+from ._lifecycle import load
+from ._meeting import check_reads, lose, note_tried_step
 from ._policy import Policy
 from ._state import State, snapshot
+from ._storing import store_new, with_keys
 from .changes import Changes, Draft, Reads
 from .data import SessionData, StepData
 from .errors import SessionConflict, SessionStateError
@@ -24,8 +27,6 @@ __all__ = ["atomic"]
 
 T = TypeVar("T")
 
-_ATTEMPTS = 10
-
 
 def atomic(
     state: State, policy: Policy, change: Callable[[SessionData], T], *, deadline_ns: int | None = None
@@ -34,14 +35,14 @@ def atomic(
 
     With *deadline_ns* that write also moves the deadline; without, it stays.
     """
-    _lifecycle.check_allows_step(state)
-    yield from _lifecycle.load(state, policy)
+    _check_allowed(state)
+    yield from load(state, policy)
     if state.record is None:
         if deadline_ns is not None:
             state.deadline_ns = deadline_ns
         return (yield from _first(state, policy, change))
     target = state.record
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
@@ -51,18 +52,18 @@ def atomic(
             winner = conflict.current
             if winner is None:
                 ours = state.draft.data
-                _lifecycle.lose(state, policy)
+                lose(state, policy)
                 what = "atomic: the session was ended by another request, or has expired"
                 raise SessionConflict(what, ended=True, ours=ours) from conflict
-            _lifecycle.check_reads(state, winner, policy, conflict)
+            check_reads(state, winner, policy, conflict)
             target = winner
             if attempt:
-                yield from _lifecycle.back_off(attempt)
+                yield from back_off(attempt)
         else:
             stored = Snapshot(draft.data, end_ns)
             _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
             return result
-    raise SessionConflict(f"atomic: other requests changed the session {_ATTEMPTS} times while it was to be stored")
+    raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
 
 def _store(
@@ -71,7 +72,7 @@ def _store(
     """Write the data of *draft* where *target* was read, or make sure that it is still there; raise `Conflict` if not."""
     if changes is None:
         # The decision rests on what is stored now, though there is nothing to write.
-        there = yield from issue(_find(target.token))
+        there = yield from issue(find(target.token))
         if there is None or not _same(there, target):
             raise Conflict(current=there)
         return there
@@ -82,10 +83,10 @@ def _store(
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        _lifecycle.note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
+        note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
         raise
     except ItemTooLargeError as error:
-        raise _lifecycle.with_keys(error, draft) from error
+        raise with_keys(error, draft) from error
     state.prolonged |= new.expiry > target.expiry
     state.written = True
     return new
@@ -99,7 +100,7 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
         reads, meant = draft.reads(), draft.meant()
         pending, state.draft = state.draft, draft
         try:
-            yield from _lifecycle.store_new(state, policy)
+            yield from store_new(state, policy)
         finally:
             state.draft = pending
         assert state.record is not None
@@ -162,5 +163,13 @@ def _same(there: Record, target: Record) -> bool:
     return there.token == target.token and there.version == target.version and there.data == target.data
 
 
-def _find(token: str) -> Call[Record | None]:
-    return Call("find", {"token": token})
+def _check_allowed(state: State) -> None:
+    """Raise if an atomic step makes no sense now."""
+    if state.destroying or state.destroyed:
+        raise SessionStateError("atomic: the session was destroyed in this request; call atomic before destroy")
+    if state.ended:
+        raise SessionConflict("the session was ended by another request, or has expired", ended=True)
+    if state.renewing:
+        raise SessionStateError("atomic: a renewal is pending; call save() between renew_token and atomic")
+    if state.tried and state.draft.pending():
+        raise SessionStateError("atomic: an earlier save() got no reply; its changes must be saved first")

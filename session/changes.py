@@ -65,6 +65,9 @@ class Changes:
             result[key] = _add(key, result.get(key, 0), by)
         return result
 
+    def __bool__(self) -> bool:
+        return self.cleared or bool(self.put or self.removed or self.incremented)
+
     def __repr__(self) -> str:
         # Without a value: it stands in frames that raise.
         cleared = ["clear"] if self.cleared else []

@@ -49,7 +49,8 @@ class SessionData(TypedAccess, MutableMapping[str, JSONValue]):
     def __delitem__(self, key: str) -> None:
         """Remove *key*; KeyError if it is missing (`remove` accepts that)."""
         draft = self._changing()
-        if not draft.has(key):
+        draft.seen.add(key)
+        if key not in draft.data:
             raise KeyError(key)
         draft.remove(key)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeAlias
 
+import flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -21,6 +22,8 @@ from dynamostore._instants import Clock
 from session import AsyncSessionManager, Cookie, SessionManager
 from session.session import BaseSession
 from session.web import asgi, wsgi
+from session.web._flask_context import current_session
+from session.web.flask import FlaskSession, SessionInterface
 
 from .awaited import AwaitedStore
 from .serving import on_uvicorn, on_waitress
@@ -93,6 +96,22 @@ def _body(answer: Answer, environ: WSGIEnvironment) -> bytes:
     return b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body.encode()
 
 
+def on_flask(site: Site) -> WSGIApplication:
+    app = flask.Flask("site", static_folder=None)
+
+    def view() -> flask.Response:
+        session = current_session()
+        assert isinstance(session, FlaskSession)
+        answer = site.act(flask.request.path, session)
+        return flask.Response(answer.body, answer.status, list(answer.headers))
+
+    for path in site.actions:
+        methods = ["GET", "POST", "OPTIONS"]
+        app.add_url_rule(path, path, view, methods=methods, provide_automatic_options=False)
+    SessionInterface(site.manager(), commit_errors=site.commit_errors).init_app(app)
+    return app
+
+
 def on_asgi(site: Site, *, synchronous: bool = False) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         answer = site.act(scope["path"], asgi.get_session(scope))
@@ -132,7 +151,11 @@ def _starlette(site: Site, endpoint: Callable[..., object]) -> ASGIApp:
     )
 
 
-ON_WSGI: dict[str, Callable[[Site], WSGIApplication]] = {"WSGI": on_wsgi, "WSGI, streaming": on_wsgi_streaming}
+ON_WSGI: dict[str, Callable[[Site], WSGIApplication]] = {
+    "WSGI": on_wsgi,
+    "WSGI, streaming": on_wsgi_streaming,
+    "Flask": on_flask,
+}
 ON_ASGI: dict[str, Callable[[Site], ASGIApp]] = {
     "ASGI": on_asgi,
     "ASGI, synchronous manager": partial(on_asgi, synchronous=True),

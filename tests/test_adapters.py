@@ -17,7 +17,6 @@ from dynamostore import StoreError, TableNotFoundError, ThrottledError, Unavaila
 from dynamostore.testing import FakeClock
 from session import Cookie, SessionManager
 from session.session import BaseSession
-from session.web import _conflicts
 
 from .adapters import ON_ASGI, ON_WSGI, Action, Answer, Hosts, Site
 from .counting import CountingStore
@@ -478,7 +477,6 @@ def test_a_stale_request_is_run_again_where_that_is_safe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Nothing has been logged of this route in this minute.
-    monkeypatch.setattr(_conflicts, "_told", {})
     client = serve({**ACTIONS, "/": overtaken(SessionManager(counted, clock=clock))})
     with_a_session(client, counted)
     if method == "OPTIONS" and client.options("/ignore").status_code == 405:

@@ -93,8 +93,13 @@ async def request(
 ) -> Exchange:
     exchange = Exchange() if exchange is None else exchange
 
+    given: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if not given:
+            # Nobody disconnects.
+            await asyncio.Event().wait()
+        return given.pop()
 
     async def send(message: Message) -> None:
         exchange.sent.append(message)

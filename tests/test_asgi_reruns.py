@@ -23,7 +23,7 @@ from starlette.routing import Route
 from dynamostore import MemoryStore, UnavailableError
 from dynamostore.testing import FakeClock
 from session import AsyncSession, AsyncSessionManager, Cookie, SessionConflict, SessionManager
-from session.web import _asgi_session, _conflicts
+from session.web import _asgi_session
 from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
 
 from .awaited import AwaitedStore
@@ -33,11 +33,6 @@ from .test_asgi import Exchange, held, request, run
 OK: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
 variable: ContextVar[str] = ContextVar("variable")
 only_once: ContextVar[str] = ContextVar("only_once")
-
-
-@pytest.fixture(autouse=True)
-def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conflicts, "_told", {})
 
 
 @pytest.fixture(params=[True, False], ids=["greenlet", "without greenlet"])
@@ -189,6 +184,23 @@ def test_each_run_has_a_context_of_its_own_and_the_last_is_seen_outside(
     assert seen == [("by the server", "unset")] * 2
     # A read belongs to the run that it is made for.
     assert traced[-1] == "replaced: run 2"
+
+
+def test_a_read_that_is_waited_for_is_made_in_the_context_of_its_run(amanager: AsyncSessionManager, token: str) -> None:
+    traced: list[str] = []
+
+    async def traces(what: str) -> None:
+        traced.append(f"{what}: {variable.get()}")
+        await asyncio.sleep(0)
+
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        variable.set("by the app")
+        get_session(scope).get_string("user")
+        await send(OK)
+
+    amanager.store._wait = traces  # type: ignore[attr-defined]  # an AwaitedStore
+    run(request(SessionMiddleware(app, amanager), token))
+    assert traced == ["find: by the app", "found: by the app"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -494,7 +506,7 @@ def test_fastapi_gives_the_route_to_the_log(
     app = FastAPI()
     shop = Shop(amanager, token)
 
-    @app.get("/switch", status_code=204)
+    @app.get("/switch", status_code=204, response_model=None)
     async def switch(request: FastAPIRequest) -> None:
         request.session["user"] += "'"
 
@@ -543,8 +555,7 @@ def test_background_tasks_and_generators_run_once(amanager: AsyncSessionManager,
 
     shop = Starlettes(amanager, token, respond=respond)
     shop.stale = stale
-    # So that Starlette does not listen for a disconnect meanwhile.
-    exchange = shop.ask(path="/hello/ada", asgi={"version": "3.0", "spec_version": "2.4"})
+    exchange = shop.ask(path="/hello/ada")
     if stale == 99:
         assert (exchange.status, done) == (409, [])
     else:
@@ -601,6 +612,32 @@ def test_with_two_sessions_the_request_is_run_again_as_a_whole(stale: str) -> No
         # The inner one is stored already, so another run would count twice.
         assert (exchange.status, len(runs)) == (409, 1)
         assert "n" not in held_in(managers["admin"], tokens["admin"])
+
+
+def test_an_error_page_that_was_held_back_is_not_sent_before_the_outer_middleware_answers() -> None:
+    managers = {name: SessionManager(MemoryStore(), cookie=Cookie(name=name)) for name in ("session", "admin")}
+    with managers["session"].session(None) as s:
+        s.put_int("read", 1)
+
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        session = get_session(scope)
+        session.get_int("read")
+        get_session(scope, "admin").increment("n")
+        with managers["session"].session(s.token) as other:
+            other.increment("read")
+        session.increment("n")
+        try:
+            await session.save()
+        except SessionConflict:
+            # As Starlette does it.
+            await send({**OK, "status": 500})
+            await send({"type": "http.response.body"})
+            raise
+
+    inner = SessionMiddleware(app, managers["session"], sleep=no_pause)
+    both = SessionMiddleware(inner, managers["admin"], key="admin", sleep=no_pause)
+    exchange = run(request(both, s.token))
+    assert [message.get("status") for message in exchange.sent] == [409, None]
 
 
 def held_in(manager: SessionManager, token: str | None) -> dict[str, object]:

@@ -603,7 +603,6 @@ def test_who_read_what_another_changed_is_refused(key: str, look: Callable[[Sess
         lambda s: s.modified,
         # Read and overwritten: the later wins, as everywhere.
         lambda s: (s.get("a"), s.__setitem__("a", 5)),
-        lambda s: s.__delitem__("a"),
     ],
 )
 def test_who_did_not_read_it_is_not(key: str, look: Callable[[SessionStore], object]) -> None:

@@ -53,7 +53,10 @@ THIRD_PARTY = {
     "session.web._django_runs": {"django"},
     "session.web._django_store": {"django"},
     "session.web.django": {"django"},
-    "session.web.flask": {"flask"},
+    "session.web._flask_context": {"flask"},
+    "session.web._flask_runs": {"flask"},
+    "session.web._flask_session": {"flask"},
+    "session.web.flask": {"flask", "werkzeug"},
 }
 EVERYWHERE = {"msgspec"}
 # What is not there at run time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session as Database
 
 from dynamostore import MemoryStore, UnavailableError
-from session import Cookie, SessionClosedError, SessionConflict, SessionManager
+from session import Cookie, OnConflict, SessionClosedError, SessionConflict, SessionManager
 from session.web import _reruns
 from session.web.flask import SessionInterface, session
 
@@ -196,6 +196,29 @@ def test_a_conflict_that_the_view_raises_is_treated_alike(
     assert client_of(app, token).post("/").status_code == 409
 
 
+def test_the_answer_of_a_view_that_catches_the_conflict_stands(
+    app: flask.Flask, manager: SessionManager, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    meddle = Meddler(manager, token, 1)
+
+    @app.get("/")
+    def view() -> tuple[str, int]:
+        session["seen"] = session["user"]
+        meddle()
+        try:
+            session.save()
+        except SessionConflict as conflict:
+            return f"{session.attempt}: {conflict.keys[0]}", 202
+        return "stored", 200
+
+    reply = client_of(app, token).get("/")
+    assert (reply.status_code, reply.text) == (202, "1: user")
+    assert "Set-Cookie" not in reply.headers
+    assert "GET / answered with 202 by the app, and nothing stored" in caplog.text
+    with manager.session(token) as s:
+        assert "seen" not in s
+
+
 def test_what_a_response_does_when_it_is_closed_is_done_once(
     app: flask.Flask, manager: SessionManager, token: str
 ) -> None:
@@ -226,30 +249,39 @@ def test_what_a_response_does_when_it_is_closed_is_done_once(
 
 
 def test_each_message_is_shown_once(app: flask.Flask, token: str) -> None:
+    """Two pages show messages, while a form flashes one."""
+    meet = threading.Barrier(3)
+
     @app.post("/flash/<message>")
     def flash(message: str) -> str:
         flask.flash(message)
+        meet.wait(timeout=10)
         return ""
 
     @app.get("/")
     def show() -> list[str]:
-        return [str(message) for message in flask.get_flashed_messages()]
+        messages = [str(message) for message in flask.get_flashed_messages()]
+        if session.attempt == 1:
+            # All three have read by now.
+            meet.wait(timeout=10)
+        return messages
 
-    def post(n: int) -> list[str]:
-        assert client_of(app, token).post(f"/flash/m{n}").status_code == 200
-        return []
-
-    def get(n: int) -> list[str]:
-        while (reply := client_of(app, token).get("/")).status_code == 409:
-            pass
+    def get() -> list[str]:
+        reply = client_of(app, token).get("/")
+        assert reply.status_code == 200
         shown: list[str] = reply.get_json()
         return shown
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        results = [pool.submit(get if n % 2 else post, n) for n in range(120)]
-        shown = [message for result in results for message in result.result()]
-    shown += get(0)
-    assert sorted(shown) == sorted(f"m{n}" for n in range(0, 120, 2))
+    shown: list[str] = []
+    with ThreadPoolExecutor(3) as pool:
+        for n in range(20):
+            posted = pool.submit(client_of(app, token).post, f"/flash/m{n}")
+            pages = [pool.submit(get) for _ in range(2)]
+            assert posted.result().status_code == 200
+            shown += [message for page in pages for message in page.result()]
+    with client_of(app, token).session_transaction() as s:
+        shown += [message for _, message in s.get("_flashes", [])]
+    assert sorted(shown) == sorted(f"m{n}" for n in range(20))
 
 
 def test_permanent_makes_no_request_stale(app: flask.Flask, manager: SessionManager, token: str) -> None:
@@ -280,14 +312,18 @@ def test_a_double_click_on_log_in_is_a_login(
 
     @app.post("/login")
     def login() -> str:
-        # As Flask-Login does.
-        session.get("_user_id")
+        # As Flask-WTF and Flask-Login do.
+        assert session.get("csrf_token") is None
+        assert not [
+            key for key in ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds", "next") if key in session
+        ]
         if read_more:
             session.get("user")
         both.wait()
         session.renew_token()
         session["_user_id"] = "7"
         session["_fresh"] = True
+        flask.flash("Welcome")
         return ""
 
     def click(_: int) -> tuple[int, str]:
@@ -305,7 +341,7 @@ def test_a_double_click_on_log_in_is_a_login(
     assert [status for status, _ in replies] == [200, 200]
     for _, own in replies:
         with manager.session(own) as s:
-            assert s["_user_id"] == "7"
+            assert (s["_user_id"], s["_flashes"]) == ("7", [["message", "Welcome"]])
 
 
 def test_a_nonce_is_spent_once(app: flask.Flask, manager: SessionManager, token: str) -> None:
@@ -321,37 +357,64 @@ def test_a_nonce_is_spent_once(app: flask.Flask, manager: SessionManager, token:
     assert Counter(statuses) == {200: 1, 403: THREADS - 1}
 
 
-def test_an_attacker_does_not_get_at_the_reset_of_another(app: flask.Flask, manager: SessionManager) -> None:
-    codes = {"attacker": "123456", "victim": "999999"}
-    passwords: dict[str, str] = {}
+class Reset:
+    """The usual password reset in three requests: who, the code that was mailed, the new password."""
 
-    @app.post("/reset/begin/<user>")
-    def begin(user: str) -> str:
+    CODES: Mapping[str, str] = {"attacker": "123456", "victim": "999999"}
+
+    def __init__(self, on_conflict: OnConflict) -> None:
+        self.manager = SessionManager(MemoryStore(), on_conflict=on_conflict)
+        self.app = flask.Flask("reset")
+        SessionInterface(self.manager).init_app(self.app)
+        self.passwords: dict[str, str] = {}
+        self.pause: Callable[[], object] = lambda: None
+        for rule in ("/begin/<user>", "/code/<code>", "/password"):
+            self.app.add_url_rule(rule, view_func=getattr(self, rule.split("/")[1]), methods=["POST"])
+
+    def begin(self, user: str) -> str:
         session["reset_user"], session["reset_ok"] = user, False
+        self.pause()
         return ""
 
-    @app.post("/reset/code/<code>")
-    def code(code: str) -> str:
-        if codes.get(session.get_string("reset_user")) == code:
+    def code(self, code: str) -> str:
+        user = session.get_string("reset_user")
+        self.pause()
+        if self.CODES.get(user) == code:
             session["reset_ok"] = True
         return ""
 
-    @app.post("/reset/password")
-    def password() -> str:
+    def password(self) -> str:
         if session.get_bool("reset_ok"):
-            passwords[session.get_string("reset_user")] = "pwned"
+            self.passwords[session.get_string("reset_user")] = "pwned"
         return ""
 
-    for _ in range(30):
-        with manager.session(None) as s:
+    def attack(self) -> bool:
+        """Return True if the attacker has changed the victim's password, with two requests at once."""
+        with self.manager.session(None) as s:
             s["x"] = "y"
-        assert s.token is not None
-        client_of(app, s.token).post("/reset/begin/attacker")
+        token = s.token or ""
+
+        def post(path: str) -> int:
+            return client_of(self.app, token).post(path).status_code
+
+        self.pause = lambda: None
+        post("/begin/attacker")
+        # Both have read before either stores.
+        self.pause = threading.Barrier(2).wait
         with ThreadPoolExecutor(2) as pool:
-            paths = ["/reset/code/123456", "/reset/begin/victim"]
-            list(pool.map(lambda path: client_of(app, s.token or "").post(path), paths))
-        client_of(app, s.token).post("/reset/password")
-    assert "victim" not in passwords
+            list(pool.map(post, ["/code/123456", "/begin/victim"]))
+        post("/password")
+        return "victim" in self.passwords
+
+
+@pytest.mark.parametrize("on_conflict", ["merge", "serialize"])
+def test_an_attacker_does_not_get_at_the_reset_of_another(on_conflict: OnConflict) -> None:
+    assert not any(Reset(on_conflict).attack() for _ in range(30))
+
+
+def test_without_the_check_of_reads_he_does() -> None:
+    """So the test above can fail."""
+    assert any(Reset("merge_unchecked").attack() for _ in range(100))
 
 
 def test_reads_after_the_end_are_harmless(app: flask.Flask, counted: CountingStore, token: str) -> None:
@@ -387,8 +450,9 @@ def test_reads_after_the_end_are_harmless(app: flask.Flask, counted: CountingSto
     assert client.get("/page").status_code == 200
     assert client.get("/stream").text == "ada"
     assert client.get("/boom").text == "Sorry, eve"
-    # Flask tears a request that streams down twice.
-    assert seen == ["ada"] * 4
+    # Some versions of Flask tear a request that streams down twice.
+    assert set(seen) == {"ada"}
+    assert len(seen) in (3, 4)
     counted.taken()
     client.get("/page")
     assert counted.taken() == ["find"]
@@ -464,6 +528,70 @@ def test_a_transaction_of_the_apps_is_rolled_back(
     with engine.connect() as connection:
         assert connection.execute(sa.select(orders)).all() == [("['apple']",)]
     engine.dispose()
+
+
+def test_one_order_is_placed_by_two_clicks_at_once(
+    app: flask.Flask, manager: SessionManager, token: str, tmp_path: Path
+) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    orders = sa.Table("orders", sa.MetaData(), sa.Column("item", sa.String))
+    orders.metadata.create_all(engine)
+    both_have_read = threading.Barrier(2)
+
+    @app.post("/order")
+    def order() -> tuple[str, int]:
+        cart = session.pop("cart", None)
+        both_have_read.wait(timeout=10)
+        with Database(engine) as database, database.begin():
+            database.execute(orders.insert().values(item=str(cart)))
+            session.save()
+        return "ordered", 200
+
+    for _ in range(10):
+        with manager.session(token) as s:
+            s["cart"] = ["apple"]
+        with engine.begin() as connection:
+            connection.execute(orders.delete())
+        with ThreadPoolExecutor(2) as pool:
+            statuses = list(pool.map(lambda _: client_of(app, token).post("/order").status_code, range(2)))
+        assert sorted(statuses) == [200, 409]
+        with engine.connect() as connection:
+            assert connection.execute(sa.select(orders)).all() == [("['apple']",)]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_login_as_somebody_else_between_two_runs(
+    app: flask.Flask, manager: SessionManager, token: str, renewed: bool
+) -> None:
+    """The second run is the new user's; or nobody's, if the login renewed the token, and it begins no session."""
+    with manager.session(token) as s:
+        s["nonce"] = "x"
+
+    @app.before_request
+    def load_user() -> None:
+        assert "user" not in flask.g
+        flask.g.user = session.get_string("user")
+
+    @app.get("/")
+    def view() -> str:
+        nonce = session.pop("nonce", "spent")
+        if session.attempt == 1:
+            with manager.session(token) as s:
+                s.update(user="eve", nonce="y")
+                if renewed:
+                    s.renew_token()
+        session["done_by"] = flask.g.user
+        flask.flash(f"done by {flask.g.user}")
+        return f"{flask.g.user} {nonce} {flask.get_flashed_messages()}"
+
+    client = client_of(app, token)
+    reply = client.get("/")
+    assert reply.text == (" spent ['done by ']" if renewed else "eve y ['done by eve']")
+    assert "Set-Cookie" not in reply.headers
+    if not renewed:
+        with manager.session(token) as s:
+            assert dict(s) == {"user": "eve", "done_by": "eve", "n": 1}
 
 
 def test_an_environ_that_is_dispatched_twice_begins_anew(app: flask.Flask, token: str) -> None:

@@ -75,6 +75,27 @@ def test_an_unknown_operation_may_be_there_or_not(marked: bool) -> None:
             {"hot": {"id": "h0", "a:7": 1, "l": ["7", "7"]}},
             "7 was appended 2 times",
         ),
+        (
+            [
+                Event("start", "7", "spend", "h0"),
+                Event("ok", "7"),
+                Event("start", "8", "spend", "h0"),
+                Event("ok", "8"),
+            ],
+            {"hot": {"id": "h0", "s:7": "6", "s:8": "6"}},
+            "the nonce 6 was spent 2 times",
+        ),
+        (
+            [Event("start", str(n), "try", "h0") for n in range(6)],
+            {"hot": {"id": "h0", "tries": 6, **{f"t:{n}": True for n in range(6)}}},
+            "6 tries were allowed of 5",
+        ),
+        ([], {"hot": {"id": "h0", "reset_user": "victim", "reset_ok": True}}, "the victim's password may be reset"),
+        (
+            [PUT, Event("fail", "1", error="SessionConflict")],
+            {"hot": {"id": "h0", "p:1": "1"}},
+            "put 1 was refused, and is there",
+        ),
     ],
 )
 def test_a_violation_is_seen(events: list[Event], found: dict[str, Mapping[str, object]], said: str) -> None:

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Literal
+
 import pytest
 
 from dynamostore import Record, Table
 from dynamostore.client import Item
-from session.changes import Changes, Draft
-from session.values import JSONValue
+from session import JSONValue, Merge
+from session.changes import Changes
 
 from .simulation.__main__ import explain, summary
 from .simulation.choices import Replay
@@ -29,7 +33,9 @@ def check(report: Report, options: Options = Options()) -> None:  # noqa: B008 (
 def test_nothing_is_lost_and_nothing_resurrected() -> None:
     report = explore(steps=1_000_000, seconds=SECONDS)
     check(report)
-    assert {"conflicts", "merges", "renewals", "destroys", "deaths", "sweeps"} <= report.counts.keys()
+    happened = {"conflicts", "merges", "stale", "atomic steps", "renewals", "destroys", "deaths", "sweeps", "histories"}
+    assert happened <= report.counts.keys()
+    assert not report.counts["histories that are too large"]
     assert report.counts["retries recognised as success"] > 0
 
 
@@ -79,12 +85,13 @@ GUARDS = {
     "an expiry may move backwards": ("dynamostore._plans.NOT_SHORTENED", "attribute_exists(#token)", {"overwritten"}),
     "only the last version is remembered": ("dynamostore.items.bears", None, STORED),
     "a destroy does not follow a renewal": ("dynamostore._plans.UNMOVED", "attribute_not_exists(#owner)", {"removed"}),
-    "a change that a winner had made is forgotten": ("session.changes.Draft.rebase", None, STORED),
+    "a change that was made on older data is forgotten": ("session._meeting.merged", None, STORED),
+    "what was read is not compared": ("session._meeting.stale_keys", None, {"explained", "created"}),
     "a renewal takes back a touch": ("dynamostore._plans._not_shortened", None, STORED),
     "a renewal forgets the versions": (
         "dynamostore._plans.MOVE",
         FORGETFUL_MOVE,
-        STORED,
+        STORED | {"refused"},
     ),
 }
 
@@ -95,11 +102,19 @@ def last_only(table: Table, item: Item, version: int) -> bool:
     return last is not None and last.get("N") == str(version)
 
 
-_rebase = Draft.rebase
+def only_theirs(
+    changes: Changes | None,
+    base: Mapping[str, JSONValue],
+    theirs: Mapping[str, JSONValue],
+    mergeable: Mapping[str, Merge],
+) -> dict[str, JSONValue]:
+    """`merging.merged`, if it forgot the changes."""
+    return dict(theirs)
 
 
-def rebase_what_is_left(draft: Draft, base: dict[str, JSONValue], changes: Changes | None = None) -> None:
-    _rebase(draft, base)
+def nothing_is_stale(*arguments: object, **more: object) -> list[str]:
+    """`merging.stale_keys`, if no read counted."""
+    return []
 
 
 def whatever_the_expiry(record: Record, new: Record) -> str:
@@ -109,7 +124,8 @@ def whatever_the_expiry(record: Record, new: Record) -> str:
 
 INSTEAD = {
     "dynamostore.items.bears": last_only,
-    "session.changes.Draft.rebase": rebase_what_is_left,
+    "session._meeting.merged": only_theirs,
+    "session._meeting.stale_keys": nothing_is_stale,
     "dynamostore._plans._not_shortened": whatever_the_expiry,
 }
 
@@ -124,6 +140,33 @@ def test_sabotage_is_found(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, violation = replay(failure.seed, failure.run)
     assert violation is not None
     assert violation.promise == failure.promise
+
+
+@pytest.mark.parametrize("level", ["merge", "serialize"])
+def test_a_run_draws_its_level_or_has_one(level: Literal["merge", "serialize"]) -> None:
+    options = Options(level=level)
+    check(explore(steps=5_000, seed=4, options=options), options)
+    assert f"on_conflict {level}" in str(replay(4, 0, options)[0])
+
+
+def test_without_the_checks_the_takeover_is_found_and_shrunk() -> None:
+    report = explore(steps=20_000, seed=0, options=Options(level="merge_unchecked"))
+    failure = report.failure
+    assert failure is not None
+    assert failure.promise == "explained"
+    # Two requests that each decide on a key what becomes of the other's; and no more.
+    assert len(failure.trace.splitlines()) <= 30
+    assert failure.trace.count("starts on") == 2
+    decided = re.findall(r"  r\d+ +(\w+) is .*, so put (\w+)=", failure.trace)
+    assert len(decided) == 2
+    (read, written), (other_read, other_written) = decided
+    assert (read, written) == (other_written, other_read)
+
+
+def test_overwriting_is_found_too() -> None:
+    failure = explore(steps=20_000, seed=0, options=Options(level="overwrite")).failure
+    assert failure is not None
+    assert failure.promise == "overwritten"
 
 
 def test_a_create_that_arrives_late_and_twice_is_a_known_limit() -> None:

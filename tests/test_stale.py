@@ -93,6 +93,7 @@ READS: Final[dict[str, tuple[Act, bool, bool]]] = {
     "pop_string": (lambda s: s.pop_string("nonce"), True, True),
     "pop of a missing key": (lambda s: s.pop_int("new"), True, True),
     "del": (lambda s: s.__delitem__("nonce"), True, True),
+    "del of a key that gets another value": (lambda s: s.__delitem__("n"), True, True),
     "get and remove": (then(lambda s: s.get("nonce"), lambda s: s.remove("nonce")), True, True),
     "remove": (lambda s: s.remove("nonce"), False, False),
     "setdefault of a missing key": (lambda s: s.setdefault("new", 2), True, True),

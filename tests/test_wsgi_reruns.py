@@ -12,7 +12,6 @@ import pytest
 
 from dynamostore import MemoryStore, UnavailableError
 from session import Cookie, Session, SessionConflict, SessionManager
-from session.web import _conflicts
 from session.web.wsgi import SessionMiddleware, get_session
 
 from .counting import CountingStore
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 TEXT = [("Content-Type", "text/plain")]
-
-
-@pytest.fixture(autouse=True)
-def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conflicts, "_told", {})
 
 
 @pytest.fixture

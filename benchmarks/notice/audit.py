@@ -37,7 +37,7 @@ class Audit:
         self._user: str | None = None
 
     def note(
-        self, path: str, query: dict[str, str], status: int, answer: Answer, trace: Trace, presented: str | None
+        self, path: str, query: dict[str, str], status: int, answer: Answer, trace: Trace, *, presented: str | None
     ) -> None:
         """Enter what came of a request that presented a token."""
         if path == "/home" and status == 200:
@@ -113,7 +113,7 @@ class Audit:
             assert isinstance(stored, list)
             lost = items.difference(map(str, stored))
             self._counts[f"lost: {key}"] += len(lost)
-            items -= lost
+            items.difference_update(lost)
         likes = data.get("likes", 0)
         assert isinstance(likes, int)
         self._counts["lost: likes"] += max(0, books.likes - likes)

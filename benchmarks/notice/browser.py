@@ -62,12 +62,13 @@ class Browser:
 
     async def _send(self, method: str, path: str, query: dict[str, str]) -> Reply:
         presented = self.token
-        cookie = None if presented is None else _COOKIE + presented
-        reply = await self.world.request(method, path, urlencode(query), cookie)
+        sent = None if presented is None else _COOKIE + presented
+        reply = await self.world.request(method, path, urlencode(query), sent)
         for name, value in reply.wire.headers:
-            if name.lower() == "set-cookie" and value.startswith(_COOKIE):
-                self.token = value[len(_COOKIE) :].partition(";")[0].strip('"') or None
+            # Django's begins with a space.
+            if name.lower() == "set-cookie" and (cookie := value.lstrip(" ")).startswith(_COOKIE):
+                self.token = cookie[len(_COOKIE) :].partition(";")[0].strip('"') or None
         answer = reply.trace.run.answer or Answer(reply.wire.status)
         came = Reply(reply.wire.status, answer, reply.trace)
-        self.audit.note(path, query, came.status, answer, reply.trace, presented)
+        self.audit.note(path, query, came.status, answer, reply.trace, presented=presented)
         return came

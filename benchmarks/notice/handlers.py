@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from session.data import SessionData
+from session.mergeable import Merge
 from session.values import JSONValue
 
 from .traces import Answer, Effect, Trace
 
-__all__ = ["HANDLERS", "LOGIN_KEYS", "MERGEABLE", "Atomic", "Data", "Handler", "Save", "Step", "Visit", "Work", "code_of"]
+__all__ = [
+    "HANDLERS",
+    "LOGIN_KEYS",
+    "MERGEABLE",
+    "Atomic",
+    "Data",
+    "Handler",
+    "Save",
+    "Step",
+    "Visit",
+    "Work",
+    "code_of",
+]
 
 LOGIN_KEYS = frozenset(("user",))
 """What the shop tells the manager of its logins."""
-MERGEABLE: dict[str, str] = {"wishlist": "merge"}
+MERGEABLE: dict[str, Merge] = {"wishlist": "merge"}
 """What the shop tells the manager of its keys."""
 
 
@@ -60,6 +73,7 @@ class Data(Protocol):
     def put_float(self, key: str, value: float) -> None: ...
     def get(self, key: str, default: JSONValue) -> JSONValue: ...
     def increment(self, key: str, by: int = 1) -> None: ...
+    def items(self) -> Iterable[tuple[str, JSONValue]]: ...
     def __contains__(self, key: object) -> bool: ...
     def __setitem__(self, key: str, value: JSONValue) -> None: ...
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from session.data import SessionData
 
-from .handlers import HANDLERS, Atomic, Data, Handling, Save, Step, Visit, Work
+from .handlers import HANDLERS, Data, Save, Visit, Work
 from .traces import Answer
 
 __all__ = ["HOOKS", "ahandle", "handle"]
@@ -15,9 +15,7 @@ __all__ = ["HOOKS", "ahandle", "handle"]
 Change: TypeAlias = Callable[[SessionData], bool]
 
 
-def handle(
-    name: str, visit: Visit, *, save: Callable[[], object], atomic: Callable[[Change], bool]
-) -> Answer:
+def handle(name: str, visit: Visit, *, save: Callable[[], object], atomic: Callable[[Change], bool]) -> Answer:
     """Return the answer of the route *name*."""
     trace = visit.trace
     handling = HANDLERS[name](visit)
@@ -98,8 +96,8 @@ def _throttled(session: Data, now: float) -> None:
         session.put_float("last_activity", now)
 
 
-def _everything(session: Data, now: float) -> None:
-    dict(session.items())
+def _everything(session: Data, now: float) -> None:  # noqa: ARG001 (a hook)
+    list(session.items())
 
 
 HOOKS: Mapping[str, Callable[[Data, float], None]] = {

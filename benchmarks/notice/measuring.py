@@ -20,7 +20,7 @@ __all__ = ["begin", "measure"]
 def begin() -> None:
     """Prepare this process: synchronous code waits in virtual time, conflicts are noted, and nothing is logged."""
     # Before the adapters are imported: some keep the function.
-    time.sleep = sleep
+    time.sleep = sleep  # type: ignore[assignment]  # whole and broken seconds are alike
     watch_conflicts()
     logging.disable(logging.CRITICAL)
     gc.set_threshold(50_000, 20, 20)

@@ -151,4 +151,4 @@ def watch_conflicts() -> None:
         if trace is not None:
             trace.refused(self)
 
-    SessionConflict.__init__ = noted  # type: ignore[method-assign,assignment]  # for the length of this process
+    SessionConflict.__init__ = noted  # type: ignore[method-assign]  # for the length of this process

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-
-from session._policy import OnConflict
+from typing import Literal, TypeAlias
 
 from .clock import VirtualLoop
 from .handling import HOOKS
@@ -16,14 +15,16 @@ from .shelf import Shelf
 from .sites import Process, Wire, make_processes
 from .traces import Effect, Trace
 
-__all__ = ["Cell", "World"]
+__all__ = ["Cell", "Level", "World"]
+
+Level: TypeAlias = Literal["merge", "serialize", "merge_unchecked", "overwrite"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """What is measured at once."""
 
-    level: OnConflict
+    level: Level
     hook: str
     framework: str
     processes: int
@@ -59,9 +60,7 @@ class World:
         """Have one of the processes answer a request, and count what came of it."""
         self._number += 1
         process = self.random.choice(self._processes)
-        trace = Trace(
-            f"r{self._number}", self._loop.time_ns() / 1e9, self.random, self.shelf, self._record, self._hook
-        )
+        trace = Trace(f"r{self._number}", self._loop.time_ns() / 1e9, self.random, self.shelf, self._record, self._hook)
         wire = await process.answer(trace, method, path, query, cookie)
         if wire.status >= 500:
             raise RuntimeError(f"{method} {path} was answered with {wire.status}")
@@ -73,9 +72,7 @@ class World:
         counts["run again"] += len(trace.runs) - 1
         for number, refusal in enumerate(trace.refusals, 1):
             last = refused and number == len(trace.refusals)
-            again = Trace(
-                trace.name, trace.now, trace.random, refusal.stored, self._record, trace.hook, instant=True
-            )
+            again = Trace(trace.name, trace.now, trace.random, refusal.stored, self._record, trace.hook, instant=True)
             process.replay(again, method, path, query, cookie)
             verdict = judge(refusal, again.run)
             counts[f"{'409' if last else 'run again'}, {verdict}"] += 1

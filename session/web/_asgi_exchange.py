@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextvars import Context
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -170,9 +170,16 @@ def status_of(message: Message) -> int:
 
 def route_of(scope: Scope) -> tuple[str, str]:
     """Return the method and the path of a request for a log: the path as the app's route has it, or with ids masked."""
-    template = getattr(scope.get("route"), "path", None)
     method = scope.get("method", "WEBSOCKET" if scope.get("type") == "websocket" else "GET")
-    return str(method), template if isinstance(template, str) else masked_path(str(scope.get("path", "")))
+    template = getattr(scope.get("route"), "path", None)
+    if isinstance(template, str):
+        return str(method), template
+    # An older Starlette gives no route, but the parameters in the path.
+    parameters = scope.get("path_params")
+    values = parameters.values() if isinstance(parameters, Mapping) else ()
+    hidden = {part for value in values for part in str(value).split("/")}
+    path = "/".join("*" if part and part in hidden else part for part in str(scope.get("path", "")).split("/"))
+    return str(method), masked_path(path)
 
 
 def cookies(scope: Scope) -> str | None:

@@ -34,22 +34,24 @@ class Request:
         # Another run follows.
         self._goes_on = False
         self._state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
+        # When the first run began, of a request that may be run again; its course is made when it has to be.
+        self._begun: float | None = None
         self._course: Course | None = None
         self._given: _Given | None = None
         # A session that begins with this request cannot be stale.
         if self._state.token is not None and may_rerun(
             settings.rerun, scope, str(scope.get("method", "GET")), has_body=_has_body(scope)
         ):
-            self._course = Course(True, settings.clock)
-        if self._course is not None or settings.conflict is not None:
-            self._given = _Given(scope, receive, messages=self._course is not None)
+            self._begun = settings.clock()
+        if self._begun is not None or settings.conflict is not None:
+            self._given = _Given(scope, receive, messages=self._begun is not None)
 
     async def run(self) -> None:
         """Have the app answer, and again if it is stale."""
         session = self._settings.begin(self._state, self._scope)
         exchange = _Run(self._settings, session, self._scope, self._send)
         # What a stale run sets in its context is forgotten with it.
-        context = copy_context() if self._course is not None else None
+        context = copy_context() if self._begun is not None else None
         receive = self._given.replay() if self._given is not None else self._receive
         try:
             if self._look_again:
@@ -90,6 +92,8 @@ class Request:
         return None
 
     def _answer_to_conflict(self, conflict: SessionConflict, exchange: _Run) -> Answer | None:
+        if self._course is None and self._begun is not None:
+            self._course = Course.since(self._begun, self._settings.clock)
         self._goes_on = self._course is not None and self._course.goes_on(self._state)
         others = [other._state for other in open_sessions(self._scope) if not _state.is_untouched(other._state)]
         if others:
@@ -122,7 +126,7 @@ class Request:
         self._scope["session.conflict"] = conflict
         self._look_again = conflict.ended or self._state.stored
         self._state = begin_answer(self._state, self._settings.manager._policy)
-        self._app, self._course, self._delegated = app, None, True
+        self._app, self._begun, self._course, self._delegated = app, None, None, True
         await self.run()
 
     def _restore(self) -> None:

@@ -69,6 +69,13 @@ class Course:
     def __post_init__(self) -> None:
         self.begun = self.clock()
 
+    @classmethod
+    def since(cls, begun: float, clock: Callable[[], float]) -> Course:
+        """Return the course of a request that may be run again, made when its first run, begun at *begun*, was stale."""
+        course = cls(True, clock)
+        course.begun = begun
+        return course
+
     def goes_on(self, state: State) -> bool:
         """Return True if a run that ended stale is to be followed by another one; no byte of its response may be out."""
         return (

@@ -68,6 +68,8 @@ class Exchange:
         self._app = settings.app
         self._look_again = self._delegated = False
         self._state = _state.begin(manager.token(environ.get("HTTP_COOKIE")), manager._policy)
+        # When the first run began, of a request that may be run again; its course is made when it has to be.
+        self._begun: float | None = None
         self._course: Course | None = None
         if (
             # A session that begins with this request cannot be stale, and a body cannot be read again.
@@ -75,9 +77,9 @@ class Exchange:
             and not _has_body(environ)
             and may_rerun(settings.rerun, environ, environ.get("REQUEST_METHOD", "GET"), has_body=False)
         ):
-            self._course = Course(True, settings.clock)
+            self._begun = settings.clock()
         self._saved: dict[str, Any] | None = None
-        if self._course is not None or settings.conflict is not None:
+        if self._begun is not None or settings.conflict is not None:
             self._saved = dict(environ)
 
     def run(self) -> Iterable[bytes]:
@@ -139,6 +141,8 @@ class Exchange:
         self.settled(session)
 
     def _answer_to_conflict(self, conflict: SessionConflict, response: _Response) -> Answer | None:
+        if self._course is None and self._begun is not None:
+            self._course = Course.since(self._begun, self.settings.clock)
         again = self._course is not None and self._course.goes_on(self._state)
         others = [other._state for other in open_sessions(self.environ) if not _state.is_untouched(other._state)]
         if others:
@@ -168,7 +172,7 @@ class Exchange:
         self.environ["session.conflict"] = conflict
         self._look_again = conflict.ended or self._state.stored
         self._state = begin_answer(self._state, self.settings.manager._policy)
-        self._app, self._course, self._delegated = app, None, True
+        self._app, self._begun, self._course, self._delegated = app, None, None, True
         return self.run()
 
     def _restore(self) -> None:

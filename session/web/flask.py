@@ -17,98 +17,42 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
+import sys
+import time
 from collections.abc import Callable
-from functools import cache
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import flask
 import flask.sessions
-from flask import globals as flask_globals
 from flask.sessions import SessionMixin
 
 from dynamostore import StoreError
 from session import _state
-from session._policy import Policy
-from session._state import State, Status
 from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.mergeable import Merge
-from session.session import Session
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
 from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
-from session.web._flask_runs import runs_of, wrap
-from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, look_again
+from session.web._flask_context import call, current_session, forget_session
+from session.web._flask_runs import Settings, drop_changes_of_others, runs_of, unsent, wrap
+from session.web._flask_session import FlaskSession
+from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, forbid_reruns
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from flask.typing import ResponseReturnValue
+    from werkzeug.exceptions import HTTPException
 
 __all__ = ["FlaskSession", "SessionInterface", "session"]
 
-R = TypeVar("R")
+Answer: TypeAlias = "ResponseReturnValue | HTTPException"
 
 MERGEABLE: Final[dict[str, Merge]] = {"_flashes": "merge"}
 """Flask's own key that two requests may both change: the messages that are flashed."""
 
 LOGIN_KEYS: Final = ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds", "next", "csrf_token")
 """The keys that Flask-Login and Flask-WTF read and write at a login."""
-
-
-class FlaskSession(Session, SessionMixin):
-    """A `session.session.Session` with the attributes that Flask's sessions have; ``flask.session`` is one.
-
-    Read when its data, `new` or `permanent` are first accessed; stored before the response goes out.
-    """
-
-    def __init__(self, manager: SessionManager, state: State, policy: Policy) -> None:
-        super().__init__(state, policy, manager._drive)
-        self._persist = manager.cookie.persist
-        self._accessed = False
-        self._failed = False
-        self._answers = False
-
-    @property
-    def new(self) -> bool:  # type: ignore[override]  # a plain attribute in SessionMixin; nobody is to set it
-        """True if no session is stored for this client. It loads the session, and does not count as a read."""
-        self._reading()
-        return self._state.record is None or self._state.destroying
-
-    @property
-    def modified(self) -> bool:
-        """True if it was changed or destroyed in this request. Setting it does nothing.
-
-        Changes are noticed by themselves, those within a list or dict, too; what was changed back is no change.
-        """
-        return self.status is not Status.UNMODIFIED
-
-    @modified.setter
-    def modified(self, value: bool) -> None:
-        pass
-
-    @property
-    def accessed(self) -> bool:
-        """True if it was loaded, or used at all, which Flask notes from 3.1.3 on."""
-        return self._accessed or self._state.looked
-
-    @accessed.setter
-    def accessed(self, value: bool) -> None:
-        self._accessed = value
-
-    @property
-    def permanent(self) -> bool:
-        """True if the cookie outlives the browser: the last argument of `remember`, or the manager's ``Cookie(persist=...)``.
-
-        Setting it calls `remember`, if that makes a difference. It has no effect on how long the session lives: that
-        is the manager's *lifetime*. To get it loads the session, and does not count as a read.
-        """
-        if self._state.closed and not self._state.loaded:
-            return self._persist
-        remembered = self.remembered
-        return self._persist if remembered is None else remembered
-
-    @permanent.setter
-    def permanent(self, value: bool) -> None:
-        # An app that says so before each request would otherwise store a session for each visitor.
-        if self.permanent != bool(value):
-            self.remember(bool(value))
 
 
 session: FlaskSession = flask.session  # type: ignore[assignment]  # the same proxy; Flask knows only of SessionMixin
@@ -123,25 +67,34 @@ class SessionInterface(flask.sessions.SessionInterface):
     settings are the manager's: ``SESSION_COOKIE_...``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST`` and
     ``SECRET_KEY`` of the app's configuration are not used.
 
-    A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: *rerun* is "safe" (GET, HEAD and
-    OPTIONS), "never", or a function of the `flask.Request`; a request with a body never is. Otherwise an error handler of the
-    app's for `SessionConflict <session.SessionConflict>` answers, with a fresh session that keeps what it flashes, or a 409 does.
+    A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
+    seconds, and only if it has no body and has stored nothing. *rerun*: "safe" for GET, HEAD and OPTIONS; "never"; or a function
+    of the `flask.Request`, whose URL is not matched yet. Otherwise an error handler of the app's for `SessionConflict
+    <session.SessionConflict>` answers, with a fresh session that keeps what it flashes, or a 409 does.
+
+    *sleep* and *clock* are for tests: how to wait between two runs, and seconds that only grow.
 
     Raises `TypeError` for anything but a `SessionManager`, `ValueError` for another *rerun*.
     """
 
     def __init__(
-        self, manager: SessionManager, *, commit_errors: bool = False, rerun: Rerun[flask.Request] = "safe"
+        self,
+        manager: SessionManager,
+        *,
+        commit_errors: bool = False,
+        rerun: Rerun[flask.Request] = "safe",
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(manager, SessionManager):
             raise TypeError(f"manager must be a SessionManager, not {type(manager).__name__}")
         check_rerun(rerun)
         self.manager = manager
         self.commit_errors = commit_errors
-        self.rerun = rerun
-        # A request that can be run again may as well be stale for a message: so none is shown twice.
-        self._checking = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=True)
-        self._policy = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=False)
+        self._settings = Settings(manager.cookie.name, rerun, sleep, clock)
+        # A request that can be run again is stale also for a message that it showed: so none is shown twice.
+        self._checked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=True)
+        self._unchecked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=False)
 
     def init_app(self, app: flask.Flask) -> None:
         """Have *app* use these sessions, run stale requests again, and answer conflicts with 409 and outages with 503.
@@ -154,22 +107,20 @@ class SessionInterface(flask.sessions.SessionInterface):
         for kind, handler in ((StoreError, _unavailable), (SessionConflict, _refused)):
             if kind not in app.error_handler_spec[None][None]:
                 app.register_error_handler(kind, handler)
-        wrap(app, self.rerun, self._meets)
+        wrap(app, self._settings, self)
         app.teardown_request(self._finish)
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> FlaskSession:
-        """Return the session of a request's client; nothing is read, unless the last run found that it had ended."""
-        runs = runs_of(request.environ)
-        policy = self._policy if runs is None else self._checking
+        """Return the session of a request's client; nothing is read."""
+        runs = runs_of(app, request.environ)
+        policy = self._unchecked if runs is None else self._checked
         if runs is None or runs.last is None:
             state = _state.begin(self.manager.token(request.environ.get("HTTP_COOKIE")), policy)
         else:
             state = begin_run(runs.last, policy, runs.course.attempt)
-            if runs.ended:
-                self.manager._drive(look_again(state, policy))
         if policy.on_conflict == "report":
             state.route = lambda: f"{request.method} {_route(request)}"
-        return FlaskSession(self.manager, state, policy)
+        return FlaskSession(self.manager, state, policy, unchecked=self._unchecked, runs=runs)
 
     def save_session(self, app: flask.Flask, session: SessionMixin, response: flask.Response) -> None:
         """Commit or discard *session*, and give *response* its headers.
@@ -184,63 +135,103 @@ class SessionInterface(flask.sessions.SessionInterface):
         try:
             self._close(session, response)
         except Exception as error:
-            session._failed = True
-            if not _is_current(session):
+            if current_session() is not session:
                 # Of the test client's session_transaction(): there is no response to be told by.
                 raise
-            if self._is_run_again(error, session):
-                # Flask's own error handling ends this run.
-                _close(response.response)
+            conflict = find_conflict(error)
+            if conflict is not None and self._is_run_again(session, conflict, error):
+                # What the view has opened is closed, what it has left to be done afterwards is not done. Flask's own error
+                # handling ends this run.
+                _close_body(app, response)
                 raise
-            _become(response, self._answer(app, session, error))
+            _become(response, self._answer(app, session, error), stale=conflict is not None)
 
-    def _meets(self, error: BaseException) -> bool:
-        """Return True if the request is to be run again for *error*; else have the handlers of a conflict find a fresh session."""
-        current = _current()
-        if current is None or find_conflict(error) is None:
+    # Errors, before the app's handlers see them
+
+    def on_user_exception(self, error: Exception, handle: Callable[[Exception], Answer]) -> Answer:
+        """Return the answer to an error of a view. A part of `init_app`."""
+        session, conflict = current_session(), find_conflict(error)
+        if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
+            return handle(error)
+        if self._is_run_again(session, conflict, error):
+            raise error
+        self._begin_answer(session, conflict, error)
+        return _handled(handle, error, conflict)
+
+    def on_exception(self, app: flask.Flask, error: Exception) -> WSGIApplication | None:
+        """Return the response to a conflict that nobody has handled; None if it is another error. A part of `init_app`."""
+        session, conflict = current_session(), find_conflict(error)
+        if not isinstance(session, FlaskSession):
+            return None
+        if session._runs is not None and session._runs.stale is not None:
+            return unsent
+        if conflict is None or session._state.closed:
+            return None
+        return unsent if self._is_run_again(session, conflict, error) else self._answer(app, session, error)
+
+    def _is_run_again(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> bool:
+        """Return True if another run follows the one that *conflict* ends; discards the session."""
+        environ, runs = flask.request.environ, session._runs
+        if session._answers:
             return False
-        if self._is_run_again(error, current):
-            return True
-        self._begin_answer(error, current)
-        return False
+        self._discard(session, error)
+        again = runs is not None and runs.go_on_after(conflict, session._state, environ)
+        drop_changes_of_others(environ)
+        return again
 
-    def _is_run_again(self, error: BaseException, session: FlaskSession) -> bool:
-        conflict = find_conflict(error)
-        runs = runs_of(flask.request.environ)
-        return conflict is not None and runs is not None and runs.go_on_after(conflict, session._state)
-
-    def _begin_answer(self, error: BaseException, session: FlaskSession) -> None:
-        """Give the request a fresh session, for what the answer to a conflict puts into it."""
-        conflict = find_conflict(error)
-        if conflict is None or session._answers:
-            return
+    def _begin_answer(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> None:
+        """Begin *session* anew, as it is stored now, for what the answer to *conflict* puts into it."""
         report_conflict(conflict, flask.request.method, _route(flask.request))
         self._discard(session, error)
-        state = begin_answer(session._state, self._policy)
-        if conflict.ended:
-            self.manager._drive(look_again(state, self._policy))
-        fresh = FlaskSession(self.manager, state, self._policy)
-        fresh._answers = True
-        _replace_current(fresh)
+        state = session._state
+        if state.stored:
+            # By a `save` before: the client may need a new token, which only this state knows.
+            state.closed = state.rerun = state.read_deadline = False
+            state.looked = True
+        else:
+            session._state = begin_answer(state, self._unchecked)
+            session._state.route = state.route
+            session._had_ended = conflict.ended
+        session._policy = self._unchecked
+        session._answers, session._failed, session._shown = True, False, False
+        forget_session()
 
-    def _finish(self, error: BaseException | None = None) -> None:
-        """Close a session whose request ended without a response, as in debug mode: a logout counts all the same."""
-        session = _current()
-        if session is not None and not session._state.closed:
-            self._discard(session, error)
-
-    def _discard(self, session: FlaskSession, error: BaseException | None) -> None:
+    def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:
+        """Return the response to an *error* of a commit, finished; raise the error if there is none. Called as it is handled."""
+        conflict = find_conflict(error)
+        answer: flask.Response
         try:
-            self.manager.discard(session)
-        except StoreError as failure:
-            note_failed_destroy(error or failure, failure)
+            if conflict is None:
+                answer = app.make_response(call(app.handle_user_exception, error))
+            elif session._answers:
+                # What the app answered rests on what was changed again.
+                session._failed = True
+                answer = _refused(conflict)
+            else:
+                self._begin_answer(session, conflict, error)
+                answer = app.make_response(
+                    _handled(lambda error: call(app.handle_user_exception, error), error, conflict)
+                )
+        except Exception as unhandled:
+            if not is_outage(error):
+                session._failed = True
+                raise
+            # The error itself, or what a handler of the app's made of it.
+            report(unhandled)
+            answer = app.response_class(OUTAGE, 503, headers=outage_headers())
+        try:
+            # Comes back to save_session, which commits what the answer to a conflict has put, or discards the session now.
+            return call(app.process_response, answer)
+        except Exception:
+            # As Flask does with an error while it answers an error.
+            app.logger.exception("an after_request function failed on the answer to a session that was not stored")
+            session._failed = True
+            self._close(session, answer)
+            return answer
 
     def _close(self, session: FlaskSession, response: flask.Response) -> None:
         if not session._state.closed:
-            if not session._failed and commits(response.status_code, commit_errors=self.commit_errors):
-                self.manager.commit(session)
-            else:
-                self.manager.discard(session)
+            self._settle(session, response.status_code)
         # As Flask has it: to use it at all is enough. Its token, say, is known without looking.
         session._state.looked = session.accessed
         before = list(response.headers)
@@ -249,31 +240,44 @@ class SessionInterface(flask.sessions.SessionInterface):
             response.headers.clear()
             response.headers.extend(after)
 
-    def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:
-        """Return the response to an *error* of a commit, finished; raise the error if there is none. Called as it is handled."""
-        answer: flask.Response
-        try:
-            # Without `init_app` nobody has done so yet.
-            self._begin_answer(error, session)
-            answer = app.make_response(_call(app.handle_user_exception, error))
-        except Exception as unhandled:
-            conflict = find_conflict(error)
+    def _settle(self, session: FlaskSession, status: int) -> None:
+        """Commit or discard *session*, as the *status* of its response has it."""
+        shown = session._shown
+        if session._failed:
+            self.manager._drop(session)
+        elif not commits(status, commit_errors=self.commit_errors):
+            self.manager.discard(session)
+            # Without `init_app`, Flask makes a 500 of what a view has raised, and is at it.
+            conflict = None if session._answers else find_conflict(sys.exc_info()[1])
             if conflict is not None:
-                answer = _refused(conflict)
-            elif is_outage(error):
-                # The error itself, or what a handler of the app's made of it.
-                report(unhandled)
-                answer = app.response_class(OUTAGE, 503, headers=outage_headers())
-            else:
+                raise conflict
+        else:
+            try:
+                self.manager.commit(session)
+            except SessionConflict as error:
+                if not shown:
+                    raise
+                # The view was shown it before, and this is its answer.
+                outcome = f"answered with {status} by the app, and nothing stored"
+                report_conflict(error, flask.request.method, _route(flask.request), outcome=outcome)
+                self.manager.discard(session)
+            except BaseException:
+                session._failed = True
                 raise
+        if session._state.stored and flask.has_request_context():
+            forbid_reruns(flask.request.environ)
+
+    def _finish(self, error: BaseException | None = None) -> None:
+        """Close a session whose request ended with an error and no response, as in debug mode: a logout counts all the same."""
+        session = current_session()
+        if error is not None and isinstance(session, FlaskSession) and not session._state.closed:
+            self._discard(session, error)
+
+    def _discard(self, session: FlaskSession, error: BaseException) -> None:
         try:
-            # Comes back to save_session, which discards the session now.
-            return _call(app.process_response, answer)
-        except Exception:
-            # As Flask does with an error while it answers an error.
-            app.logger.exception("an after_request function failed on the answer to a session that was not stored")
-            self._close(session, answer)
-            return answer
+            self.manager.discard(session)
+        except StoreError as failure:
+            note_failed_destroy(error, failure)
 
     # What Flask and its extensions may ask of the cookie.
 
@@ -320,56 +324,35 @@ def _refused(error: SessionConflict) -> flask.Response:  # noqa: ARG001 (an erro
     return flask.current_app.response_class(conflict_body(accept), 409, headers=conflict_headers(accept))
 
 
+def _handled(handle: Callable[[Exception], Answer], error: Exception, conflict: SessionConflict) -> Answer:
+    """Return the answer of the app's error handlers to *error*, or to the conflict that it was raised from, or the 409."""
+    for one in (error, conflict):
+        try:
+            return handle(one)
+        except Exception as unhandled:
+            # Flask raises the error that is being handled if there is no handler for it.
+            if unhandled is not error and unhandled is not conflict:
+                raise
+    return _refused(conflict)
+
+
 def _route(request: flask.Request) -> str:
-    return request.url_rule.rule if request.url_rule is not None else masked_path(request.path)
+    return masked_path(request.path) if request.url_rule is None else request.url_rule.rule
 
 
-def _context() -> object:
-    """Return the context that holds the session: the request's, and from Flask 3.2 on the app's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        local: Any = getattr(flask_globals, "request_ctx", flask_globals.app_ctx)
-    context: object = local._get_current_object()
-    return context
-
-
-def _current() -> FlaskSession | None:
-    """Return the session of the request that is being answered, without counting as its use; None if it is another kind."""
-    if not flask.has_request_context():
-        return None
-    held = vars(_context())
-    # An attribute until Flask 3.1.2, behind a property since.
-    found = held.get("_session", held.get("session"))
-    return found if isinstance(found, FlaskSession) else None
-
-
-def _replace_current(session: FlaskSession) -> None:
-    context = _context()
-    setattr(context, "_session" if "_session" in vars(context) else "session", session)
-
-
-def _is_current(session: FlaskSession) -> bool:
-    return _current() is session
-
-
-def _call(method: Callable[..., R], argument: object) -> R:
-    """Call a method of the app; from Flask 3.2 on these take the context first."""
-    return method(_context(), argument) if _takes_context() else method(argument)
-
-
-@cache
-def _takes_context() -> bool:
-    return "ctx" in inspect.signature(flask.Flask.handle_user_exception).parameters
-
-
-def _close(body: object) -> None:
-    close = getattr(body, "close", None)
+def _close_body(app: flask.Flask, response: flask.Response) -> None:
+    close = getattr(response.response, "close", None)
     if close is not None:
-        close()
+        try:
+            close()
+        except Exception:
+            app.logger.exception("the body of a stale response could not be closed")
 
 
-def _become(response: flask.Response, answer: flask.Response) -> None:
-    """Turn a response, which Flask holds already, into another."""
+def _become(response: flask.Response, answer: flask.Response, *, stale: bool) -> None:
+    """Turn a response, which Flask holds already, into another; of a *stale* one nothing is to be done afterwards."""
+    if stale:
+        response._on_close.clear()
     close = getattr(response.response, "close", None)
     if close is not None:
         response.call_on_close(close)

@@ -18,8 +18,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 
 from dynamostore import MemoryStore, UnavailableError
-from session import SessionConflict, SessionManager
-from session.web import _conflicts, _reruns
+from session import SessionConflict, SessionManager, _rarely
+from session.web import _reruns
 from session.web.django import SessionMiddleware, SessionStore
 from tests.counting import CountingStore
 from tests.django_site import PASSWORD, SETTINGS
@@ -48,7 +48,7 @@ def counted() -> CountingStore:
 @pytest.fixture(autouse=True)
 def site(counted: CountingStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_reruns, "_FIRST_PAUSE_S", 0)
-    monkeypatch.setattr(_conflicts, "_told", {})
+    monkeypatch.setattr(_rarely, "_told", {})
     seen.clear()
     with override_settings(SESSION_MANAGER=SessionManager(counted), ROOT_URLCONF="tests.django_site.race_urls"):
         yield

@@ -8,14 +8,26 @@ unknown ones were applied is known exactly, and a counter must equal the number 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .journal import Event
 
 __all__ = ["Operation", "Verdict", "check", "gather"]
 
-MARKERS = {"put": "p", "increment": "i", "renew": "i", "remove": "r", "append": "a"}
+MARKERS = {
+    "put": "p",
+    "increment": "i",
+    "renew": "i",
+    "remove": "r",
+    "append": "a",
+    "nonce": "n",
+    "spend": "s",
+    "try": "t",
+    "reset": "b",
+    "code": "k",
+}
+LIMIT = 5
 # What a store or a session says when the network or another request was in the way; anything else misleads.
 HONEST = ("UnavailableError", "ThrottledError", "SessionConflict")
 
@@ -118,7 +130,7 @@ def _check_data(name: str, its: list[Operation], data: Mapping[str, object], ver
     violations = verdict.violations
     if data.get("id") != name:
         violations.append(f"{name} has the data of {data.get('id')!r}")
-    markers = {key for key in data if key[1:2] == ":" and key[0] in "ipra"}
+    markers = {key for key in data if key[1:2] == ":" and key[0] in MARKERS.values()}
     if data.get("counter", 0) != (counted := sum(key.startswith("i:") for key in markers)):
         violations.append(f"{name}: the counter says {data.get('counter')}, and {counted} increments were stored")
     removals = {o.start.key: o for o in its if o.start.kind == "remove"}
@@ -134,6 +146,8 @@ def _check_data(name: str, its: list[Operation], data: Mapping[str, object], ver
             if there == removed:
                 violations.append(f"{name}: {marker} is {'still' if there else 'not'} there, removed: {removed}")
             continue
+        if there and o.end is not None and o.end.error == "SessionConflict":
+            violations.append(f"{name}: {o.start.kind} {o.start.op} was refused, and is there")
         if there and o.outcome != "acknowledged":
             verdict.applied[o.end.error or o.end.what if o.end else "killed"] += 1
         if not there and o.outcome == "acknowledged":
@@ -142,6 +156,19 @@ def _check_data(name: str, its: list[Operation], data: Mapping[str, object], ver
         if o.start.kind == "append":
             _check_list(name, o, data.get(o.start.key), verdict)
     violations += [f"{name}: {marker} is there, and nobody put it" for marker in markers]
+    violations += [f"{name}: {what}" for what in _decisions(data)]
+
+
+def _decisions(data: Mapping[str, object]) -> Iterator[str]:
+    """What a check and an act have come to that they must not."""
+    spent = Counter(str(value) for key, value in data.items() if key.startswith("s:"))
+    yield from (f"the nonce {nonce} was spent {times} times" for nonce, times in spent.items() if times > 1)
+    allowed = sum(value is True for key, value in data.items() if key.startswith("t:"))
+    counted = data.get("tries", 0)
+    if allowed != counted or allowed > LIMIT:
+        yield f"{allowed} tries were allowed of {LIMIT}, and {counted} counted"
+    if data.get("reset_user") == "victim" and data.get("reset_ok") is True:
+        yield "the victim's password may be reset"
 
 
 def _check_list(name: str, append: Operation, listed: object, verdict: Verdict) -> None:

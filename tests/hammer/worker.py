@@ -13,14 +13,16 @@ from pathlib import Path
 from unittest import mock
 
 import dynamostore
-from session import Session, SessionManager, Status, _lifecycle
+from session import Session, SessionData, SessionManager, Status, _state
 
 from .journal import Event, Journal, What
 from .tally import Current, count
 
-__all__ = ["COUNTER", "Plan", "work"]
+__all__ = ["COUNTER", "LIMIT", "Plan", "work"]
 
 COUNTER = "counter"
+LIMIT = 5
+"""How many tries a hot session has."""
 COLD = 12
 """How many cold sessions a worker has at a time."""
 
@@ -56,6 +58,15 @@ class GoneError(Exception):
     """The session that was to be changed is not there: nothing is stored in its place."""
 
 
+class TakeoverError(Exception):
+    """The victim's password may be reset, by somebody who has only entered a code of his own."""
+
+
+def spend(s: SessionData, op: str) -> None:
+    """Take the nonce, and say which it was."""
+    s.put_string(f"s:{op}", s.pop_string("nonce") or f"none for {op}")
+
+
 def _check_there(s: Session, name: str) -> None:
     """`GoneError`, which has the session discarded, unless it is the one of that *name*."""
     if s.get_string("id") != name:
@@ -79,6 +90,12 @@ class Thread:
             self._hot_increment: 8,
             self._hot_remove: 2,
             self._hot_append: 3,
+            self._nonce: 2,
+            self._spend: 3,
+            self._spend_at_once: 3,
+            self._count: 2,
+            self._reset: 2,
+            self._code: 3,
             self._create: 3,
             self._cold_increment: 12,
             self._renew: 5,
@@ -125,6 +142,65 @@ class Thread:
             s.put_int(f"a:{op}", 1)
 
         self._do(op, "append", f"h{hot}", token, append, key)
+
+    # Check, then act: on the hot session, too
+
+    def _nonce(self) -> None:
+        hot, token = self._hot()
+        op = self._next()
+
+        def offer(s: Session) -> None:
+            s.put_string("nonce", op)
+            s.put_int(f"n:{op}", 1)
+
+        self._do(op, "nonce", f"h{hot}", token, offer)
+
+    def _spend(self) -> None:
+        hot, token = self._hot()
+        op = self._next()
+        self._do(op, "spend", f"h{hot}", token, lambda s: spend(s, op))
+
+    def _spend_at_once(self) -> None:
+        hot, token = self._hot()
+        op = self._next()
+        self._do(op, "spend", f"h{hot}", token, lambda s: s.atomic(lambda stored: spend(stored, op)))
+
+    def _count(self) -> None:
+        hot, token = self._hot()
+        op = self._next()
+
+        def count_up(stored: SessionData) -> None:
+            allowed = stored.get_int("tries") < LIMIT
+            stored.put_bool(f"t:{op}", allowed)
+            if allowed:
+                stored.increment("tries")
+
+        self._do(op, "try", f"h{hot}", token, lambda s: s.atomic(count_up))
+
+    def _reset(self) -> None:
+        hot, token = self._hot()
+        op, user = self._next(), self._dice.choice(["attacker", "victim"])
+
+        def begin(s: Session) -> None:
+            s.put_string("reset_user", user)
+            s.put_bool("reset_ok", False)
+            s.put_int(f"b:{op}", 1)
+
+        self._do(op, "reset", f"h{hot}", token, begin)
+
+    def _code(self) -> None:
+        hot, token = self._hot()
+        op = self._next()
+
+        def enter(s: Session) -> None:
+            if s.peek("reset_user") == "victim" and s.peek("reset_ok"):
+                raise TakeoverError
+            # The attacker knows his own code, and no other.
+            if s.get_string("reset_user") == "attacker":
+                s.put_bool("reset_ok", True)
+            s.put_int(f"k:{op}", 1)
+
+        self._do(op, "code", f"h{hot}", token, enter)
 
     def _hot(self) -> tuple[int, str]:
         now = self._plan.hot_now()
@@ -174,7 +250,7 @@ class Thread:
         return self._do(op, kind, session, token, increment)
 
     def _do(
-        self, op: str, kind: str, session: str, token: str | None, change: Callable[[Session], None], key: str = ""
+        self, op: str, kind: str, session: str, token: str | None, change: Callable[[Session], object], key: str = ""
     ) -> Session | None:
         """Make a change, with an entry in the journal before and after; the session if it was acknowledged."""
         current, journal = self._worker.current, self._worker.journal
@@ -238,14 +314,14 @@ class Worker:
         return token
 
 
-_MAKE_TOKEN = _lifecycle.new_token
+_MAKE_TOKEN = _state.new_token
 
 
 def work(plan: Plan, slot: int, life: int) -> None:
     """Be the worker *slot*, for the *life*-th time, until time is up; what kills it comes from outside."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = Worker(plan, Journal(plan.journals / f"{slot}.journal"))
-    with mock.patch.object(_lifecycle, "new_token", worker.new_token):
+    with mock.patch.object(_state, "new_token", worker.new_token):
         threads = [
             threading.Thread(target=Thread(plan, f"{slot}.{life}.{number}", worker).run)
             for number in range(plan.threads)

@@ -49,6 +49,8 @@ class Commit:
     """What the request had read before the atomic step, as far as it counts."""
     before: list[Event] = field(default_factory=list)
     """What the request had read before it destroyed the session, as far as it counts."""
+    read_before: bool = False
+    """It had read anything before it destroyed the session, counted or not."""
     outer_notes: Notes | None = None
     had_ended: bool = False
     """Somebody had ended the session before, and the request was told."""

@@ -311,7 +311,7 @@ class Oracle:
                 _broken(promise, f"{commit} was acknowledged, but the session that it had read has ended")
         elif commit.renews and commit.destroys is None:
             _broken(promise, f"{commit} was acknowledged, but did not renew")
-        elif commit.changes() and not (commit.destroys and commit.before):
+        elif commit.changes() and not (commit.destroys and commit.read_before):
             _broken(promise, f"{commit} was acknowledged, but did not store: {describe_events(commit.events())}")
         elif commit.destroys is None and commit.key is not None and state.record is not None:
             self._read_only(commit)
@@ -336,7 +336,11 @@ class Oracle:
             superseded = commit.renews and commit.key in self.retired
             if not (superseded or commit.had_ended or (commit.atomic and self.stale_reads)):
                 self._is_gone(promise, commit)
-            if not (commit.atomic or self._must_not_end_well(commit) or (superseded and self._holds_old(commit))):
+            if not (
+                commit.atomic
+                or self._must_not_end_well(commit, perhaps=True)
+                or (superseded and self._holds_old(commit))
+            ):
                 _broken(promise, f"{commit} was refused, though all that it had read may be dropped: {conflict}")
             return
         states = [
@@ -519,14 +523,15 @@ class Oracle:
         reads = reads_of(events, commit.base(), UNIVERSE)
         return [f"{each}" for each in reads if not (isinstance(each, Read | Has) and each.key in free)]
 
-    def _must_not_end_well(self, commit: Commit) -> bool:
-        """Whether a request whose session has ended meanwhile is stale."""
+    def _must_not_end_well(self, commit: Commit, *, perhaps: bool = False) -> bool:
+        """Return True if a request whose session has ended meanwhile is stale; with *perhaps*, if it may be."""
         if not self.promises.checks or self.scs_wrote:
             return False
         events = commit.all_events()
         if not (commit.changes() or commit.renews or any(isinstance(e, Write) and e.key == DEADLINE for e in events)):
             return False
-        if commit.renews and commit.key in self.retired and not self._holds_old(commit):
+        if not perhaps and commit.renews and commit.key in self.retired and not self._holds_old(commit):
+            # It might have begun a session of its own, and had nothing to put in it.
             return False
         if self.promises.level == "serialize":
             return bool(reads_of(events, commit.base(), UNIVERSE))

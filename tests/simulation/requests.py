@@ -67,7 +67,7 @@ class Request:
 
     __slots__ = (
         "before", "begun", "call", "client", "commit", "commits", "foreign", "held", "issued_ns", "last_read", "name", "notes", "outcome",
-        "plan", "presented", "process", "refused", "session", "state", "step", "tries", "wake_ns", "world",
+        "plan", "presented", "process", "read_before", "refused", "session", "state", "step", "tries", "wake_ns", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, name: str, process: Process, client: int, presented: str | None) -> None:
@@ -80,6 +80,7 @@ class Request:
         self.session = process.driver.session(self.state)
         self.notes = self._noting({})
         self.before: list[Event] = []
+        self.read_before = False
         self.begun = 0
         self.commit: Commit | None = None
         self.commits = 0
@@ -208,7 +209,9 @@ class Request:
         commit = self._new_commit(self.notes)
         commit.renews = True
         if not self.state.destroying:
-            self.before = commit.counted() if self.state.record is not None else []
+            there = self.state.record is not None
+            self.before = commit.counted() if there else []
+            self.read_before = there and bool(reads_of(commit.all_events(), commit.base(), UNIVERSE))
         self.session.destroy()
         self.notes = self._noting({})
         self.world.tell(self, "destroy()")
@@ -239,6 +242,9 @@ class Request:
         state, policy = self.state, self.process.policy
         token = self.presented if state.ended else state.token
         key = policy.key(token) if token is not None else None
+        # A logout counts for the token that the client sent, also if nothing was found under it.
+        sent = state.token or (None if state.destroyed else self.presented)
+        destroys = policy.key(sent) if state.destroying and sent is not None else None
         self.commits += 1
         return Commit(
             request=self.name,
@@ -247,11 +253,12 @@ class Request:
             notes=notes,
             upto=len(notes.events),
             key=key,
-            destroys=key if state.destroying else None,
+            destroys=destroys,
             renews=state.renewing,
             begun_ns=self.world.network.now_ns,
             begun=self.begun,
             before=self.before,
+            read_before=self.read_before,
             had_ended=state.ended,
         )
 
@@ -291,7 +298,7 @@ class Request:
         commit = self._new_commit(outer)
         commit.renews = False
         commit.outer, commit.outer_notes = (commit.counted() if state.record is not None else []), outer
-        outer_base, outer_events = commit.base(), commit.events()
+        outer_events = commit.events()
         commit.atomic, commit.notes = True, self._noting({})
         begun = oracle.witness.tick()
         commit.begun = 0 if oracle.stale_reads else begun
@@ -326,6 +333,9 @@ class Request:
             self.begun = commit.begun
             stored = {**inner.base, DEADLINE: self._stored()[DEADLINE]}
         pending = [event for event in outer_events if change(event)]
+        if commit.key is None:
+            # The session has begun with the deadline that was set before.
+            pending = [event for event in pending if not (isinstance(event, Write) and event.key == DEADLINE)]
         reads = reads_of(outer_events, stored, UNIVERSE)
         if not outer._cleared:
             changed = [event for event in inner.events if isinstance(event, Write | Remove | Append)]
@@ -372,12 +382,14 @@ def _drawn(world: World, doing: str) -> list[Act]:
             value = world.unique("v")
             return [lambda notes, s: notes.append(s, "list", value) or f"append {value!r} to list"]
         case "put" | "setdefault" | "branch":
-            key, value = KEYS[draw_key(world)], world.unique("v")
+            at, value = draw_key(world), world.unique("v")
+            key = KEYS[at]
             if doing == "put":
                 return [lambda notes, s: notes.put(s, key, value) or f"put {key}={value!r}"]
             if doing == "setdefault":
                 return [lambda notes, s: notes.setdefault(s, key, value) or f"setdefault {key}={value!r}"]
-            other = KEYS[draw_key(world)]
+            # The plainest is to decide on another key.
+            other = KEYS[(at + 1 + draw_key(world)) % len(KEYS)]
             return [lambda notes, s: _branch(notes, s, other, key, value)]
         case "pop" | "in" | "remove":
             key = KEYS[draw_key(world)]

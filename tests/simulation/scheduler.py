@@ -97,15 +97,15 @@ def determinism() -> Iterator[None]:
     with ExitStack() as stack:
         for target, replacement in (
             ("dynamostore.items.new_version", Tags.version),
-            ("session._lifecycle.new_token", Tags.token),
+            ("session._state.new_token", Tags.token),
             ("dynamostore._plans.uniform", Tags.longest),
-            ("session._lifecycle.uniform", Tags.longest),
+            ("session._calls.uniform", Tags.longest),
             # How many versions an item remembers: a run's setting, so that some runs forget.
             ("dynamostore.items.RECENT", items.RECENT),
         ):
             stack.enter_context(patch(target, replacement))
         stack.enter_context(patch("dynamostore._plans.logger.disabled", True))
-        stack.enter_context(patch("session._lifecycle._log.disabled", True))
+        stack.enter_context(patch("session._meeting._log.disabled", True))
         yield
 
 

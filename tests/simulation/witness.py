@@ -54,7 +54,9 @@ class Witness:
             name += f".{commit.applied}"
         self._places[commit] = history, len(history.transactions)
         popped = self._popped(commit)
-        history.add(Transaction(name, commit.begun, None, tuple(ops), result=result, popped=popped), wrote=True)
+        # What is checked has the order in which it was applied. Without the checks any order will do.
+        left = result if commit.promises.checks else None
+        history.add(Transaction(name, commit.begun, None, tuple(ops), result=left, popped=popped), wrote=True)
         commit.applied_at = self.tick()
 
     def ended(self, commit: Commit) -> None:
@@ -69,6 +71,7 @@ class Witness:
         """*commit* ended well and wrote nothing, or something elsewhere."""
         name = f"{commit.request}.{commit.number}"
         popped = self._popped(commit)
+        result = result if commit.promises.checks else None
         transaction = Transaction(name, begun, self.tick(), tuple(ops), result=result, popped=popped)
         history.add(transaction, wrote=False)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol
 
+from benchmarks.notice.traces import Trace
 from session._policy import OnConflict
-
-from ..traces import Trace
 
 __all__ = ["Process", "Wire", "make_processes"]
 
@@ -33,10 +33,6 @@ class Process(Protocol):
 
 def make_processes(framework: str, level: OnConflict, clock: Callable[[], int], number: int) -> list[Process]:
     """Return so many processes of the shop in *framework*."""
-    if framework == "flask":
-        from .flask import make
-    elif framework == "django":
-        from .django import make
-    else:
-        from .starlette import make
+    # Each is imported only where it is measured.
+    make: Callable[[OnConflict, Callable[[], int]], Process] = import_module(f"{__name__}.{framework}").make
     return [make(level, clock) for _ in range(number)]

@@ -12,14 +12,14 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from benchmarks.notice.handlers import LOGIN_KEYS, MERGEABLE
+from benchmarks.notice.handling import handle
+from benchmarks.notice.slow import SlowStore
+from benchmarks.notice.traces import Trace, current
 from session import SessionManager
 from session._policy import OnConflict
 from session.web.django import SessionStore
 
-from ..handlers import LOGIN_KEYS, MERGEABLE
-from ..handling import handle
-from ..slow import SlowStore
-from ..traces import Trace, current
 from .wsgi import WSGIProcess
 
 __all__ = ["make"]

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import flask
 
+from benchmarks.notice.handlers import LOGIN_KEYS, MERGEABLE
+from benchmarks.notice.handling import handle
+from benchmarks.notice.slow import SlowStore
+from benchmarks.notice.traces import Trace, current
 from session import SessionManager
 from session._policy import OnConflict
 from session.web.flask import FlaskSession, SessionInterface
 
-from ..handlers import LOGIN_KEYS, MERGEABLE
-from ..handling import handle
-from ..slow import SlowStore
-from ..traces import Trace, current
 from .wsgi import WSGIProcess
 
 __all__ = ["make"]

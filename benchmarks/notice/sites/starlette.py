@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from benchmarks.notice.handlers import LOGIN_KEYS, MERGEABLE
+from benchmarks.notice.handling import ahandle
+from benchmarks.notice.slow import SlowAsyncStore
+from benchmarks.notice.traces import Trace, current, enter
 from session import AsyncSessionManager
 from session._policy import OnConflict
 from session.session import AsyncSession
 from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
 
-from ..handlers import LOGIN_KEYS, MERGEABLE
-from ..handling import ahandle
-from ..slow import SlowAsyncStore
-from ..traces import Trace, current, enter
 from . import Wire
 
 __all__ = ["make"]

@@ -7,8 +7,9 @@ from contextvars import Context
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from ..clock import in_strand
-from ..traces import Trace, enter
+from benchmarks.notice.clock import in_strand
+from benchmarks.notice.traces import Trace, enter
+
 from . import Wire
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class WSGIProcess:
             environ["HTTP_COOKIE"] = cookie
         wire = Wire(0, [])
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
+        def start(
+            status: str, headers: list[tuple[str, str]], _exc_info: object = None, /
+        ) -> Callable[[bytes], object]:
             nonlocal wire
             wire = Wire(int(status[:3]), list(headers))
             return lambda _: None
