@@ -35,17 +35,20 @@ def judge(refusal: Refusal, replayed: Run) -> str:
 
 
 def _doings(run: Run, base: Data) -> tuple[object, ...]:
-    """Return what a run does to its session: what it adds to lists that are merged and drops from them, and what it puts."""
+    """Return what a run does to its session: what it adds to lists that are merged and drops from them, and what it puts.
+
+    A new token is no difference: a login gets one, on the session that is there or on none.
+    """
     changes = run.changes
     if changes is None:
-        return ({}, frozenset(), {}, False, run.renewing, run.destroying)
+        return ({}, frozenset(), {}, False, run.destroying)
     put: dict[str, object] = dict(changes.put)
     removed = set(changes.removed)
     for key in _LISTS & (put.keys() | removed):
         before, after = _elements(base, key), _elements(changes.put, key)
         put[key] = (after - before, before - after)
         removed.discard(key)
-    return (put, frozenset(removed), dict(changes.incremented), changes.cleared, run.renewing, run.destroying)
+    return (put, frozenset(removed), dict(changes.incremented), changes.cleared, run.destroying)
 
 
 def _elements(data: Data, key: str) -> Counter[str]:

@@ -27,6 +27,7 @@ _NEVER = (
     "paid, save() in the transaction, twice",
     "messages lost",
     "messages shown twice",
+    "messages of refused requests",
 )
 _FALSE_ALARMS = 1.0
 """The goal for "merge": so many false alarms in 100,000 requests, and fewer."""
@@ -58,8 +59,17 @@ def show(figures: Figures) -> Iterator[str]:
     yield ""
     yield "By tabs, with `merge`: 409s in 100,000 requests:"
     yield ""
-    tabs = [[each, _per(together, f"409, {each} tabs", f"requests, {each} tabs")] for each in ("1", "3")]
-    yield from _table(("tabs", "409"), tabs)
+    by_tabs = [[each, _per(together, f"409, {each} tabs", f"requests, {each} tabs")] for each in ("1", "3")]
+    yield from _table(("tabs", "409"), by_tabs)
+    yield ""
+    yield "Logins that met another request, with `merge`:"
+    yield ""
+    by_hook = list(_grouped(merge, lambda cell: (HOOK_NAMES[cell.hook],)))
+    yield from _table(("hook", *_LOGINS), _rows(by_hook, _logins))
+    yield ""
+    yield "What `merge` refused, with the keys that had changed:"
+    yield ""
+    yield from _table(("hook", "request, keys", "verdict", "409s"), _refused(by_hook))
 
 
 def goals(figures: Figures) -> list[str]:
@@ -116,6 +126,26 @@ def _damages(counts: Counter[str]) -> list[str]:
         f"{counts['lost: wishlist']:,}, {counts['lost: likes']:,}",
         f"{counts['messages']:,}: {counts['messages lost']:,}, {counts['messages shown twice']:,}",
     ]
+
+
+_LOGINS = (
+    "buttons acknowledged",
+    "dropped, as the session was renewed meanwhile",
+    "left in the session of the other click",
+    "logins lost",
+)
+
+
+def _logins(counts: Counter[str]) -> list[str]:
+    return [f"{counts[name]:,}" for name in ("acknowledged", "dropped at a login", "left behind", "logins lost")]
+
+
+def _refused(by_hook: Iterable[Row]) -> Iterator[list[str]]:
+    for names, counts in by_hook:
+        for name, number in counts.most_common():
+            verdict, colon, request = name.removeprefix("409, ").partition(": ")
+            if name.startswith("409, ") and colon:
+                yield [*names, request, verdict, f"{number:,}"]
 
 
 def _false_alarms(counts: Counter[str]) -> int:

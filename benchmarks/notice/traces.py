@@ -41,7 +41,6 @@ class Run:
     effects: list[Effect] = field(default_factory=list)
     changes: Changes | None = None
     base: Data = field(default_factory=dict)
-    renewing: bool = False
     destroying: bool = False
 
     def note_changes(self) -> None:
@@ -51,7 +50,7 @@ class Run:
             self.changes = state.draft.meant()
             if state.record is not None:
                 self.base = decode(state.record)
-            self.renewing, self.destroying = state.renewing, state.destroying
+            self.destroying = state.destroying
 
 
 @dataclass(frozen=True, slots=True)
