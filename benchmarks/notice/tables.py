@@ -33,6 +33,10 @@ _FALSE_ALARMS = 1.0
 """The goal for "merge": so many false alarms in 100,000 requests, and fewer."""
 
 
+_MOST_REFUSED = 8
+"""So many kinds of refused requests are shown for each hook."""
+
+
 def show(figures: Figures) -> Iterator[str]:
     """Yield the lines of all tables."""
     by_level = list(_grouped(figures, lambda cell: (f"`{cell.level}`", HOOK_NAMES[cell.hook])))
@@ -67,7 +71,7 @@ def show(figures: Figures) -> Iterator[str]:
     by_hook = list(_grouped(merge, lambda cell: (HOOK_NAMES[cell.hook],)))
     yield from _table(("hook", *_LOGINS), _rows(by_hook, _logins))
     yield ""
-    yield "What `merge` refused, with the keys that had changed:"
+    yield "What `merge` refused most, with the keys that had changed:"
     yield ""
     yield from _table(("hook", "request, keys", "verdict", "409s"), _refused(by_hook))
 
@@ -142,10 +146,10 @@ def _logins(counts: Counter[str]) -> list[str]:
 
 def _refused(by_hook: Iterable[Row]) -> Iterator[list[str]]:
     for names, counts in by_hook:
-        for name, number in counts.most_common():
-            verdict, colon, request = name.removeprefix("409, ").partition(": ")
-            if name.startswith("409, ") and colon:
-                yield [*names, request, verdict, f"{number:,}"]
+        found = [(name, number) for name, number in counts.most_common() if name.startswith("409, ") and ": " in name]
+        for name, number in found[:_MOST_REFUSED]:
+            verdict, _, request = name.removeprefix("409, ").partition(": ")
+            yield [*names, request, verdict, f"{number:,}"]
 
 
 def _false_alarms(counts: Counter[str]) -> int:
