@@ -13,7 +13,7 @@ from . import _rarely
 from ._calls import ATTEMPTS
 from ._policy import Policy
 from ._state import State, Tried, snapshot
-from .changes import Changes, Draft
+from .changes import Changes, Draft, encoded
 from .errors import SessionConflict, SessionTypeError
 from .merging import Snapshot, merged, stale_keys
 from .values import JSONValue
@@ -94,7 +94,7 @@ def yield_to(
     if policy.on_conflict == "raise" and changing:
         _refuse(state, what, theirs, conflict)
     seen, base, left = since_tried(state, winner, changes, policy)
-    stale = _stale(state, seen, theirs, changes, policy) if changing else []
+    stale = _stale(state, seen, theirs, left, policy) if changing else []
     if stale and policy.checks:
         _refuse(state, f"{what}, in what this one read: {named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
@@ -119,14 +119,27 @@ def since_tried(
     """
     for tried in reversed(state.tried):
         if tried.is_in(winner):
-            if changes is not None:
-                left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
-                left = {key: by for key, by in left.items() if by}
-                changes = Changes(changes.put, changes.removed, left, changes.cleared)
-            return tried.seen, tried.base, changes
+            return tried.seen, tried.base, None if changes is None else _without(changes, tried, policy)
     assert state.record is not None
     read = snapshot(state.record, policy)
     return read, read, changes
+
+
+def _without(changes: Changes, tried: Tried, policy: Policy) -> Changes:
+    """Return *changes* without those that are in what *tried* stored, and that to make again would not be to make again.
+
+    A plain put is made again, after the changes of others. What is merged has its part in the stored value already.
+    """
+    if changes.cleared:
+        return changes
+    stored, mergeable = tried.seen.data, policy.rules.mergeable
+    done = {key for key in mergeable if key in changes.keys and encoded(changes.put, key) == encoded(stored, key)}
+    left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}
+    return Changes(
+        {key: value for key, value in changes.put.items() if key not in done},
+        changes.removed - done,
+        {key: by for key, by in left.items() if by},
+    )
 
 
 def acts(state: State, changes: Changes | None) -> bool:

@@ -124,6 +124,10 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
     assert state.record is not None
     reads = state.draft.reads()
     free = policy.login_keys | policy.rules.mergeable.keys()
+    if policy.rules.level == "merge" and changes is not None:
+        # As in every conflict, what it overwrote itself: the time of the last activity, say. A list may still hold what others
+        # put into it.
+        free |= {key for key, value in changes.put.items() if not isinstance(value, list | dict)} - reads.taken
     read = (reads.values | reads.presence) - free
     stale = read or reads.unlisted is not None or reads.emptiness or state.read_deadline
     if stale or not policy.checks:

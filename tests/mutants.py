@@ -388,8 +388,8 @@ MUTANTS = [
     Mutant(
         "reads: compared with what this request was shown",
         MEETING,
-        "    stale = _stale(state, seen, theirs, changes, policy) if changing else []\n",
-        "    stale = _stale(state, snapshot(writing.target, policy), theirs, changes, policy) if changing else []\n",
+        "    stale = _stale(state, seen, theirs, left, policy) if changing else []\n",
+        "    stale = _stale(state, snapshot(writing.target, policy), theirs, left, policy) if changing else []\n",
     ),
     Mutant(
         "reads: a request that changes nothing is never stale",
@@ -412,8 +412,8 @@ MUTANTS = [
     Mutant(
         "a lost write of one's own counts increments once",
         MEETING,
-        "                left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}\n",
-        "                left = dict(changes.incremented)\n",
+        "    left = {key: by - tried.incremented.get(key, 0) for key, by in changes.incremented.items()}\n",
+        "    left = dict(changes.incremented)\n",
     ),
     Mutant(
         "an end: who took a value is told",

@@ -240,3 +240,37 @@ def test_a_logout_counts_also_if_the_session_has_ended_meanwhile(clock: FakeCloc
     # It begins no session any more.
     assert out.token is None
     assert out.status is Status.DESTROYED
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "key", "stale"),
+    [("merge", "last_activity", False), ("merge", "cart", True), ("serialize", "last_activity", True)],
+)
+def test_a_hook_that_overwrites_what_it_read_makes_no_login_stale(
+    clock: FakeClock, on_conflict: OnConflict, key: str, stale: bool
+) -> None:
+    manager = SessionManager(
+        MemoryStore(clock=clock), on_conflict=on_conflict, login_keys=["user_id", "csrf"], clock=clock
+    )
+    token = begin(manager, csrf="c", last_activity=1, cart=["apple"])
+
+    def hook(s: Session, n: int) -> None:
+        if key == "cart":
+            # A list may still hold what others put into it.
+            s["cart"] = [*(s.get_object("cart", list) or ()), n]
+        else:
+            s.put_int(key, s.get_int(key) + n)
+
+    try:
+        with manager.session(token) as second:
+            hook(second, 1)
+            log_in(second, 7)
+            with manager.session(token) as first:
+                hook(first, 2)
+                log_in(first, 7)
+    except SessionConflict as conflict:
+        assert stale
+        assert conflict.keys == (key,)
+        return
+    assert not stale
+    assert read(manager, second.token) == {"last_activity": 2, "user_id": 7}

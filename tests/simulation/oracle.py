@@ -8,7 +8,7 @@ one request stores at once. Times are the server's; processes' clocks are off by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -520,6 +520,11 @@ class Oracle:
     def _holds_old(self, commit: Commit) -> list[str]:
         free = self.promises.login_keys | self.promises.mergeable
         events = commit.all_events()
+        if self.promises.level == "merge":
+            # What it overwrote itself; a list may still hold what others put into it.
+            free |= {
+                key for key, value in _left_by(events).items() if not isinstance(value, list)
+            } - commit.notes.popped
         reads = reads_of(events, commit.base(), UNIVERSE)
         return [f"{each}" for each in reads if not (isinstance(each, Read | Has) and each.key in free)]
 
@@ -602,6 +607,20 @@ class Oracle:
 
 def without_deadline(data: Data) -> Data:
     return {key: value for key, value in data.items() if key != DEADLINE}
+
+
+def _left_by(events: Iterable[Event]) -> dict[str, object]:
+    """The values that these events have put, as far as they are still there."""
+    put: dict[str, object] = {}
+    for event in events:
+        match event:
+            case Write(key, value) if key != DEADLINE:
+                put[key] = value
+            case Remove(key):
+                put.pop(key, None)
+            case Clear():
+                put.clear()
+    return put
 
 
 def _expiry(item: Item) -> int:
