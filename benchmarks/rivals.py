@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from botocore.exceptions import ClientError
 
 from dynamostore import DynamoStore, items
 from dynamostore.client import Item
+from dynamostore.wire import ServiceError
 
 __all__ = ["LastWriteWins", "Locked"]
 
@@ -67,8 +67,8 @@ class Locked(_OneItem):
     def _take(self, holder: str) -> Item | None:
         try:
             return self._update("SET #lock = :holder", "attribute_not_exists(#lock)", holder, {})
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+        except ServiceError as error:
+            if error.code != "ConditionalCheckFailedException":
                 raise
             return None
 
