@@ -256,6 +256,37 @@ def test_a_handler_that_fails_is_a_500() -> None:
     assert "greeted" not in shop.held()
 
 
+@pytest.mark.parametrize("act", [None, save])
+def test_a_handler_may_answer_with_500(act: Callable[[], None] | None) -> None:
+    shop = Shop()
+    shop.act = act or (lambda: None)
+
+    @shop.app.errorhandler(SessionConflict)
+    def handler(error: SessionConflict) -> tuple[str, int]:
+        session["sorry"] = True
+        return "mine", 500
+
+    reply = shop.client().post("/")
+    assert (reply.status_code, reply.text) == (500, "mine")
+    assert shop.held() == {"user": "ada'"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_may_flash_while_another_request_does(method: str) -> None:
+    shop = Shop(stale=99)
+
+    @shop.app.errorhandler(SessionConflict)
+    def handler(error: SessionConflict) -> tuple[str, int]:
+        flask.flash("mine")
+        with shop.manager.session(shop.token) as s:
+            s["_flashes"] = [["message", "theirs"]]
+        return "sorry", 409
+
+    reply = shop.client().open("/", method=method)
+    assert (reply.status_code, reply.text) == (409, "sorry")
+    assert shop.held()["_flashes"] == [["message", "theirs"], ["message", "mine"]]
+
+
 def test_a_handler_that_does_not_want_it_leaves_it_to_the_409() -> None:
     shop = Shop()
 

@@ -186,11 +186,10 @@ class SessionInterface(flask.sessions.SessionInterface):
         state = session._state
         if state.stored:
             # By a `save` before: the client may need a new token, which only this state knows.
-            state.closed = state.rerun = state.read_deadline = False
+            state.closed = state.read_deadline = False
             state.looked = True
         else:
             session._state = begin_answer(state, self._unchecked)
-            session._state.route = state.route
             session._had_ended = conflict.ended
         session._policy = self._unchecked
         session._answers, session._failed, session._shown = True, False, False
