@@ -425,7 +425,7 @@ MUTANTS = [
         "a logout: counts also if the request fails",
         LIFECYCLE,
         "        state.insisting = False\n        yield from end(state, policy)\n",
-        "        state.insisting = False\n",
+        "        state.insisting = False\n        yield from ()\n",
     ),
     Mutant(
         "a logout: reaches the session by an old token",
