@@ -38,6 +38,8 @@ def load(state: State, policy: Policy) -> Plan[None]:
             return
     state.token, state.draft = None, Draft({})
     state.loaded = True
+    if state.only_if_there:
+        state.gone = state.ended = True
 
 
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:

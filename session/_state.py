@@ -76,7 +76,7 @@ class State:
     *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
     *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
-    request destroyed it. *before*: the reads and changes before `destroy`.
+    request destroyed it. *before*: the reads and changes before `destroy`. *only_if_there*: a session that is not found has ended.
     *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
     """
 
@@ -104,6 +104,7 @@ class State:
     prolonged: bool = False
     gone: bool = False
     ended: bool = False
+    only_if_there: bool = False
     destroyed: bool = False
     found: bool | None = None
     kept: bool | None = None

@@ -376,6 +376,41 @@ def test_a_run_after_the_session_has_ended_is_a_guests_and_begins_none(
     assert sum(bool(record.data) for record in memory._records.values()) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_session_that_ends_after_a_stale_run_is_not_begun_anew(
+    amanager: AsyncSessionManager, manager: SessionManager, token: str, method: str
+) -> None:
+    """By the next run, or by the app that answers the conflict."""
+    new: list[str] = []
+
+    def log_in() -> None:
+        with manager.session(token) as s:
+            s.renew_token()
+            s.put_string("user", "eve")
+        assert s.token is not None
+        new.append(s.token)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        session = get_session(scope)
+        if "session.conflict" in scope:
+            log_in()
+        await session.load()
+        user = session.get_string("user")
+        if session.attempt == 1:
+            with manager.session(token) as s:
+                s.put_string("user", "bob")
+        session.put_string("last", user)
+        await send(OK)
+        await send({"type": "http.response.body"})
+
+    async def pause(_: float) -> None:
+        log_in()
+
+    exchange = run(request(SessionMiddleware(app, amanager, conflict=app, sleep=pause), token, method=method))
+    assert (exchange.status, exchange.header("set-cookie")) == (200, [])
+    assert held(manager, new[0]) == {"user": "eve"}
+
+
 # The answer
 
 

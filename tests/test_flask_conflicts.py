@@ -606,6 +606,38 @@ def test_an_outage_in_the_next_run_is_a_503() -> None:
     assert "Set-Cookie" not in reply.headers
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_session_that_ends_after_a_stale_run_is_not_begun_anew(method: str) -> None:
+    """By the next run, or by the handler that answers the conflict."""
+
+    def log_in(_: float = 0) -> None:
+        with shop.manager.session(shop.token) as s:
+            s.renew_token()
+        new.append(s.token)
+
+    def view() -> str:
+        user = session.get("user")
+        shop.runs.append(session.attempt)
+        shop.overtake()
+        session["greeted"] = user
+        return ""
+
+    def answer(_: Exception) -> str:
+        log_in()
+        session["refused"] = True
+        return ""
+
+    new: list[str | None] = []
+    shop = Shop(sleep=log_in)
+    shop.app.view_functions["view"] = view
+    shop.app.register_error_handler(SessionConflict, answer)
+    reply = shop.client().open("/", method=method)
+    assert reply.status_code == 200
+    assert "Set-Cookie" not in reply.headers
+    with shop.manager.session(new[0]) as s:
+        assert dict(s) == {"user": "ada'"}
+
+
 @pytest.mark.parametrize("act", ["forbid", "save"])
 def test_a_request_that_is_not_run_again_may_flash_while_another_does(act: str) -> None:
     """The return from a login at another site, or from a payment, is not refused for a message."""

@@ -358,6 +358,31 @@ def test_a_run_after_the_session_has_ended_is_a_guests_and_begins_none(
     assert sum(bool(record.data) for record in memory._records.values()) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_session_that_ends_after_a_stale_run_is_not_begun_anew(
+    manager: SessionManager, token: str, method: str
+) -> None:
+    """By the next run, or by the app that answers the conflict."""
+    new: list[str] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        session = get_session(environ)
+        if "session.conflict" in environ:
+            new.append(login(manager, token))
+        user = session.get_string("user")
+        if session.attempt == 1:
+            with manager.session(token) as s:
+                s.put_string("user", "bob")
+        session.put_string("last", user)
+        start_response("200 OK", TEXT)
+        return [b""]
+
+    middleware = SessionMiddleware(app, manager, conflict=app, sleep=lambda _: new.append(login(manager, token)))
+    response = ask(middleware, token, REQUEST_METHOD=method)
+    assert (response.status, response.header("Set-Cookie")) == (200, [])
+    assert held(manager, new[0]) == {"user": "eve"}
+
+
 # The answer
 
 

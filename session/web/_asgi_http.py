@@ -14,7 +14,7 @@ from ._asgi_exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, Se
 from ._conflicts import find_conflict
 from ._contexts import keep
 from ._exchange import is_outage, report
-from ._reruns import Course, begin_answer, begin_run, look_again, may_rerun, open_sessions
+from ._reruns import Course, begin_answer, begin_run, may_rerun, open_sessions
 
 __all__ = ["Request"]
 
@@ -30,7 +30,7 @@ class Request:
         self._receive = receive
         self._send = send
         self._app = settings.app
-        self._look_again = self._delegated = False
+        self._delegated = False
         # Another run follows.
         self._goes_on = False
         self._state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
@@ -54,8 +54,6 @@ class Request:
         context = copy_context() if self._begun is not None else None
         receive = self._given.replay() if self._given is not None else self._receive
         try:
-            if self._look_again:
-                await session._drive(look_again(self._state, session._policy))
             if self._settings.autoload:
                 await session.autoload()
             loaded = self._state.loaded
@@ -105,18 +103,18 @@ class Request:
             exchange.drop()
             return None
         if self._goes_on:
-            return partial(self._run_again, conflict)
+            return self._run_again
         exchange.report(conflict)
         app = self._settings.conflict
         if app is not None and not self._delegated:
             return partial(self._delegate, app, conflict)
         return exchange.refuse_conflict
 
-    async def _run_again(self, conflict: SessionConflict) -> None:
+    async def _run_again(self) -> None:
         assert self._course is not None
         await self._settings.sleep(self._course.pause())
         self._restore()
-        self._goes_on, self._look_again = False, conflict.ended
+        self._goes_on = False
         self._state = begin_run(self._state, self._settings.manager._policy, self._course.attempt)
         await self.run()
 
@@ -124,7 +122,6 @@ class Request:
         """Have the app for conflicts answer."""
         self._restore()
         self._scope["session.conflict"] = conflict
-        self._look_again = conflict.ended or self._state.stored
         self._state = begin_answer(self._state, self._settings.manager._policy)
         self._app, self._begun, self._course, self._delegated = app, None, None, True
         await self.run()

@@ -115,7 +115,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
             policy = session._site.checked if rerunnable else session._site.unchecked
             session._enter(policy, attempt=runs.course.attempt if runs else 1, route=described(request))
             # Were it to begin a session now, its cookie could replace that of a new login.
-            session._only_if_there = runs is not None and runs.course.attempt > 1
+            session._core._state.only_if_there = runs is not None and runs.course.attempt > 1
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the answer to an outage, or to a conflict, that a view let pass."""

@@ -78,7 +78,7 @@ def begin_anew(stale: BaseSessionStore) -> BaseSessionStore:
     if state.ended:
         anew._begin_ended()
     elif state.token is not None:
-        anew._only_if_there = True
+        anew._core._state.only_if_there = True
         # Saved under a new key before the conflict: the client must learn that key.
         anew._modified = state.token != state.presented
     return anew

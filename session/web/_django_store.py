@@ -51,8 +51,6 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._core = self._manager._begin(None, self._site.unchecked)
         # True if the app was shown a conflict, by `save` or `atomic`.
         self._refused = False
-        # True if a session that is not there counts as ended: nothing is stored then.
-        self._only_if_there = False
         # Whether the middleware is to save in any case, and whether that is to be written in any case; and whether it
         # was told not to.
         self._modified = self._insisted = self._dismissed = False
@@ -63,7 +61,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         before = self._core._state
         self._core = self._manager._begin(session_key, self._core._policy)
         state = self._core._state
-        state.attempt, state.route = before.attempt, before.route
+        state.attempt, state.route, state.only_if_there = before.attempt, before.route, before.only_if_there
         state.rerun = before.rerun and not before.stored
 
     def _enter(self, policy: Policy, *, attempt: int = 1, route: Callable[[], str] | None = None) -> None:
@@ -164,10 +162,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
 
     @_waits_for_the_store
     def _read(self) -> None:
-        state = self._core._state
         self._core._reading()
-        if self._only_if_there and state.record is None:
-            state.gone = state.ended = True
 
     def _changing(self) -> Session:
         core = self._get_session()

@@ -56,15 +56,13 @@ class Runs:
         """The conflict that this run has met, if it is to be followed by another one."""
         self.last: State | None = None
         """The session of the run before, which was stale."""
-        self.ended = False
-        """True if that session had ended."""
 
     def go_on_after(self, conflict: SessionConflict, state: State, environ: WSGIEnvironment) -> bool:
         """Return True if the run that met *conflict* is to be followed by another one, so its answer does not matter."""
         if self.stale is None:
             if not self.course.goes_on(state) or any(other._state.stored for other in open_sessions(environ)):
                 return False
-            self.stale, self.last, self.ended = conflict, state, conflict.ended
+            self.stale, self.last = conflict, state
         return True
 
 

@@ -15,7 +15,6 @@ from session.manager import SessionManager
 from session.session import Session
 
 from ._flask_runs import Runs
-from ._reruns import look_again
 
 __all__ = ["FlaskSession"]
 
@@ -35,8 +34,6 @@ class FlaskSession(Session, SessionMixin):
         self._persist = manager.cookie.persist
         self._unchecked = unchecked
         self._runs = runs
-        # True if the session that this is a later run of, or an answer about, had ended.
-        self._had_ended = runs is not None and runs.ended
         self._accessed = False
         self._failed = False
         self._shown = False
@@ -64,12 +61,6 @@ class FlaskSession(Session, SessionMixin):
         # To refuse a request for a message that it flashes makes sense only if it can be run again.
         if self._state.stored or not self._state.rerun:
             self._policy = self._unchecked
-
-    def _load(self) -> None:
-        if self._had_ended:
-            self._drive(look_again(self._state, self._policy))
-        else:
-            super()._load()
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # a plain attribute in SessionMixin; nobody is to set it

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeAlias, TypeVar
 
-from dynamostore._steps import Plan
-from session._lifecycle import load
 from session._policy import Policy
 from session._state import State, begin
 from session.session import BaseSession
@@ -22,7 +20,6 @@ __all__ = [
     "check_rerun",
     "forbid_reruns",
     "is_safe",
-    "look_again",
     "may_rerun",
     "open_sessions",
 ]
@@ -96,32 +93,28 @@ class Course:
 
 
 def begin_run(last: State, policy: Policy, attempt: int) -> State:
-    """Return the state of the run after *last*, which was stale and stored nothing."""
+    """Return the state of the run after *last*, which was stale and stored nothing.
+
+    If its session has ended by now, the request has none, and begins none: a cookie that it set would replace the one of the
+    request that ended it, by a new login perhaps.
+    """
     state = begin(last.presented, policy)
-    state.attempt = attempt
+    state.attempt, state.only_if_there = attempt, True
     return state
 
 
 def begin_answer(last: State, policy: Policy) -> State:
     """Return the state of the app that answers the conflict of *last*; what that one has stored before stays."""
-    state = begin(last.presented, policy)
-    state.attempt, state.rerun = last.attempt, False
+    state = begin_run(last, policy, last.attempt)
+    state.rerun = False
     # Its answer depends on the cookie, in any case.
     state.looked = True
     if last.stored:
         state.token, state.loaded = last.token, last.token is None
-        state.gone, state.destroyed, state.ended = last.gone, last.destroyed, last.ended
+        state.destroyed = last.destroyed
+        state.ended = last.ended or (last.token is None and not last.destroyed)
+        state.gone = last.gone or state.ended
     return state
-
-
-def look_again(state: State, policy: Policy) -> Plan[None]:
-    """Read a session that may have ended; if it has, the request has none, and begins none.
-
-    A cookie that it set would replace the one of the request that ended it, by a new login perhaps.
-    """
-    yield from load(state, policy)
-    if state.record is None and not state.destroyed:
-        state.gone = state.ended = True
 
 
 # Sessions of other managers in the same request

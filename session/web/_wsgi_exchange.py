@@ -23,7 +23,6 @@ from ._reruns import (
     begin_answer,
     begin_run,
     forbid_reruns,
-    look_again,
     may_rerun,
     open_sessions,
 )
@@ -66,7 +65,7 @@ class Exchange:
         self.shown: SessionConflict | None = None
         """The last conflict that this run's app was shown."""
         self._app = settings.app
-        self._look_again = self._delegated = False
+        self._delegated = False
         self._state = _state.begin(manager.token(environ.get("HTTP_COOKIE")), manager._policy)
         # When the first run began, of a request that may be run again; its course is made when it has to be.
         self._begun: float | None = None
@@ -93,8 +92,6 @@ class Exchange:
         self.environ[settings.key] = session
         response = _Response(self, session)
         try:
-            if self._look_again:
-                settings.manager._drive(look_again(self._state, policy))
             return response.deliver(self._app(self.environ, response.start))
         except BaseException as error:
             answer = self.answer_to(error, response)
@@ -152,17 +149,16 @@ class Exchange:
                 other.rerun &= again
             return None
         if again:
-            return partial(self._run_again, conflict)
+            return self._run_again
         self.report(conflict)
         if self.settings.conflict is not None and not self._delegated:
             return partial(self._delegate, self.settings.conflict, conflict)
         return response.conflict
 
-    def _run_again(self, conflict: SessionConflict) -> Iterable[bytes]:
+    def _run_again(self) -> Iterable[bytes]:
         assert self._course is not None
         self.settings.sleep(self._course.pause())
         self._restore()
-        self._look_again = conflict.ended
         self._state = begin_run(self._state, self.settings.manager._policy, self._course.attempt)
         return self.run()
 
@@ -170,7 +166,6 @@ class Exchange:
         """Have the app for conflicts answer."""
         self._restore()
         self.environ["session.conflict"] = conflict
-        self._look_again = conflict.ended or self._state.stored
         self._state = begin_answer(self._state, self.settings.manager._policy)
         self._app, self._begun, self._course, self._delegated = app, None, None, True
         return self.run()

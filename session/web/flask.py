@@ -190,7 +190,6 @@ class SessionInterface(flask.sessions.SessionInterface):
             state.looked = True
         else:
             session._state = begin_answer(state, self._unchecked)
-            session._had_ended = conflict.ended
         session._policy = self._unchecked
         session._answers, session._failed, session._shown = True, False, False
         forget_session()
