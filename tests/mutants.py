@@ -52,6 +52,7 @@ TESTS = {
         "tests/test_session_calls.py",
         "tests/test_mergeable.py",
         "tests/test_flask_reruns.py",
+        "tests/test_wsgi_reruns.py",
         "tests/test_levels.py",
     ],
 }
@@ -438,6 +439,12 @@ MUTANTS = [
         ENDING,
         "            if stale_keys(reads, changes, base, theirs, policy.rules, read_deadline=read_deadline, exclusive=True):\n",
         "            if False:\n",
+    ),
+    Mutant(
+        "a later run: begins no session where it has ended",
+        LIFECYCLE,
+        "    if state.only_if_there:\n",
+        "    if False:\n",
     ),
     Mutant(
         "a renewal: none by a superseded token",
