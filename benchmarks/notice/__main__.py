@@ -47,9 +47,13 @@ def main() -> int:
         options.at_once, mp_context=get_context("spawn"), initializer=begin, max_tasks_per_child=1
     ) as pool:
         running = {pool.submit(measure, cell, each, options.seed + n): cell for n, cell in enumerate(cells)}
-        for done in as_completed(running):
-            figures[running[done]] = done.result()
-            _tell(len(figures), len(cells), time.perf_counter() - begun)
+        try:
+            for done in as_completed(running):
+                figures[running[done]] = done.result()
+                _tell(len(figures), len(cells), time.perf_counter() - begun)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     figures = {cell: figures[cell] for cell in cells}
     requests = sum(counts["requests"] for counts in figures.values())
     print(f"{requests:,} requests in {time.perf_counter() - begun:,.0f} s; {machine()};")

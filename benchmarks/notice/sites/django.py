@@ -8,8 +8,9 @@ from collections.abc import Callable
 import django
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.urls import path
 
 from benchmarks.notice.handlers import LOGIN_KEYS, MERGEABLE
@@ -70,7 +71,11 @@ def hooked(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Htt
 
 def _answer(request: HttpRequest, name: str) -> HttpResponse:
     session = _session(request)
-    answer = handle(name, _Visit(request, session, current()), save=session.save, atomic=session.atomic)
+    try:
+        answer = handle(name, _Visit(request, session, current()), save=session.save, atomic=session.atomic)
+    except UpdateError:
+        # What Django's `save` raises if the session has ended meanwhile: the transaction is rolled back.
+        return HttpResponseBadRequest()
     return HttpResponse(status=answer.status)
 
 
