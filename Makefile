@@ -17,7 +17,7 @@ help:
 	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; five minutes'
 	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
 	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
-	@echo 'make mutants           each guard turned off in turn, and what notices it; ten minutes'
+	@echo 'make mutants           each guard turned off in turn, and what notices it; a quarter of an hour'
 	@echo 'make fuzz              random bytes for the parser of replies, guided by what they reach; a minute (SECONDS=...)'
 	@echo 'make bench             speed beside boto3, PynamoDB, pydynox, aiobotocore and aiodynamo; six minutes, once set up'
 	@echo 'make bench-web         what a session costs a request, beside Flask-Session, Django and starsessions; three minutes'
