@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
-from ._create_table import create_table
-from ._instants import Clock
-from ._steps import Plan, arun, asleep
 from .client import AsyncDynamoClient
 from .contract import Record
+from .instants import Clock
+from .plans.create_table import create_table
+from .steps import Plan, arun, asleep
 from .store import BaseDynamoStore
 from .table import Table
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final, Literal
 
-from ._instants import Clock
 from .aio import AsyncDynamoStore
 from .client import DynamoClient
+from .instants import Clock
 from .store import DynamoStore
 from .table import Table
 
@@ -154,6 +154,6 @@ def _check(at_once: int, attempts: int, connect_timeout: float, read_timeout: fl
 
 def _call_timeout(attempts: int, connect_timeout: float, read_timeout: float) -> float:
     """Who waits longer for a reply, of a scan, say, means to have it."""
-    from .wire._setup import CALL_TIMEOUT
+    from .wire.timeouts import CALL_TIMEOUT
 
     return max(CALL_TIMEOUT, attempts * (connect_timeout + read_timeout))

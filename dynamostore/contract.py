@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from ._instants import from_ns, to_ns
 from .client import AttributeValue
-from .errors import digest
+from .digest import digest
+from .instants import from_ns, to_ns
 
 __all__ = ["AsyncStore", "Record", "Store"]
 

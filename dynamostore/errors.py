@@ -14,18 +14,15 @@
 A record that is not there is a value (``None``), not an error. A mistake of the caller's (an empty token
 to ``save``, a naive expiry) is a `ValueError` or `TypeError`, raised before any call.
 
-No message holds a token or data: records are named by `digest`.
+No message holds a token or data: records are named by `digest <dynamostore.digest.digest>`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from .contract import Record
+from .contract import Record
 
 __all__ = [
     "CODES",
@@ -39,21 +36,11 @@ __all__ = [
     "TableSchemaError",
     "ThrottledError",
     "UnavailableError",
-    "digest",
 ]
 
 
 MAX_ITEM: Final = 400 * 1024
 """The largest item in bytes, as DynamoDB counts them."""
-
-
-def digest(token: str) -> str:
-    """A short name for a token that can stand in a log: the first 12 hex digits of its SHA-256.
-
-    >>> digest("BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew")
-    '457cadca9a78'
-    """
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 class StoreError(Exception):
@@ -141,7 +128,7 @@ class ItemTooLargeError(StoreError):
 class CorruptRecordError(StoreError):
     """An item is there but is not a record: an attribute is missing, mistyped or out of range.
 
-    Attributes: *digest*, the `digest` of its token, and *reason*, what is wrong with it.
+    Attributes: *digest*, the `digest <dynamostore.digest.digest>` of its token, and *reason*, what is wrong with it.
     """
 
     def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:

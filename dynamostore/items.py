@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from secrets import randbits
 
-from ._instants import INT64_MAX, INT64_MIN, NS_PER_S
 from .client import AttributeValue, Item
 from .contract import Record
-from .errors import MAX_ITEM, CorruptRecordError, ItemTooLargeError, digest
+from .digest import digest
+from .errors import MAX_ITEM, CorruptRecordError, ItemTooLargeError
+from .instants import INT64_MAX, INT64_MIN, NS_PER_S
 from .table import Table
 
 __all__ = [

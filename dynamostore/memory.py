@@ -9,11 +9,11 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple
 
-from . import _markers, items
-from ._checks import check_record, check_rename, conflict, new_record
-from ._instants import Clock, to_ns
+from . import items, markers
 from .contract import Record
 from .errors import Conflict
+from .instants import Clock, to_ns
+from .plans.checks import check_record, check_rename, conflict, new_record
 from .table import Table
 
 __all__ = ["MemoryStore"]
@@ -106,7 +106,7 @@ class MemoryStore:
             self._markers.pop(token, None)
             self._records[token] = new
             del self._records[record.token]
-            self._markers[record.token] = _Marker(token, *_markers.lifespan(self._clock(), grace))
+            self._markers[record.token] = _Marker(token, *markers.lifespan(self._clock(), grace))
         return new
 
     def remove(self, record: Record) -> None:
@@ -138,7 +138,7 @@ class MemoryStore:
 
     def _live(self, token: str) -> Record | None:
         """Return the live record under *token*, or where its markers lead."""
-        for _ in range(_markers.MAX_HOPS):
+        for _ in range(markers.MAX_HOPS):
             if not self._is_followed(token):
                 break
             token = self._markers[token].token
@@ -151,7 +151,7 @@ class MemoryStore:
     def _marker(self, token: str) -> _Marker | None:
         """Return the marker under *token*, if it has not ended."""
         marker = self._markers.get(token)
-        if marker is not None and _markers.has_ended(marker.ttl, self._clock()):
+        if marker is not None and markers.has_ended(marker.ttl, self._clock()):
             del self._markers[token]
             return None
         return marker

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from . import _faults
-from ._create_table import create_table
-from ._instants import Clock
-from ._plans import Plans
-from ._steps import Plan, run
 from .client import DynamoClient
 from .contract import Record
+from .instants import Clock
+from .plans import faults
+from .plans.create_table import create_table
+from .plans.verbs import Plans
+from .steps import Plan, run
 from .table import Table
 
 __all__ = ["BaseDynamoStore", "DynamoStore"]
@@ -41,10 +41,10 @@ class BaseDynamoStore(Generic[C]):
         return f"<{type(self).__name__} table {self.table.name!r}>"
 
     def _check_reply(self, reply: object, operation: str) -> None:
-        _faults.check(reply, operation, self.table.name, self._where)
+        faults.check(reply, operation, self.table.name, self._where)
 
     def _explain(self, error: Exception, operation: str) -> Exception:
-        return _faults.explain(error, operation, self.table.name, self._where)
+        return faults.explain(error, operation, self.table.name, self._where)
 
 
 class DynamoStore(BaseDynamoStore[DynamoClient]):

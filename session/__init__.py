@@ -13,7 +13,7 @@
 from ._policy import OnConflict
 from ._state import Status
 from .aio import AsyncSessionManager
-from .codec import Codec, JSONCodec
+from .codecs import Codec, JSONCodec
 from .cookies import Cookie
 from .data import SessionData
 from .errors import (
@@ -28,7 +28,7 @@ from .errors import (
 from .manager import SessionManager
 from .mergeable import Merge, MergeFunction
 from .session import AsyncSession, Session
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = [
     "AsyncSession",

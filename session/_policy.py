@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal, TypeAlias, get_args
 
-from dynamostore._instants import INT64_MAX, Clock, duration_ns
+from dynamostore.instants import INT64_MAX, Clock, duration_ns
 
-from .codec import Codec
+from .codecs import Codec
 from .mergeable import Merge, check_mergeable
 from .merging import Level, Rules
 

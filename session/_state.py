@@ -11,13 +11,13 @@ from enum import Enum
 from typing import Literal, TypeAlias, TypeGuard
 
 from dynamostore import Record
-from dynamostore.errors import digest
+from dynamostore.digest import digest
 
 from ._policy import Policy
 from .changes import NOTHING_READ, Changes, Draft, Reads
 from .errors import CorruptSessionError
 from .merging import Snapshot
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = ["Deadline", "State", "Status", "Tried"]
 

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import TypeVar
 
 from dynamostore import AsyncStore, StoreError
-from dynamostore._steps import Plan, arun, asleep
+from dynamostore.steps import Plan, arun, asleep
 
-from . import _lifecycle, _state
+from . import _state
 from ._policy import Policy
 from .errors import SessionError
 from .manager import BaseSessionManager, note_failed_destroy
+from .plans import lifecycle
 from .session import AsyncSession
 
 __all__ = ["AsyncSessionManager"]
@@ -67,7 +68,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
         if session._state.closed:
             return
         session._state.closed = True
-        await self._drive(_lifecycle.abandon(session._state, session._policy))
+        await self._drive(lifecycle.abandon(session._state, session._policy))
 
     async def update(
         self,
@@ -80,7 +81,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 
         *change* may be a function or a coroutine function.
         """
-        plan: Plan[AsyncSession] = _lifecycle.update(token, self._rerunning(attempts), attempts)
+        plan: Plan[AsyncSession] = lifecycle.update(token, self._rerunning(attempts), attempts)
         return await arun(plan, _Updater(self, change), sleep=asleep)
 
     async def _load(self, session: AsyncSession) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from . import values
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = ["Changes", "Draft", "Reads", "encoded"]
 

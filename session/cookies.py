@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Literal
 
-from dynamostore._instants import NS_PER_S, to_ns
+from dynamostore.instants import NS_PER_S, to_ns
 
 __all__ = ["Cookie"]
 

@@ -9,7 +9,7 @@ from . import values
 from .changes import Draft
 from .errors import SessionClosedError
 from .typed import MISSING, Missing, TypedAccess
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = ["SessionData", "StepData"]
 

@@ -16,10 +16,8 @@ message holds a token or a value; keys are named.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .values import JSONValue
+from .types import JSONValue
 
 __all__ = [
     "CorruptSessionError",
@@ -98,7 +96,7 @@ class SessionConflict(SessionError):
 class CorruptSessionError(SessionError):
     """A record is there, but its payload is not a session.
 
-    Attributes: *digest*, which names the record as `dynamostore.errors.digest` does, and *reason*.
+    Attributes: *digest*, which names the record as `dynamostore.digest.digest` does, and *reason*.
     """
 
     def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:

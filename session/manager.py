@@ -12,16 +12,17 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from dynamostore import Store, StoreError
-from dynamostore._instants import Clock
-from dynamostore._steps import Plan, run
+from dynamostore.instants import Clock
+from dynamostore.steps import Plan, run
 
-from . import _lifecycle, _state
+from . import _state
 from ._headers import add_session
 from ._policy import OnConflict, Policy, make_policy
-from .codec import Codec, JSONCodec
+from .codecs import Codec, JSONCodec
 from .cookies import Cookie
 from .errors import SessionError
 from .mergeable import Merge
+from .plans import lifecycle
 from .session import BaseSession, Session
 
 __all__ = ["BaseSessionManager", "SessionManager"]
@@ -216,7 +217,7 @@ class SessionManager(BaseSessionManager[Store]):
         if session._state.closed:
             return
         session._state.closed = True
-        self._drive(_lifecycle.abandon(session._state, session._policy))
+        self._drive(lifecycle.abandon(session._state, session._policy))
 
     def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
         """Run ``change(session)`` and commit; if it read what a faster request changed, run it again on what that one stored.
@@ -234,7 +235,7 @@ class SessionManager(BaseSessionManager[Store]):
         >>> manager.update(s.token, take_turns).get_string("player")
         'O'
         """
-        plan: Plan[Session] = _lifecycle.update(token, self._rerunning(attempts), attempts)
+        plan: Plan[Session] = lifecycle.update(token, self._rerunning(attempts), attempts)
         return run(plan, _Updater(self, change), sleep=time.sleep)
 
     def _begin(self, token: str | None, policy: Policy) -> Session:

@@ -20,7 +20,7 @@ import msgspec
 
 from . import values
 from .errors import SessionTypeError
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = ["Merge", "MergeFunction", "merge_json_list"]
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from .changes import Changes, Reads, encoded
 from .mergeable import Absent, Merge, merge_values
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = ["DEADLINE", "Level", "Rules", "Snapshot", "merged", "own_part", "stale_keys"]
 

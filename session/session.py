@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from dynamostore._instants import from_ns, to_ns
-from dynamostore._steps import Plan
+from dynamostore.instants import from_ns, to_ns
+from dynamostore.steps import Plan
 
-from . import _atomic, _lifecycle, _state
+from . import _state
 from ._policy import Policy
 from ._state import Deadline, State, Status
 from .changes import Draft
 from .data import SessionData
 from .errors import SessionClosedError, SessionError, SessionNotLoadedError, SessionStateError
+from .plans import atomic, lifecycle
 
 __all__ = ["AsyncDrive", "AsyncSession", "BaseSession", "Drive", "Session"]
 
@@ -107,7 +108,7 @@ class BaseSession(SessionData):
         if deadline not in ("new", "keep"):
             raise ValueError(f'deadline must be "new" or "keep", not {deadline!r}')
         self._changing()
-        _lifecycle.renew(self._state, self._policy, grace=grace, deadline=deadline)
+        lifecycle.renew(self._state, self._policy, grace=grace, deadline=deadline)
 
     def remember(self, remember: bool = True) -> None:
         """Have the client keep the cookie until the session expires (True), or until the browser is closed (False).
@@ -125,7 +126,7 @@ class BaseSession(SessionData):
         """
         deadline_ns = to_ns(deadline)
         self._changing()
-        _lifecycle.reschedule(self._state, deadline_ns)
+        lifecycle.reschedule(self._state, deadline_ns)
 
     def destroy(self) -> None:
         """Delete the session, data and token, when the block is left (or at ``save``). Call it at logout.
@@ -134,7 +135,7 @@ class BaseSession(SessionData):
         with a new token, if what was read before still held when the session was deleted.
         """
         self._open()
-        _lifecycle.destroy(self._state, self._policy)
+        lifecycle.destroy(self._state, self._policy)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.status.value if self._state.loaded else 'not read'}>"
@@ -207,7 +208,7 @@ class Session(BaseSession):
         """
         self._open()
         if not _state.is_untouched(self._state):
-            self._drive(_lifecycle.commit(self._state, self._policy))
+            self._drive(lifecycle.commit(self._state, self._policy))
 
     def atomic(self, change: Callable[[SessionData], T]) -> T:
         """Run ``change(s)`` on what is stored now, store it at once, and return what it returned.
@@ -231,10 +232,10 @@ class Session(BaseSession):
         """
         self._open()
         self._state.looked = True
-        return self._drive(_atomic.atomic(self._state, self._policy, change))
+        return self._drive(atomic.atomic(self._state, self._policy, change))
 
     def _load(self) -> None:
-        self._drive(_lifecycle.load(self._state, self._policy))
+        self._drive(lifecycle.load(self._state, self._policy))
 
 
 class AsyncSession(BaseSession):
@@ -272,7 +273,7 @@ class AsyncSession(BaseSession):
         """
         if not self._state.loaded:
             self._not_deciding()
-            await self._drive(_lifecycle.load(self._state, self._policy))
+            await self._drive(lifecycle.load(self._state, self._policy))
 
     async def save(self) -> None:
         """Commit now, and go on, as `Session.save` does.
@@ -289,7 +290,7 @@ class AsyncSession(BaseSession):
         """
         with self._saving():
             self._state.looked = True
-            return await self._drive(_atomic.atomic(self._state, self._policy, change))
+            return await self._drive(atomic.atomic(self._state, self._policy, change))
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
@@ -312,7 +313,7 @@ class AsyncSession(BaseSession):
 
     async def _store(self) -> None:
         if not _state.is_untouched(self._state):
-            await self._drive(_lifecycle.commit(self._state, self._policy))
+            await self._drive(lifecycle.commit(self._state, self._policy))
 
     def _load(self) -> None:
         raise SessionNotLoadedError(

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final, Literal, TypeAlias, TypeVar, overload
 
 from . import values
-from .values import JSONValue
+from .types import JSONValue
 
 __all__ = ["TypedAccess"]
 

@@ -12,18 +12,16 @@ import binascii
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from dynamostore._instants import INT64_MAX, INT64_MIN
+from dynamostore.instants import INT64_MAX, INT64_MIN
 
 from .errors import SessionTypeError
+from .types import JSONValue
 
-__all__ = ["JSONValue"]
-
-JSONValue: TypeAlias = bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"] | None
-"""What JSON can say, and so what a session can hold."""
+__all__ = ["kind", "native"]
 
 T = TypeVar("T")
 

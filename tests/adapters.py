@@ -18,12 +18,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dynamostore import Store
-from dynamostore._instants import Clock
+from dynamostore.instants import Clock
 from session import AsyncSessionManager, Cookie, SessionManager
 from session.session import BaseSession
 from session.web import asgi, wsgi
-from session.web._flask_context import current_session
 from session.web.flask import FlaskSession, SessionInterface
+from session.web.flask._context import current_session
 
 from .awaited import AwaitedStore
 from .serving import on_uvicorn, on_waitress

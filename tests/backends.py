@@ -27,10 +27,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from dynamostore import AsyncDynamoStore, DynamoStore, MemoryStore, Store, Table
-from dynamostore._faults import Unsupported
-from dynamostore._instants import Clock
 from dynamostore.client import AsyncDynamoClient, DynamoClient
+from dynamostore.instants import Clock
 from dynamostore.local import LocalDynamoDB
+from dynamostore.plans.faults import Unsupported
 from dynamostore.testing import BlockingStore, LoopThread
 from dynamostore.wire import AsyncWireClient, Credentials, WireClient
 

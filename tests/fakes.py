@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from dynamostore import DynamoStore, MemoryStore, Record, Store, Table
-from dynamostore._instants import Clock
-from dynamostore.errors import digest
+from dynamostore.digest import digest
+from dynamostore.instants import Clock
 from session import SessionManager
 
 OPERATIONS = {

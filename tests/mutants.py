@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PLANS = "dynamostore/_plans.py"
-EXPRESSIONS = "dynamostore/_expressions.py"
-MARKERS = "dynamostore/_markers.py"
-CHECKS = "dynamostore/_checks.py"
+PLANS = "dynamostore/plans/verbs.py"
+EXPRESSIONS = "dynamostore/expressions.py"
+MARKERS = "dynamostore/markers.py"
+CHECKS = "dynamostore/plans/checks.py"
 ITEMS = "dynamostore/items.py"
-LIFECYCLE = "session/_lifecycle.py"
-STORING = "session/_storing.py"
-MEETING = "session/_meeting.py"
-ENDING = "session/_ending.py"
-ATOMIC = "session/_atomic.py"
+LIFECYCLE = "session/lifecycle.py"
+STORING = "session/plans/storing.py"
+MEETING = "session/plans/meeting.py"
+ENDING = "session/plans/ending.py"
+ATOMIC = "session/atomic.py"
 CHANGES = "session/changes.py"
 MERGING = "session/merging.py"
 
@@ -151,20 +151,20 @@ MUTANTS = [
         "find: follows a marker only before its expiry",
         PLANS,
         "            if expiry_ns < now_ns:\n",
-        "            if expiry_ns < now_ns and not _markers.is_kept(self.table, item, now_ns):\n",
+        "            if expiry_ns < now_ns and not markers.is_kept(self.table, item, now_ns):\n",
     ),
     Mutant("find: follows two markers, and no more", MARKERS, "MAX_HOPS: Final = 2\n", "MAX_HOPS: Final = 3\n"),
     Mutant(
         "find: does not evict a marker before its ttl",
         PLANS,
-        "if evict and not _markers.is_kept(self.table, item, now_ns):",
+        "if evict and not markers.is_kept(self.table, item, now_ns):",
         "if evict:",
     ),
     Mutant(
         "find: evicts a marker that has ended",
         PLANS,
-        "if evict and not _markers.is_kept(self.table, item, now_ns):",
-        "if evict and not _markers.is_marker(self.table, item):",
+        "if evict and not markers.is_kept(self.table, item, now_ns):",
+        "if evict and not markers.is_marker(self.table, item):",
     ),
     Mutant(
         "rename: without a grace the marker has expired by every clock",

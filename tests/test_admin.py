@@ -34,7 +34,6 @@ from dynamostore import (
     items,
     local,
 )
-from dynamostore._instants import INT64_MAX, INT64_MIN, Clock
 from dynamostore.admin import (
     Finding,
     Level,
@@ -47,13 +46,14 @@ from dynamostore.admin import (
     policy,
     terraform,
 )
-from dynamostore.admin._description import Where
 from dynamostore.admin._findings import CATALOGUE
 from dynamostore.admin._policies import ALLOWED, ROLES
 from dynamostore.admin._records import Records
+from dynamostore.admin.where import Where
 from dynamostore.batch import Batch
 from dynamostore.client import DynamoClient
-from dynamostore.errors import digest
+from dynamostore.digest import digest
+from dynamostore.instants import INT64_MAX, INT64_MIN, Clock
 from dynamostore.local import LocalDynamoDB
 
 from .backends import Backends, async_wire_client, make_client, wire_client

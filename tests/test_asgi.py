@@ -38,9 +38,9 @@ from session import (
     SessionManager,
     SessionNotLoadedError,
 )
-from session.web import _asgi_session
-from session.web._waiting import wait, waiting
 from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
+from session.web.asgi import _session as _asgi_session
+from session.web.asgi._waiting import wait, waiting
 
 from .awaited import AwaitedStore
 from .counting import CountingStore
@@ -303,7 +303,7 @@ def test_it_is_imported_without_greenlet() -> None:
     from .distribution import ROOT
     from .distribution import run as run_program
 
-    program = "import sys; sys.modules['greenlet'] = None; import session.web._asgi_session as a; print(a.GREENLETS)"
+    program = "import sys; sys.modules['greenlet'] = None; import session.web.asgi._session as a; print(a.GREENLETS)"
     assert run_program(sys.executable, "-c", program, cwd=ROOT).strip() == "False"
 
 

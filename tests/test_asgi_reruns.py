@@ -23,8 +23,8 @@ from starlette.routing import Route
 from dynamostore import MemoryStore, UnavailableError
 from dynamostore.testing import FakeClock
 from session import AsyncSession, AsyncSessionManager, Cookie, SessionConflict, SessionManager
-from session.web import _asgi_session
 from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMiddleware, get_session
+from session.web.asgi import _session as _asgi_session
 
 from .awaited import AwaitedStore
 from .counting import CountingStore

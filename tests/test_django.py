@@ -21,8 +21,8 @@ from django.utils import timezone
 from dynamostore import UnavailableError
 from dynamostore.testing import FakeClock
 from session import SessionConflict, SessionManager, SessionTypeError, Status
-from session.web._django_manager import get_site
 from session.web.django import SessionStore, get_manager
+from session.web.django._manager import get_site
 
 from . import django_site  # noqa: F401 (importing it sets Django up)
 from .backends import Backends

@@ -42,28 +42,25 @@ THIRD_PARTY = {
     "dynamostore.cli._tokens": {"click"},
     "dynamostore.wire._botocore": {"botocore"},
     "dynamostore.wire._http": {"httptools"},
-    "dynamostore._agreement": {"hypothesis"},
+    "dynamostore.testing._agreement": {"hypothesis"},
     "dynamostore.testing._contract": {"hypothesis", "pytest"},
     "dynamostore.testing._fixtures": {"pytest"},
     "dynamostore.testing._renaming": {"pytest"},
-    "session.web._waiting": {"greenlet"},
-    "session.web._django_manager": {"django"},
-    "session.web._django_middleware": {"asgiref", "django"},
-    "session.web._django_page": {"django"},
-    "session.web._django_runs": {"django"},
-    "session.web._django_store": {"django"},
+    "session.web.asgi._waiting": {"greenlet"},
+    "session.web.django._manager": {"django"},
+    "session.web.django._middleware": {"asgiref", "django"},
+    "session.web.django._page": {"django"},
+    "session.web.django._runs": {"django"},
+    "session.web.django._store": {"django"},
     "session.web.django": {"django"},
-    "session.web._flask_context": {"flask"},
-    "session.web._flask_runs": {"flask"},
-    "session.web._flask_session": {"flask"},
+    "session.web.flask._context": {"flask"},
+    "session.web.flask._runs": {"flask"},
+    "session.web.flask._session": {"flask"},
     "session.web.flask": {"flask", "werkzeug"},
 }
 EVERYWHERE = {"msgspec"}
 # What is not there at run time.
 FOR_TYPES = {"mypy_boto3_dynamodb", "typing_extensions"}
-# What session may use of dynamostore beside the public names.
-PUBLIC = frozenset(dynamostore.__all__)
-SHARED = {"dynamostore._instants", "dynamostore._steps", "dynamostore.batch", "dynamostore.errors"}
 
 
 # The names
@@ -166,16 +163,20 @@ MODULES = {
     for path in sorted((ROOT / package.__name__).rglob("*.py"))
 }
 
+# What uses the packages from outside, as anybody may.
+EXAMPLES = {f"examples.{path.stem}": path for path in sorted((ROOT / "examples").glob("*.py"))}
+
 
 @cache
 def source(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text("utf-8"), str(MODULES[name]))
+    path = (MODULES | EXAMPLES)[name]
+    return ast.parse(path.read_text("utf-8"), str(path))
 
 
 @cache
 def imports(name: str) -> list[Import]:
     """All that a module imports, wherever in it."""
-    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    package = name if name in MODULES and MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
     return list(_imports(source(name), package, for_types=False))
 
 
@@ -221,11 +222,23 @@ def test_dynamostore_never_imports_session() -> None:
             assert [used for used in imports(module) if used.top == "session"] == [], module
 
 
-def test_session_knows_dynamostore_by_its_public_names() -> None:
-    for module in MODULES:
-        if module.partition(".")[0] == "session":
-            inner = [used for used in imports(module) if used.top == "dynamostore" and used.module not in SHARED]
-            assert [used for used in inner if used.module != "dynamostore" or used.name not in PUBLIC] == [], module
+def test_a_private_module_is_used_within_its_package_only() -> None:
+    """`a.b._c` is for the modules of `a.b`, and of the packages within it."""
+    for module in [*MODULES, *EXAMPLES]:
+        used = {used.module for used in imports(module)} | {f"{used.module}.{used.name}" for used in imports(module)}
+        private = [name for name in used if (outer := owner(name)) and not f"{module}.".startswith(f"{outer}.")]
+        assert private == [], module
+
+
+def owner(name: str) -> str:
+    """The package of a private module of ours, or of what is in it; "" if *name* is public, or not ours."""
+    parts = name.split(".")
+    if parts[0] not in {package.__name__ for package in PACKAGES}:
+        return ""
+    for at, part in enumerate(parts[1:], 1):
+        if part.startswith("_") and not part.endswith("__"):
+            return ".".join(parts[:at])
+    return ""
 
 
 def test_no_public_signature_says_any() -> None:

@@ -47,8 +47,8 @@ from session import (
     SessionTypeError,
 )
 from session.web._exchange import OUTAGE
-from session.web._flask_context import current_session
 from session.web.flask import FlaskSession, SessionInterface, session
+from session.web.flask._context import current_session
 from session.web.wsgi import SessionMiddleware, get_session
 
 from .backends import Backends

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamostore import CorruptRecordError, Record, Table
-from dynamostore._instants import INT64_MAX, INT64_MIN, from_ns, to_ns
 from dynamostore.client import AttributeValue, Item
+from dynamostore.instants import INT64_MAX, INT64_MIN, from_ns, to_ns
 from dynamostore.items import MAX_ITEM, decode, encode, item_size, number
 from dynamostore.testing import expiries, tokens
 

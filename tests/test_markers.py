@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dynamostore import Conflict, DynamoStore, Record, ThrottledError, UnavailableError
-from dynamostore._markers import MARKER
 from dynamostore.client import Item
 from dynamostore.items import encode
+from dynamostore.markers import MARKER
 from dynamostore.testing import FakeClock
 
 from .backends import TABLE, Backend

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamostore import _expressions
 from dynamostore.client import Item
+from dynamostore.plans import expressions
 
 from .backends import TABLE, Backend, Backends
 from .simulation.expressions import Malformed, canonical_number, condition
@@ -62,22 +62,22 @@ def values(draw: st.DrawFn, name: str) -> Mapping[str, object]:
 
 # The conditions that the plans use, as they stand there, and others in the same language.
 PLANNED = (
-    _expressions.NOT_TAKEN,
-    _expressions.LIVE,
-    _expressions.NOT_SHORTENED,
-    _expressions.AS_READ,
-    _expressions.SAME,
-    _expressions.SAME_BY_SCS,
-    _expressions.UNMOVED,
-    f"attribute_exists(#data) AND {_expressions.LIVE} AND {_expressions.NOT_SHORTENED}",
-    f"{_expressions.LIVE} AND ({_expressions.NOT_SHORTENED} OR {_expressions.AS_READ}) AND {_expressions.SAME}",
-    f"{_expressions.LIVE} AND ({_expressions.NOT_SHORTENED} OR ({_expressions.AS_READ} AND {_expressions.SAME_BY_SCS}))",
+    expressions.NOT_TAKEN,
+    expressions.LIVE,
+    expressions.NOT_SHORTENED,
+    expressions.AS_READ,
+    expressions.SAME,
+    expressions.SAME_BY_SCS,
+    expressions.UNMOVED,
+    f"attribute_exists(#data) AND {expressions.LIVE} AND {expressions.NOT_SHORTENED}",
+    f"{expressions.LIVE} AND ({expressions.NOT_SHORTENED} OR {expressions.AS_READ}) AND {expressions.SAME}",
+    f"{expressions.LIVE} AND ({expressions.NOT_SHORTENED} OR ({expressions.AS_READ} AND {expressions.SAME_BY_SCS}))",
 )
 UPDATES = (
-    _expressions.REPLACE,
-    _expressions.REPLACE_SCS,
-    _expressions.MOVE,
-    _expressions.TOUCH,
+    expressions.REPLACE,
+    expressions.REPLACE_SCS,
+    expressions.MOVE,
+    expressions.TOUCH,
     "REMOVE #data, #version",
     "SET #version = :was",
 )
@@ -108,10 +108,10 @@ conditions = st.one_of(st.sampled_from(PLANNED), generic)
 
 
 @st.composite
-def expressions(draw: st.DrawFn, update: str = "", *, optional: bool = True) -> Arguments:
+def arguments(draw: st.DrawFn, update: str = "", *, optional: bool = True) -> Arguments:
     """A condition, with the names and the values that it and the update use: all of them, mostly, and no others."""
     text = None if optional and draw(st.integers(0, 3)) == 0 else draw(conditions)
-    used_names, used_values = _expressions.words(f"{text or ''} {update}")
+    used_names, used_values = expressions.words(f"{text or ''} {update}")
     arguments: Arguments = {} if text is None else {"ConditionExpression": text}
     if update:
         arguments["UpdateExpression"] = update
@@ -147,10 +147,10 @@ def writes(draw: st.DrawFn, key: st.SearchStrategy[str] = keys) -> tuple[str, Ar
     """A write as in a transaction: its kind, and its arguments."""
     kind, at = draw(st.sampled_from(("Put", "Put", "Update", "Delete"))), draw(key)
     if kind == "Put":
-        return kind, {"Item": draw(item(at)), **draw(expressions())}
+        return kind, {"Item": draw(item(at)), **draw(arguments())}
     if kind == "Update":
-        return kind, {"Key": {"token": {"S": at}}, **draw(expressions(draw(st.sampled_from(UPDATES))))}
-    return kind, {"Key": {"token": {"S": at}}, **draw(expressions())}
+        return kind, {"Key": {"token": {"S": at}}, **draw(arguments(draw(st.sampled_from(UPDATES))))}
+    return kind, {"Key": {"token": {"S": at}}, **draw(arguments())}
 
 
 @dataclass
@@ -172,7 +172,7 @@ def needs(arguments: Arguments) -> set[str]:
     """What a server must be strict in to answer this as DynamoDB does."""
     found = set()
     text = f"{arguments.get('ConditionExpression', '')} {arguments.get('UpdateExpression', '')}"
-    used_names, used_values = _expressions.words(text)
+    used_names, used_values = expressions.words(text)
     given_values = arguments.get("ExpressionAttributeValues", {})
     if {f"#{name}" for name in used_names} != set(arguments.get("ExpressionAttributeNames", ())):
         found.add("placeholders")

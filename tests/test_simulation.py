@@ -78,18 +78,26 @@ STORED = {"overwritten", "renamed", "acknowledged"}
 # Guards turned off, one by one: (what is patched, what with, the promises that break without it).
 GUARDS = {
     "a replace does not ask what version is there": (
-        "dynamostore._plans.SAME",
+        "dynamostore.plans.verbs.SAME",
         "attribute_exists(#version)",
         STORED,
     ),
-    "an expiry may move backwards": ("dynamostore._plans.NOT_SHORTENED", "attribute_exists(#token)", {"overwritten"}),
+    "an expiry may move backwards": (
+        "dynamostore.plans.verbs.NOT_SHORTENED",
+        "attribute_exists(#token)",
+        {"overwritten"},
+    ),
     "only the last version is remembered": ("dynamostore.items.bears", None, STORED),
-    "a destroy does not follow a renewal": ("dynamostore._plans.UNMOVED", "attribute_not_exists(#owner)", {"removed"}),
-    "a change that was made on older data is forgotten": ("session._meeting.merged", None, STORED),
-    "what was read is not compared": ("session._meeting.stale_keys", None, {"explained", "created"}),
-    "a renewal takes back a touch": ("dynamostore._plans._not_shortened", None, STORED),
+    "a destroy does not follow a renewal": (
+        "dynamostore.plans.verbs.UNMOVED",
+        "attribute_not_exists(#owner)",
+        {"removed"},
+    ),
+    "a change that was made on older data is forgotten": ("session.plans.meeting.merged", None, STORED),
+    "what was read is not compared": ("session.plans.meeting.stale_keys", None, {"explained", "created"}),
+    "a renewal takes back a touch": ("dynamostore.plans.verbs._not_shortened", None, STORED),
     "a renewal forgets the versions": (
-        "dynamostore._plans.MOVE",
+        "dynamostore.plans.verbs.MOVE",
         FORGETFUL_MOVE,
         STORED | {"refused"},
     ),
@@ -124,9 +132,9 @@ def whatever_the_expiry(record: Record, new: Record) -> str:
 
 INSTEAD = {
     "dynamostore.items.bears": last_only,
-    "session._meeting.merged": only_theirs,
-    "session._meeting.stale_keys": nothing_is_stale,
-    "dynamostore._plans._not_shortened": whatever_the_expiry,
+    "session.plans.meeting.merged": only_theirs,
+    "session.plans.meeting.stale_keys": nothing_is_stale,
+    "dynamostore.plans.verbs._not_shortened": whatever_the_expiry,
 }
 
 
@@ -175,7 +183,7 @@ def test_a_create_that_arrives_late_and_twice_is_a_known_limit() -> None:
 
 
 def test_a_failure_is_shrunk_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamostore._plans.SAME", "attribute_exists(#version)")
+    monkeypatch.setattr("dynamostore.plans.verbs.SAME", "attribute_exists(#version)")
     failure = found()
     whole, _ = replay(failure.seed, failure.run)
     assert len(failure.trace.splitlines()) <= len(whole.lines)

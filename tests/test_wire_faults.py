@@ -26,16 +26,9 @@ import trustme
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dynamostore import (
-    AccessDeniedError,
-    DynamoStore,
-    Record,
-    StoreError,
-    ThrottledError,
-    UnavailableError,
-)
-from dynamostore._steps import Pause
+from dynamostore import AccessDeniedError, DynamoStore, Record, StoreError, ThrottledError, UnavailableError
 from dynamostore.local import LocalDynamoDB
+from dynamostore.steps import Pause
 from dynamostore.wire import AsyncWireClient, WireClient, _http
 from dynamostore.wire._access import Fixed
 from dynamostore.wire._core import Core, Endpoint

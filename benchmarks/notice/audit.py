@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
-from session.values import JSONValue
+from session.types import JSONValue
 
 from .shelf import Shelf, decode
 from .traces import Answer, Trace

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from session.data import SessionData
 from session.mergeable import Merge
-from session.values import JSONValue
+from session.types import JSONValue
 
 from .traces import Answer, Effect, Trace
 

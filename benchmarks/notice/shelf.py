@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from dynamostore import MemoryStore, Record
-from session.codec import JSONCodec
-from session.values import JSONValue
+from session.codecs import JSONCodec
+from session.types import JSONValue
 
 __all__ = ["Shelf", "decode"]
 

@@ -13,7 +13,7 @@ from session._state import State
 from session.changes import Changes
 from session.errors import SessionConflict
 from session.merging import Data
-from session.values import JSONValue
+from session.types import JSONValue
 
 from .clock import wait_here
 from .shelf import Shelf, decode

@@ -16,7 +16,7 @@ note backups
 ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:DeleteItem']
 """
 
-from dynamostore._create_table import create_table
+from dynamostore.plans.create_table import create_table
 
 from ._description import Description
 from ._drivers import adescribe, adoctor, describe, doctor

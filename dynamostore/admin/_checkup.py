@@ -10,25 +10,20 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 from dynamostore import items
-from dynamostore._create_table import has_key, key_in_words
-from dynamostore._faults import ConditionFailed, TransactionRefused, Unsupported
-from dynamostore._instants import NS_PER_S, Clock
-from dynamostore._steps import Call, Plan, issue
 from dynamostore.client import DescribedTable, DescribedTimeToLive
 from dynamostore.contract import Record
-from dynamostore.errors import (
-    AccessDeniedError,
-    StoreError,
-    TableNotFoundError,
-    TableSchemaError,
-    UnavailableError,
-)
+from dynamostore.errors import AccessDeniedError, StoreError, TableNotFoundError, TableSchemaError, UnavailableError
+from dynamostore.instants import NS_PER_S, Clock
+from dynamostore.plans.create_table import has_key, key_in_words
+from dynamostore.plans.faults import ConditionFailed, TransactionRefused, Unsupported
+from dynamostore.steps import Call, Plan, issue
 from dynamostore.table import Table
 
 from . import _findings
-from ._description import Where, billing, describe_backups, describe_table, describe_ttl, recovery
+from ._description import billing, describe_backups, describe_table, describe_ttl, recovery
 from ._findings import Finding, Kind
 from ._policies import ALLOWED, Role, roles_with
+from .where import Where
 
 __all__ = ["METHODS", "Checkup"]
 

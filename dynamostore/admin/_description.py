@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynamostore._create_table import key_in_words
-from dynamostore._steps import Call, Plan, issue
 from dynamostore.client import DescribedTable, DescribeTableReply, DescribeTimeToLiveReply
 from dynamostore.errors import StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore.plans.create_table import key_in_words
+from dynamostore.steps import Call, Plan, issue
 from dynamostore.table import Table
+
+from .where import Where
 
 __all__ = [
     "Description",
-    "Where",
     "billing",
     "describe_backups",
     "describe_table",
@@ -25,8 +24,6 @@ __all__ = [
     "recovery",
 ]
 
-# Where the AWS CLI goes by itself, if it knows the region: there, or to the account's own.
-_AWS = r"https://(dynamodb|[0-9]{{12}}\.ddb)\.{region}\.amazonaws\.com(\.cn)?/?"
 _RAISED = (TableNotFoundError, ThrottledError, UnavailableError)
 
 
@@ -53,35 +50,6 @@ class Description:
     deletion_protection: bool
     region: str | None
     endpoint: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where a client sends its calls, and which it *can* make."""
-
-    region: str | None
-    endpoint: str | None
-    can: frozenset[str]
-
-    @classmethod
-    def of(cls, client: object, methods: tuple[str, ...]) -> Where:
-        """What a client says of itself: boto3's and the package's own do so in ``client.meta``."""
-        meta = getattr(client, "meta", None)
-        region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
-        return cls(region, endpoint, frozenset(method for method in methods if hasattr(client, method)))
-
-    @property
-    def options(self) -> str:
-        """What a command line needs to get to the same place, the AWS CLI's or ours: each option after a space.
-
-        >>> Where("eu-west-1", "https://dynamodb.eu-west-1.amazonaws.com", frozenset()).options
-        ' --region eu-west-1'
-        >>> Where("local", "http://localhost:8000", frozenset()).options
-        ' --region local --endpoint-url http://localhost:8000'
-        """
-        options = f" --region {shlex.quote(self.region)}" if self.region else ""
-        own = re.fullmatch(_AWS.format(region=re.escape(self.region or "")), self.endpoint or "")
-        return options if own or not self.endpoint else f"{options} --endpoint-url {shlex.quote(self.endpoint)}"
 
 
 def describe_table(table: Table) -> Call[DescribeTableReply]:

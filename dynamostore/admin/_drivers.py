@@ -6,16 +6,17 @@ from typing import Any
 
 from dynamostore.aio import AsyncDynamoStore
 from dynamostore.batch import AsyncBatch, Batch
-from dynamostore.batch._position import check_segments
+from dynamostore.batch.segments import check_segments
 from dynamostore.errors import StoreError
 from dynamostore.store import BaseDynamoStore, DynamoStore
 
 from . import _findings
 from ._checkup import METHODS, Checkup
-from ._description import Description, Where, describing
+from ._description import Description, describing
 from ._findings import Finding
 from ._policies import ROLES, Role
 from ._records import Records
+from .where import Where
 
 __all__ = ["adescribe", "adoctor", "describe", "doctor"]
 

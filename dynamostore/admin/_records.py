@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from dynamostore import _markers, items
-from dynamostore._instants import NS_PER_S, duration_ns
+from dynamostore import items, markers
 from dynamostore.client import Item
-from dynamostore.errors import MAX_ITEM, CorruptRecordError, digest
+from dynamostore.digest import digest
+from dynamostore.errors import MAX_ITEM, CorruptRecordError
+from dynamostore.instants import NS_PER_S, duration_ns
 from dynamostore.table import Table
 
 from . import _findings
@@ -23,7 +24,7 @@ _TOO_BIG: Final = MAX_ITEM * 8 // 10
 _LARGE: Final = 4096
 _UNSWEPT: Final = 48 * 3600 * NS_PER_S
 # How much later than its expiry demands a marker may be swept: without a grace it expires before it is made.
-_STAYS: Final = 2 * duration_ns(_markers.MARKER) // NS_PER_S
+_STAYS: Final = 2 * duration_ns(markers.MARKER) // NS_PER_S
 # The year 5138; no expiry is later than 2262.
 _NO_SECONDS: Final = 10**11
 _EXAMPLES: Final = 3
@@ -92,7 +93,7 @@ class Records:
         return found
 
     def _look_at_the_record(self, name: str, item: Item, expiry_ns: int) -> None:
-        if _markers.is_kept(self.table, item, self.now):
+        if markers.is_kept(self.table, item, self.now):
             self.markers += 1
             items.moved(self.table, item)
         elif expiry_ns < self.now:
@@ -116,7 +117,7 @@ class Records:
         # The very second of the expiry is as good: nothing is swept so soon.
         elif ttl < due - 1:
             self._note(_findings.TOO_EARLY, f"{name}: by {due - ttl:,} s")
-        elif ttl > due + (_STAYS if _markers.is_marker(self.table, item) else 0):
+        elif ttl > due + (_STAYS if markers.is_marker(self.table, item) else 0):
             self._note(_findings.TOO_LATE, f"{name}: by {ttl - due:,} s")
 
     def _note(self, kind: Kind, example: str) -> None:

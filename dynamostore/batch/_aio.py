@@ -19,19 +19,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from dynamostore._steps import to_its_end
 from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
+from dynamostore.steps import to_its_end
 
-from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, page_size
+from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_tasks
 from ._plans import FIND_MANY, WRITE_MANY, Chunks, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
+from .tables import identity, may_be_one
 
 __all__ = ["AsyncBatch"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -11,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from dynamostore import _markers
-from dynamostore._expressions import UNKEPT
-from dynamostore._instants import NS_PER_S
-from dynamostore._steps import Call, Plan, issue
-from dynamostore.client import DescribeTableReply, Item
+from dynamostore import markers
+from dynamostore.client import Item
 from dynamostore.errors import StoreError, UnavailableError
+from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
+from dynamostore.plans.expressions import UNKEPT
+from dynamostore.steps import Plan
 from dynamostore.store import BaseDynamoStore
 
 from . import _files
@@ -27,8 +26,9 @@ from ._lines import TakenError, decode_line, encode_line, translate
 from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, in_chunks, passing_failure
 from ._position import Position
 from ._results import BatchIncompleteError, Outcome, Progress, Tally
+from .tables import place
 
-__all__ = ["BaseBatch", "Job", "Loading", "Watch", "grown", "identity", "may_be_one", "page_size"]
+__all__ = ["BaseBatch", "Job", "Loading", "Watch", "grown", "page_size"]
 
 S = TypeVar("S", bound=BaseDynamoStore[Any])
 
@@ -36,7 +36,6 @@ Watch: TypeAlias = Callable[[Progress], object]
 
 _CALLS = ("scan", "batch_get_item", "batch_write_item")
 MAX_PAGE = 1000
-_LOOPBACK = re.compile(r"(//)(localhost|\[::1\]|127\.\d+\.\d+\.\d+)(?=[:/]|$)")
 EXPIRED = f"#expiry < :now AND {UNKEPT}"
 NOT_A_LIVE_RECORD = "NOT #expiry >= :now OR attribute_exists(#moved)"
 
@@ -123,17 +122,17 @@ class BaseBatch(Generic[S]):
     def _counting(self) -> tuple[Job[S], list[int]]:
         """Return the job that counts live records as done and expired ones as skipped; and, by page, the markers it saw."""
         now_ns = self._jobs.plans.clock()
-        markers: list[int] = []
+        seen: list[int] = []
 
         def handle(page: Page) -> Plan[Tally]:
-            kept = sum(_markers.is_kept(self.store.table, item, now_ns) for item in page.items)
-            markers.append(kept)
+            kept = sum(markers.is_kept(self.store.table, item, now_ns) for item in page.items)
+            seen.append(kept)
             return Tally(done=page.scanned - page.count, skipped=page.count - kept)
             yield
 
         # The filter lets pass what is no live record: of most tables that is less to send.
         request = Request(("moved", "ttl"), where=NOT_A_LIVE_RECORD, values={":now": now_ns})
-        return Job("count", request, handle, self.store), markers
+        return Job("count", request, handle, self.store), seen
 
     def _purging(self, *, dry_run: bool) -> Job[S]:
         def handle(page: Page) -> Plan[Tally]:
@@ -161,7 +160,7 @@ class BaseBatch(Generic[S]):
             tally.add((yield from jobs.put_all(translated)))
             return tally
 
-        scope = f"to table {to.table.name!r} at {_place(to)}, expired={expired}"
+        scope = f"to table {to.table.name!r} at {place(to)}, expired={expired}"
         return Job("copy", Request(consistent=consistent), handle, to, scope)
 
     def _projection(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -177,7 +176,7 @@ class BaseBatch(Generic[S]):
     # Exporting and loading
 
     def _export_to(self, path: str | Path, segments: int, *, expired: bool, overwrite: bool) -> ExportFile:
-        scope = f"at {_place(self.store)}"
+        scope = f"at {place(self.store)}"
         return ExportFile(Path(path), self.store.table, segments, scope, expired=expired, overwrite=overwrite)
 
     def _export_page(self, file: ExportFile, page: Page, *, expired: bool) -> None:
@@ -198,13 +197,13 @@ class BaseBatch(Generic[S]):
         return Loading(self._jobs, whole, expired, line, Tally(), safe=line), whole
 
     def _loading_scope(self, whole: Exported, *, expired: bool) -> str:
-        into = f"{self.store.table.name} {_place(self.store)} {expired}"
+        into = f"{self.store.table.name} {place(self.store)} {expired}"
         return f"{whole.sha256}:{hashlib.sha256(into.encode()).hexdigest()[:16]}"
 
     # While they go
 
     def _position(self, job: str, segments: int, resume: str | None, scope: str = "") -> Position:
-        scope = ", ".join(filter(None, (f"at {_place(self.store)}", scope)))
+        scope = ", ".join(filter(None, (f"at {place(self.store)}", scope)))
         if resume is None:
             return Position.start(self.store.table, job, segments, scope)
         position = Position.parse(resume, self.store.table, job, scope)
@@ -351,34 +350,3 @@ def page_size(limit: int | None) -> int | None:
 def grown(size: int | None) -> int | None:
     """The size of the page after one of *size*: what a filter leaves of a small one may be nothing."""
     return None if size is None or size * 4 > MAX_PAGE else size * 4
-
-
-def identity(store: BaseDynamoStore[Any]) -> Plan[tuple[str, str]]:
-    """What tells a table from another: its ARN, or, where nobody may ask, its name; and the server."""
-    _, endpoint = _where(store)
-    call: Call[DescribeTableReply] = Call("describe_table", {"TableName": store.table.name})
-    try:
-        reply = yield from issue(call)
-    except StoreError:
-        return _short(store), endpoint
-    return reply["Table"].get("TableArn") or _short(store), endpoint
-
-
-def may_be_one(store: BaseDynamoStore[Any], other: BaseDynamoStore[Any]) -> bool:
-    """Whether two stores may be on one table, by its name alone."""
-    return _short(store) == _short(other)
-
-
-def _short(store: BaseDynamoStore[Any]) -> str:
-    return store.table.name.rpartition("/")[2]
-
-
-def _place(store: BaseDynamoStore[Any]) -> str:
-    return " ".join(_where(store))
-
-
-def _where(store: BaseDynamoStore[Any]) -> tuple[str, str]:
-    """The region and the endpoint of a store's client, this machine by one name."""
-    meta = getattr(store.client, "meta", None)
-    endpoint = str(getattr(meta, "endpoint_url", ""))
-    return str(getattr(meta, "region_name", "")), _LOOPBACK.sub(r"\g<1>127.0.0.1", endpoint)

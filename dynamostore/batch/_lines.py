@@ -10,10 +10,10 @@ from typing import Annotated
 import msgspec
 
 from dynamostore import items
-from dynamostore._instants import from_ns
 from dynamostore.client import AttributeValue, Item
 from dynamostore.contract import Record
 from dynamostore.errors import CorruptRecordError
+from dynamostore.instants import from_ns
 from dynamostore.table import Table
 
 __all__ = ["Digest", "End", "Head", "Line", "TakenError", "decode_line", "encode_line", "translate"]

@@ -9,13 +9,7 @@ from datetime import datetime
 from random import uniform
 from typing import Any, Generic, TypeVar
 
-from dynamostore import _markers, items
-from dynamostore._checks import new_record
-from dynamostore._expressions import AS_READ, UNKEPT, words
-from dynamostore._faults import ConditionFailed
-from dynamostore._instants import NS_PER_S
-from dynamostore._plans import Plans
-from dynamostore._steps import Call, Plan, issue, pause
+from dynamostore import items, markers
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import (
@@ -26,6 +20,12 @@ from dynamostore.errors import (
     ThrottledError,
     UnavailableError,
 )
+from dynamostore.instants import NS_PER_S
+from dynamostore.plans.checks import new_record
+from dynamostore.plans.expressions import AS_READ, UNKEPT, words
+from dynamostore.plans.faults import ConditionFailed
+from dynamostore.plans.verbs import Plans
+from dynamostore.steps import Call, Plan, issue, pause
 from dynamostore.table import Table
 
 from ._budget import Budget, units
@@ -122,7 +122,7 @@ class Jobs:
                 continue
             try:
                 item = found.get(token)
-                renamed = item is not None and _markers.is_kept(self.table, item, self.plans.clock())
+                renamed = item is not None and markers.is_kept(self.table, item, self.plans.clock())
                 outcomes.append(Outcome(token, (yield from self._follow(token, item)), renamed=renamed))
             except StoreError as error:
                 outcomes.append(Outcome(token, error=error))
@@ -339,7 +339,7 @@ class Jobs:
         """Return True if an item has not expired, or is a marker that has not ended, or if nobody can tell."""
         now_ns = self.plans.clock()
         try:
-            return items.decode_expiry(self.table, item) >= now_ns or _markers.is_kept(self.table, item, now_ns)
+            return items.decode_expiry(self.table, item) >= now_ns or markers.is_kept(self.table, item, now_ns)
         except CorruptRecordError:
             return True
 

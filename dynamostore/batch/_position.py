@@ -10,10 +10,9 @@ from dynamostore.client import Item
 from dynamostore.items import key, storable
 from dynamostore.table import Table
 
-__all__ = ["Position", "check_segments"]
+from .segments import check_segments
 
-MAX_SEGMENTS = 256
-"""DynamoDB takes a million; each is a thread, and holds a page or two."""
+__all__ = ["Position"]
 
 
 class _Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,9 +86,3 @@ class Position:
             self.done[segment] = True
         else:
             self.after[segment] = after
-
-
-def check_segments(segments: int) -> None:
-    """`ValueError` for what is no number of segments."""
-    if not 1 <= segments <= MAX_SEGMENTS:
-        raise ValueError(f"segments must be from 1 to {MAX_SEGMENTS:,}")

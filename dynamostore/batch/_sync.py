@@ -12,19 +12,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dynamostore._steps import Plan, run
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
+from dynamostore.steps import Plan, run
 from dynamostore.store import DynamoStore
 
-from ._base import BaseBatch, Job, Watch, grown, identity, may_be_one, page_size
+from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_threads
 from ._plans import FIND_MANY, WRITE_MANY, Page, Request, in_chunks
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
+from .tables import identity, may_be_one
 
 __all__ = ["Batch"]
 

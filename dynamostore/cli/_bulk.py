@@ -13,7 +13,7 @@ import click
 from rich.console import RenderableType
 
 from dynamostore.batch import Batch, Counts, Tally, verify
-from dynamostore.batch._base import identity, may_be_one
+from dynamostore.batch.tables import identity, may_be_one
 
 from ._histogram import histogram
 from ._jobs import Job, has_items, items_of

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from dynamostore.batch import Batch, BatchIncompleteError, Progress, Tally
-from dynamostore.errors import AccessDeniedError, StoreError, digest
+from dynamostore.digest import digest
+from dynamostore.errors import AccessDeniedError, StoreError
 
 from ._errors import explain
 from ._meter import Meter, MeteredStore, Stopped

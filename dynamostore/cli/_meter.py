@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from dynamostore import connecting
-from dynamostore.admin._description import Where
+from dynamostore.admin.where import Where
 from dynamostore.client import DynamoClient
 from dynamostore.store import DynamoStore
 from dynamostore.table import Table

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import click
 from click.types import OptionHelpExtra
 
-from dynamostore.batch._position import MAX_SEGMENTS
+from dynamostore.batch.segments import MAX_SEGMENTS
 from dynamostore.table import Table
 
 from ._state import State

@@ -10,12 +10,13 @@ from datetime import timedelta
 
 import click
 
-from dynamostore import _markers, items
-from dynamostore._instants import from_ns
-from dynamostore._steps import Call, Plan, issue
+from dynamostore import items, markers
 from dynamostore.batch import Batch, Progress, Tally
 from dynamostore.client import GetItemReply, Item
-from dynamostore.errors import CorruptRecordError, StoreError, UnavailableError, digest
+from dynamostore.digest import digest
+from dynamostore.errors import CorruptRecordError, StoreError, UnavailableError
+from dynamostore.instants import from_ns
+from dynamostore.steps import Call, Plan, issue
 
 from ._jobs import DONE, FAILED, Job
 from ._meter import MeteredStore, connect, place
@@ -85,7 +86,7 @@ def _described(store: MeteredStore, key: str, item: Item | None, *, reveal: bool
         to = items.moved(store.table, item)
         if to is not None:
             # A marker: it was renewed, and leads to its successor.
-            kept = _markers.is_kept(store.table, item, time.time_ns())
+            kept = markers.is_kept(store.table, item, time.time_ns())
             return {**document, "status": "moved" if kept else "expired", "moved_to": to if reveal else digest(to)}
         record = items.decode(store.table, item, expiry_ns)
     except CorruptRecordError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dynamostore import _markers, items
-from dynamostore._instants import NS_PER_S
+from dynamostore import items, markers
 from dynamostore.client import Item
-from dynamostore.errors import CorruptRecordError, digest
+from dynamostore.digest import digest
+from dynamostore.errors import CorruptRecordError
+from dynamostore.instants import NS_PER_S
 from dynamostore.table import Table
 
 from ._state import Document
@@ -72,11 +73,11 @@ class Statistics:
             self.largest, self.largest_digest = size, digest(items.key_of(self.table, item))
         try:
             left = items.decode_expiry(self.table, item) - self.now
-            if _markers.is_kept(self.table, item, self.now):
+            if markers.is_kept(self.table, item, self.now):
                 items.moved(self.table, item)
                 self.moved += 1
                 return
-            if not _markers.is_marker(self.table, item) and items.decode_whole(self.table, item) is None:
+            if not markers.is_marker(self.table, item) and items.decode_whole(self.table, item) is None:
                 items.decode(self.table, item)
         except CorruptRecordError:
             self.corrupt += 1

@@ -21,9 +21,8 @@ An async store is tested as a `BlockingStore` on a `LoopThread`:
 and `MemoryStore`, say, and asserts that they agree.
 """
 
-from dynamostore._agreement import FakeClock, StoreAgreement
-from dynamostore._blocking import BlockingStore, LoopThread
-
+from ._agreement import FakeClock, StoreAgreement
+from ._blocking import BlockingStore, LoopThread
 from ._contract import StoreContract, expiries, tokens
 
 __all__ = ["BlockingStore", "FakeClock", "LoopThread", "StoreAgreement", "StoreContract", "expiries", "tokens"]

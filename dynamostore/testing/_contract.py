@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamostore import items
-from dynamostore._agreement import HOUR, MICROSECOND, FakeClock
-from dynamostore._instants import INT64_MAX, from_ns
 from dynamostore.contract import Record, Store
 from dynamostore.errors import Conflict, ItemTooLargeError
+from dynamostore.instants import INT64_MAX, from_ns
 from dynamostore.table import Table
 
+from ._agreement import HOUR, MICROSECOND, FakeClock
 from ._fixtures import Write
 from ._renaming import RenamingContract
 

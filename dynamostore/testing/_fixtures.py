@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 import pytest
 
-from dynamostore._agreement import HOUR, FakeClock
 from dynamostore.contract import Record
+
+from ._agreement import HOUR, FakeClock
 
 __all__ = ["ContractFixtures", "Write"]
 

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dynamostore._agreement import HOUR, MICROSECOND, QUARTER, FakeClock
 from dynamostore.contract import Record, Store
 from dynamostore.errors import Conflict
 
+from ._agreement import HOUR, MICROSECOND, QUARTER, FakeClock
 from ._fixtures import ContractFixtures, Write
 
 __all__ = ["RenamingContract"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from dynamostore._steps import Call, Plan, issue, pause
+from dynamostore.steps import Call, Plan, issue, pause
 
 from .errors import CertificateError, ServiceError, TransportError
 from .types import Operation, Reply

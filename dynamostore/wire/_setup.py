@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dynamostore._version import __version__
 
@@ -16,25 +16,18 @@ from ._resolve import resolve
 from ._retries import Caller, Limits
 from ._settings import check_lengths
 from ._tls import Trust
+from .timeouts import FOREVER
 from .types import Operation, Reply
 
 if TYPE_CHECKING:
-    from dynamostore._steps import Plan
+    from dynamostore.steps import Plan
 
     from ._access import Access
     from ._sigv4 import Credentials
 
-__all__ = ["CALL_TIMEOUT", "CONNECT_TIMEOUT", "FOREVER", "KEEP_IDLE", "READ_TIMEOUT", "Meta", "Setup"]
+__all__ = ["Meta", "Setup"]
 
 R = TypeVar("R", bound=Reply)
-
-CONNECT_TIMEOUT: Final = 1.0
-READ_TIMEOUT: Final = 2.0
-CALL_TIMEOUT: Final = 10.0
-KEEP_IDLE: Final = 20.0
-
-FOREVER: Final = 86_400.0
-"""The longest time-out, in seconds: a day. More is not always a number that the system takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
-from dynamostore._steps import arun
+from dynamostore.steps import arun
 
 from . import types
 from ._core import Endpoint
 from ._http import RawReply
 from ._settings import check_lengths
-from ._setup import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT, Meta, Setup
+from ._setup import Meta, Setup
 from ._sigv4 import Credentials
 from ._streams import StreamPool
 from .errors import ReplyTimeoutError
+from .timeouts import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT
 from .types import Operation, Reply
 
 __all__ = ["AsyncWireClient"]

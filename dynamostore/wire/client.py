@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
-from dynamostore._steps import run
+from dynamostore.steps import run
 
 from . import types
 from ._core import Endpoint
-from ._setup import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT, Meta, Setup
+from ._setup import Meta, Setup
 from ._sigv4 import Credentials
 from ._sockets import SocketPool
+from .timeouts import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT
 from .types import Operation, Reply
 
 __all__ = ["WireClient"]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from dynamostore import AsyncDynamoStore, DynamoStore, Record, Table
-from dynamostore._instants import Clock
 from dynamostore.batch import AsyncBatch, Batch, Counts, Exported, Outcome, Progress, Tally
 from dynamostore.client import Item
+from dynamostore.instants import Clock
 from dynamostore.testing import LoopThread
 from tests.backends import async_wire_client, make_client, wire_client
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 
 from dynamostore import Record, Table, items
-from dynamostore._instants import INT64_MAX, INT64_MIN
 from dynamostore.client import AttributeValue, Item
+from dynamostore.instants import INT64_MAX, INT64_MIN
 
 __all__ = ["attribute_values", "mixed", "stored_items", "stored_tokens"]
 

@@ -39,7 +39,7 @@ def main() -> None:
         sys.exit(MISSING)
 
     # Only what is imported here is watched: each branch of it that is taken for the first time makes an input worth keeping.
-    with atheris.instrument_imports(include=["dynamostore.wire", "dynamostore._faults"]):
+    with atheris.instrument_imports(include=["dynamostore.wire", "dynamostore.plans.faults"]):
         from tests.fuzz.invariants import check, seeds, small_limits
 
     def test(data: bytes) -> None:

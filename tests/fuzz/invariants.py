@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from dynamostore import StoreError
-from dynamostore._faults import check as check_reply
-from dynamostore._faults import explain
-from dynamostore._steps import Pause
+from dynamostore.plans.faults import check as check_reply
+from dynamostore.plans.faults import explain
+from dynamostore.steps import Pause
 from dynamostore.wire import Credentials, _http, types
 from dynamostore.wire._access import Fixed
 from dynamostore.wire._core import Core, Endpoint

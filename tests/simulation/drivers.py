@@ -15,11 +15,12 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from greenlet import getcurrent, greenlet
 
 from dynamostore import AsyncDynamoStore, DynamoStore
-from dynamostore._plans import Plans
-from dynamostore._steps import Call, Pause, Plan, Step, arun, run
-from session import SessionData, _atomic, _lifecycle
+from dynamostore.plans.verbs import Plans
+from dynamostore.steps import Call, Pause, Plan, Step, arun, run
+from session import SessionData
 from session._policy import Policy
 from session._state import State
+from session.plans import atomic, lifecycle
 from session.session import AsyncSession, BaseSession, Session
 
 __all__ = ["DRIVERS", "Driver", "DriverName"]
@@ -61,17 +62,17 @@ class OnPlans(Driver):
         return BaseSession(state, self.policy)
 
     def load(self, session: BaseSession) -> Plan[None]:
-        return self._through(_lifecycle.load(session._state, self.policy))
+        return self._through(lifecycle.load(session._state, self.policy))
 
     def commit(self, session: BaseSession) -> Plan[None]:
-        return self._through(_lifecycle.commit(session._state, self.policy))
+        return self._through(lifecycle.commit(session._state, self.policy))
 
     def atomic(self, session: BaseSession, change: Change) -> Plan[None]:
         session._state.looked = True
-        return self._through(_atomic.atomic(session._state, self.policy, change))
+        return self._through(atomic.atomic(session._state, self.policy, change))
 
     def abandon(self, session: BaseSession) -> Plan[None]:
-        return self._through(_lifecycle.abandon(session._state, self.policy))
+        return self._through(lifecycle.abandon(session._state, self.policy))
 
     def _through(self, plan: Plan[R]) -> Plan[R]:
         """A session's plan with its store verbs done by the store's plans, so that only low-level calls are left."""
@@ -133,7 +134,7 @@ class OnSync(Driver):
 
     def abandon(self, session: BaseSession) -> Plan[None]:
         assert isinstance(session, Session)
-        return _suspending(lambda: session._drive(_lifecycle.abandon(session._state, self.policy)))
+        return _suspending(lambda: session._drive(lifecycle.abandon(session._state, self.policy)))
 
 
 def _switch(step: Step) -> Any:
@@ -193,7 +194,7 @@ class OnAsync(Driver):
 
     def abandon(self, session: BaseSession) -> Plan[None]:
         assert isinstance(session, AsyncSession)
-        return (yield from session._drive(_lifecycle.abandon(session._state, self.policy)).__await__())
+        return (yield from session._drive(lifecycle.abandon(session._state, self.policy)).__await__())
 
 
 @types.coroutine

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from dynamostore._steps import Call
+from dynamostore.steps import Call
 
 from .choices import Choices
 from .intent import Commit

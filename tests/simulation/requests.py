@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynamostore import Record, StoreError, ThrottledError, UnavailableError, items
-from dynamostore._instants import from_ns
-from dynamostore._steps import Call, Plan, issue
+from dynamostore.instants import from_ns
+from dynamostore.steps import Call, Plan, issue
 from session import SessionConflict, SessionData, SessionStateError, _state
 from session._state import State
 from session.errors import SessionError

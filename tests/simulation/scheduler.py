@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import Final, Literal
 from unittest.mock import patch
 
-from dynamostore import StoreError, Table, UnavailableError, _faults, items
-from dynamostore._instants import duration_ns
-from dynamostore._plans import Plans
-from dynamostore._steps import Call, Pause
+from dynamostore import StoreError, Table, UnavailableError, items
 from dynamostore.errors import ThrottledError
+from dynamostore.instants import duration_ns
+from dynamostore.plans import faults
+from dynamostore.plans.verbs import Plans
+from dynamostore.steps import Call, Pause
 from session._policy import OnConflict, Policy
-from session.codec import JSONCodec
+from session.codecs import JSONCodec
 from session.errors import SessionConflict
 from session.mergeable import Merge
 from session.merging import Rules
@@ -98,14 +99,14 @@ def determinism() -> Iterator[None]:
         for target, replacement in (
             ("dynamostore.items.new_version", Tags.version),
             ("session._state.new_token", Tags.token),
-            ("dynamostore._plans.uniform", Tags.longest),
-            ("session._calls.uniform", Tags.longest),
+            ("dynamostore.plans.verbs.uniform", Tags.longest),
+            ("session.plans.calls.uniform", Tags.longest),
             # How many versions an item remembers: a run's setting, so that some runs forget.
             ("dynamostore.items.RECENT", items.RECENT),
         ):
             stack.enter_context(patch(target, replacement))
-        stack.enter_context(patch("dynamostore._plans.logger.disabled", True))
-        stack.enter_context(patch("session._meeting._log.disabled", True))
+        stack.enter_context(patch("dynamostore.plans.verbs.logger.disabled", True))
+        stack.enter_context(patch("session.plans.meeting._log.disabled", True))
         yield
 
 
@@ -250,7 +251,7 @@ class World:
             try:
                 reply = network.attempt(request, step)
             except (ServerError, OSError) as error:
-                self._throw(request, _faults.explain(error, step.operation, _TABLE.name))
+                self._throw(request, faults.explain(error, step.operation, _TABLE.name))
             else:
                 if reply is not PENDING:
                     self._send(request, reply)
@@ -331,7 +332,7 @@ class World:
             self._left_by(request)
 
     def _throw(self, request: Request, error: Exception) -> None:
-        request.refused = isinstance(error, _faults.ConditionFailed | _faults.TransactionRefused)
+        request.refused = isinstance(error, faults.ConditionFailed | faults.TransactionRefused)
         if request.refused and request.commit is not None:
             request.commit.conflicts += 1
         try:

@@ -6,17 +6,7 @@ from pathlib import Path
 from typing import assert_type
 
 from dynamostore import AsyncDynamoStore, DynamoStore, MemoryStore, Record, StoreError
-from dynamostore.batch import (
-    AsyncBatch,
-    Batch,
-    BatchIncompleteError,
-    Counts,
-    Exported,
-    Outcome,
-    Progress,
-    Tally,
-    verify,
-)
+from dynamostore.batch import AsyncBatch, Batch, BatchIncompleteError, Counts, Exported, Outcome, Progress, Tally, verify
 from dynamostore.client import Item
 
 later = datetime.now(UTC)

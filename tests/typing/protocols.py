@@ -7,16 +7,7 @@ from datetime import datetime, timedelta
 from typing import assert_type
 
 from dynamostore import DynamoStore, MemoryStore, Record, Store
-from dynamostore.client import (
-    AttributeDefinition,
-    DescribeTableReply,
-    DescribeTimeToLiveReply,
-    DynamoClient,
-    GetItemReply,
-    Item,
-    KeySchemaElement,
-    TimeToLiveSpecification,
-)
+from dynamostore.client import AttributeDefinition, DescribeTableReply, DescribeTimeToLiveReply, DynamoClient, GetItemReply, Item, KeySchemaElement, TimeToLiveSpecification
 from session import Codec, JSONCodec, JSONValue, SessionManager
 
 

@@ -9,18 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import assert_never, assert_type
 
 from dynamostore import MemoryStore, Store
-from session import (
-    Cookie,
-    JSONCodec,
-    JSONValue,
-    Merge,
-    MergeFunction,
-    OnConflict,
-    Session,
-    SessionData,
-    SessionManager,
-    Status,
-)
+from session import Cookie, JSONCodec, JSONValue, Merge, MergeFunction, OnConflict, Session, SessionData, SessionManager, Status
 
 
 # The manager

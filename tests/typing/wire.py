@@ -7,15 +7,7 @@ from typing import assert_type
 
 from dynamostore import AsyncDynamoStore, DynamoStore
 from dynamostore.client import AsyncDynamoClient, AttributeValue, DynamoClient
-from dynamostore.wire import (
-    AsyncWireClient,
-    Credentials,
-    ServiceError,
-    SettingsError,
-    TransportError,
-    WireClient,
-    WireError,
-)
+from dynamostore.wire import AsyncWireClient, Credentials, ServiceError, SettingsError, TransportError, WireClient, WireError
 
 KEY = {"token": AttributeValue(S="abc")}
 

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.batch.stored import line, table_of
 from benchmarks.speed.stored import DEADLINE_NS, FIRST_VERSION, RECENT, REGION, TTL, payload
 from dynamostore import AsyncDynamoStore, DynamoStore, Table
-from dynamostore._instants import from_ns
 from dynamostore.batch import AsyncBatch, Batch
+from dynamostore.instants import from_ns
 from dynamostore.wire import AsyncWireClient, Credentials, WireClient
 
 KEYS = Credentials("key", "secret")

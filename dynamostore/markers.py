@@ -1,0 +1,68 @@
+"""Markers: the item that a renaming leaves under the old token, how long it is followed, and how long it stays.
+
+A marker has no data. Its ``moved`` is the new token, its ``expiry`` the end of the grace, and its ``ttl`` the second
+until which it stays. `Store.find <dynamostore.Store.find>` follows it before its expiry, ``delete`` until its ttl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from . import items
+from .client import Item
+from .instants import INT64_MAX, NS_PER_S, duration_ns
+from .table import Table
+
+__all__ = ["MARKER", "MAX_HOPS", "has_ended", "is_kept", "is_marker", "lifespan"]
+
+MARKER: Final = timedelta(minutes=15)
+"""How long a marker stays: the longest that a Lambda function, and so a request, can take."""
+
+MAX_HOPS: Final = 2
+"""How many markers `find` follows, one after the other."""
+
+_MARKER_NS: Final = duration_ns(MARKER)
+
+
+def lifespan(now_ns: int, grace: timedelta) -> tuple[int, int]:
+    """Return the expiry (Unix nanoseconds) and the ttl (Unix seconds) of a marker that is made now.
+
+    Without a grace the marker has expired for every process that can talk to DynamoDB, also for one whose clock is
+    behind: DynamoDB refuses requests that are signed more than five minutes off.
+
+    >>> lifespan(3_600 * 10**9, timedelta(seconds=5)), lifespan(3_600 * 10**9, timedelta(0))
+    ((3605000000000, 4501), (2700000000000, 4501))
+    """
+    expiry_ns = min(now_ns + duration_ns(grace), INT64_MAX) if grace else now_ns - _MARKER_NS
+    return expiry_ns, items.ttl(min(max(expiry_ns, now_ns + _MARKER_NS), INT64_MAX))
+
+
+def has_ended(ttl: int, now_ns: int) -> bool:
+    """Return True if a marker of this *ttl* counts no more: from then on TTL may delete it."""
+    return ttl < now_ns // NS_PER_S
+
+
+def is_marker(table: Table, item: Item) -> bool:
+    """Return True if *item* is a marker, ended or not."""
+    return table.moved in item
+
+
+def is_kept(table: Table, item: Item, now_ns: int) -> bool:
+    """Return True if *item* is a marker whose ttl is not over. Never raises.
+
+    The ttl is never taken to be before the second after the expiry, nor is it if it is missing or no number.
+    """
+    if not is_marker(table, item):
+        return False
+    ttl, expiry_ns = _integer(item.get(table.ttl)), _integer(item.get(table.expiry))
+    return not (has_ended(ttl, now_ns) and has_ended(items.ttl(expiry_ns), now_ns))
+
+
+def _integer(value: object) -> int:
+    text = value.get("N") if isinstance(value, Mapping) else None
+    try:
+        return int(text) if isinstance(text, str) else 0
+    except ValueError:
+        return 0

@@ -1,0 +1,9 @@
+"""What the stores do, as plans: generators with no I/O, which `dynamostore.steps` drives.
+
+`verbs` are those of the contract, over `expressions` and `checks`; `create_table` makes the table; `faults` turns what a
+client raises into a `StoreError <dynamostore.StoreError>`. These modules are for the drivers within this distribution and may
+change with any version. A store of your own needs `dynamostore.contract` and, if it wants one text for both kinds of driver,
+`dynamostore.steps`.
+"""
+
+__all__: list[str] = []

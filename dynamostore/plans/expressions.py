@@ -1,0 +1,78 @@
+"""The conditions and updates of the plans, and the arguments that pass them to DynamoDB.
+
+The names in them are always passed by ExpressionAttributeNames: most of the defaults (token, data, ttl, owner) are
+reserved words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+
+from dynamostore.client import Item
+from dynamostore.table import Table
+
+__all__ = [
+    "AS_READ",
+    "LEADS",
+    "LIVE",
+    "MOVE",
+    "MOVE_SCS",
+    "NOT_SHORTENED",
+    "NOT_TAKEN",
+    "REPLACE",
+    "REPLACE_SCS",
+    "SAME",
+    "SAME_BY_SCS",
+    "TOUCH",
+    "UNKEPT",
+    "UNMOVED",
+    "arguments",
+    "words",
+]
+
+NOT_TAKEN = "attribute_not_exists(#token) OR #expiry < :now"
+LIVE = "#expiry >= :now"
+NOT_SHORTENED = "#expiry <= :expiry"
+AS_READ = "#expiry = :read"
+SAME = "#version = :was"
+SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :held"
+UNMOVED = "attribute_not_exists(#moved)"
+# No marker, or one whose ttl is over (or missing, or no number).
+UNKEPT = "(attribute_not_exists(#moved) OR NOT #ttl >= :second)"
+LEADS = "#moved = :moved"
+REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version, #recent = :recent"
+REPLACE_SCS = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version"
+MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version, #recent = :recent REMOVE #data"
+MOVE_SCS = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version REMOVE #data"
+TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
+
+
+def arguments(table: Table, condition: str, values: Item, update: str = "") -> dict[str, object]:
+    """Return the arguments of a condition (and an update), with only the names and values that these use.
+
+    DynamoDB refuses any others.
+    """
+    names, placeholders = _named(condition, update, table)
+    where: dict[str, object] = {
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": names,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    if placeholders:
+        where["ExpressionAttributeValues"] = {value: values[value] for value in placeholders}
+    return where
+
+
+@cache
+def words(expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names (without #) and the values (with :) of an expression; there are a dozen expressions in all."""
+    return tuple(set(re.findall(r"#(\w+)", expression))), tuple(set(re.findall(r":\w+", expression)))
+
+
+@lru_cache(maxsize=256)
+def _named(condition: str, update: str, table: Table) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Return the attributes behind the names of a condition and an update, and their values."""
+    names, placeholders = words(f"{condition} {update}")
+    return {f"#{name}": getattr(table, name) for name in names}, placeholders

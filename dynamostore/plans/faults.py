@@ -1,0 +1,204 @@
+"""What a low-level client raised, told by its shape → our error tree; no botocore import.
+
+botocore's ``ClientError`` (and ours) carries a ``response`` dict with ``Error.Code``; what never got a
+reply is an ``OSError`` or one of botocore's exceptions, which are told by the names of their classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from dynamostore.client import Item
+from dynamostore.errors import (
+    CODES,
+    MAX_ITEM,
+    AccessDeniedError,
+    ItemTooLargeError,
+    StoreError,
+    TableNotFoundError,
+    TableSchemaError,
+    ThrottledError,
+    UnavailableError,
+)
+
+__all__ = [
+    "ConditionFailed",
+    "Contended",
+    "TableBusy",
+    "TransactionRefused",
+    "Unsupported",
+    "check",
+    "explain",
+]
+
+# What a plan handles and no user sees, unless a plan has no answer to it.
+
+
+class ConditionFailed(StoreError):
+    """A condition did not hold; *item* is what is there, if the server said so.
+
+    *retried*: whether the client sent the call more than once; None if it does not say.
+    """
+
+    item: Item | None = None
+    retried: bool | None = None
+
+
+class TransactionRefused(StoreError):
+    """A transaction was cancelled; *refusals* has an entry for each of its items, None where that one was fine."""
+
+    refusals: Sequence[ConditionFailed | None] = ()
+
+
+class Contended(ThrottledError):
+    """A transaction that is under way on the item got in the way; the same call can be made again at once."""
+
+
+class Unsupported(StoreError):
+    """The server does not know this operation; DynamoDB itself knows all that are used."""
+
+
+class TableBusy(StoreError):
+    """The table exists already or is being changed."""
+
+
+# Botocore has many classes for credentials that it cannot find, fetch or renew, and one bare RuntimeError.
+_DENIED = re.compile(r"Credential|Token|SSO|Login|MFA|MetadataRetrieval")
+_STALE = "Credentials were refreshed"
+# ConnectionError is botocore's own here: the base of what finds no server at all.
+_UNREACHABLE = frozenset(
+    (
+        "HTTPClientError",
+        "ConnectionError",
+        "ResponseParserError",
+        "ChecksumError",
+        "IncompleteReadError",
+        "EndpointProviderError",
+    )
+)
+_SCHEMA = ("does not match the schema", "Missing the key", "Type mismatch for key")
+_TOO_LARGE = ("Item size",)
+
+
+def explain(error: Exception, operation: str, table: str, where: str = "") -> Exception:
+    """The exception of our tree that *error* amounts to, with *error* as its cause.
+
+    *operation* is the method that was called and *where* says which region or endpoint it went to. An
+    exception that is not the service's or the network's (a bug, a `TypeError`) is returned as it is.
+    """
+    name = _spoken(operation)
+    response: object = getattr(error, "response", None)
+    if isinstance(response, Mapping) and isinstance(details := response.get("Error"), Mapping):
+        explained = _from_reply(response, details, name, table, where)
+    else:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        denied = kinds & {"BotoCoreError", "WireError"} and _DENIED.search(type(error).__name__)
+        if denied or str(error).startswith(_STALE):
+            explained = AccessDeniedError(f"{name}: no usable AWS credentials: {error}", operation=name)
+        elif kinds & _UNREACHABLE or isinstance(error, OSError):
+            explained = UnavailableError(f"{name}: no answer{where}: {error}", operation=name)
+        else:
+            return error
+    explained.__cause__ = error
+    return explained
+
+
+def check(reply: object, operation: str, table: str, where: str = "") -> None:
+    """Nothing if *reply* is DynamoDB's; `UnavailableError` if something on the way made it up.
+
+    boto3 takes any 200 for a success: the log-in page of a proxy would be an item that is not there.
+    """
+    # Dicts, almost always: to ask whether they are Mappings takes longer than all the rest.
+    metadata = reply.get("ResponseMetadata") if isinstance(reply, (dict, Mapping)) else None
+    headers = metadata.get("HTTPHeaders") if isinstance(metadata, (dict, Mapping)) else None
+    kind = headers.get("content-type") if isinstance(headers, (dict, Mapping)) else None
+    if isinstance(kind, str) and "json" not in kind:
+        name = _spoken(operation)
+        message = f"{name} on table {table!r}{where}: the reply is of type {kind[:40]!r}, not DynamoDB's JSON"
+        raise UnavailableError(message, operation=name)
+
+
+def _spoken(operation: str) -> str:
+    """The service's name for a method: ``get_item`` is GetItem."""
+    return operation.title().replace("_", "")
+
+
+def _from_reply(
+    response: Mapping[object, object], details: Mapping[object, object], name: str, table: str, where: str
+) -> StoreError:
+    code = str(details.get("Code") or "")
+    text = str(details.get("Message") or "") or "the service gave no reason"
+    message = f"{name} on table {table!r}{where}: {text} ({code})"
+
+    if code == "ConditionalCheckFailedException":
+        return _condition_failed(response, message, name, _metadata(response, "RetryAttempts"))
+    if code == "TransactionCanceledException":
+        return _transaction_refused(response, message, name)
+    if code in ("TransactionConflictException", "ReplicatedWriteConflictException"):
+        return Contended(message, operation=name, code=code)
+    if code == "UnknownOperationException":
+        return Unsupported(f"{message}: the server does not know {name}", operation=name, code=code)
+    if code == "ResourceInUseException":
+        return TableBusy(message, operation=name, code=code)
+    if code == "ValidationException":
+        return _invalid(text, message, name, code)
+    kind = CODES.get(code)
+    if kind is None:
+        status = _metadata(response, "HTTPStatusCode")
+        kind = UnavailableError if status is not None and status >= 500 else StoreError
+        if status == 429:
+            kind = ThrottledError
+    if kind is TableNotFoundError:
+        message += "; create it with store.create_table(), or look at the region and the table's name"
+    return kind(message, operation=name, code=code)
+
+
+def _metadata(response: Mapping[object, object], name: str) -> int | None:
+    metadata = response.get("ResponseMetadata")
+    number = metadata.get(name) if isinstance(metadata, Mapping) else None
+    return number if isinstance(number, int) else None
+
+
+def _invalid(text: str, message: str, name: str, code: str) -> StoreError:
+    if any(part in text for part in _SCHEMA):
+        return TableSchemaError(f"{message}; the table has another key than Table says", operation=name, code=code)
+    if any(part in text for part in _TOO_LARGE):
+        return ItemTooLargeError(message, limit=MAX_ITEM, operation=name, code=code)
+    return StoreError(message, operation=name, code=code)
+
+
+def _condition_failed(
+    details: Mapping[object, object], message: str, name: str, retries: int | None
+) -> ConditionFailed:
+    failed = ConditionFailed(message, operation=name, code="ConditionalCheckFailedException")
+    failed.retried = None if retries is None else retries > 0
+    item = details.get("Item")
+    if isinstance(item, Mapping) and item:
+        failed.item = item
+    return failed
+
+
+def _transaction_refused(response: Mapping[object, object], message: str, name: str) -> StoreError:
+    reasons = response.get("CancellationReasons")
+    retries = _metadata(response, "RetryAttempts")
+    refusals: list[ConditionFailed | None] = []
+    codes: list[str] = []
+    for reason in reasons if isinstance(reasons, Sequence) else ():
+        code = str(reason.get("Code")) if isinstance(reason, Mapping) else ""
+        codes.append(code)
+        failed = code == "ConditionalCheckFailed"
+        refusals.append(_condition_failed(reason, message, name, retries) if failed else None)
+    if any(refusals):
+        refused = TransactionRefused(message, operation=name, code="TransactionCanceledException")
+        refused.refusals = refusals
+        return refused
+    if "TransactionConflict" in codes:
+        return Contended(message, operation=name, code="TransactionConflict")
+    kinds = {"ThrottlingError": ThrottledError, "ProvisionedThroughputExceeded": ThrottledError}
+    for code in codes:
+        if code in kinds:
+            return kinds[code](message, operation=name, code=code)
+    if "ValidationError" in codes:
+        return _invalid(str(reasons), message, name, "ValidationError")
+    return StoreError(message, operation=name, code="TransactionCanceledException")

@@ -1,0 +1,140 @@
+"""Plans, and what drives them: logic as generators, I/O at the rim.
+
+A *plan* is a generator that yields what it wants done (a `Call` to some target, or a `Pause`) and is sent
+the outcome; an exception is thrown in where the call stands. The plan knows no network, no thread and no
+event loop, so one text of the logic serves every driver, and a test can answer a plan by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+__all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run", "to_its_end"]
+
+R = TypeVar("R")
+
+
+# Not frozen: one is made for every call, and that takes twice as long.
+@dataclass(slots=True)
+class Call(Generic[R]):
+    """A call of the method *operation* with keyword arguments; *R* is the type of its reply. A value, never changed."""
+
+    operation: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A wait, in seconds."""
+
+    seconds: float
+
+
+# What a plan is sent depends on the step it yielded last, which a generator's type cannot say: hence Any,
+# and `issue`, the one place that gives the reply its type back.
+Step: TypeAlias = Call[Any] | Pause
+Plan: TypeAlias = Generator[Step, Any, R]
+
+
+def issue(call: Call[R]) -> Plan[R]:
+    """Yield a call and return its reply with its exact type: ``reply = yield from issue(call)``."""
+    reply: R = yield call
+    return reply
+
+
+def pause(seconds: float) -> Plan[None]:
+    """Wait."""
+    yield Pause(seconds)
+
+
+def run(
+    plan: Plan[R],
+    target: object,
+    *,
+    sleep: Callable[[float], None],
+    explain: Callable[[Exception, str], Exception] | None = None,
+    check: Callable[[object, str], None] | None = None,
+) -> R:
+    """Drive a plan to its end by calling the methods of *target*, and return its result.
+
+    *explain* turns what a call of an operation raised into what the plan is to see; *check* may raise for a
+    reply.
+    """
+    try:
+        step = next(plan)
+        while True:
+            try:
+                reply: object = None
+                if isinstance(step, Call):
+                    reply = getattr(target, step.operation)(**step.arguments)
+                    if check:
+                        check(reply, step.operation)
+                else:
+                    sleep(step.seconds)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
+                operation = step.operation if isinstance(step, Call) else ""
+                step = plan.throw(explain(error, operation) if explain else error)
+            else:
+                step = plan.send(reply)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    finally:
+        # Where an interrupt ended it, it is not left hanging at its step.
+        plan.close()
+
+
+async def arun(
+    plan: Plan[R],
+    target: object,
+    *,
+    sleep: Callable[[float], Awaitable[object]],
+    explain: Callable[[Exception, str], Exception] | None = None,
+    check: Callable[[object, str], None] | None = None,
+) -> R:
+    """`run`, where the methods of *target*, and *sleep*, are awaited.
+
+    A cancellation is no outcome of a call: it ends the plan where it stands, and goes on.
+    """
+    try:
+        step = next(plan)
+        while True:
+            try:
+                reply: object = None
+                if isinstance(step, Call):
+                    reply = await getattr(target, step.operation)(**step.arguments)
+                    if check:
+                        check(reply, step.operation)
+                else:
+                    await sleep(step.seconds)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
+                operation = step.operation if isinstance(step, Call) else ""
+                step = plan.throw(explain(error, operation) if explain else error)
+            else:
+                step = plan.send(reply)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    finally:
+        plan.close()
+
+
+async def asleep(seconds: float) -> None:
+    """``asyncio.sleep``, imported when it is first needed: a synchronous program has no use for asyncio."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+async def to_its_end(work: Awaitable[R]) -> R:
+    """What *work*, which is done in a thread, comes to; a cancellation waits for it, as the thread goes on all the same."""
+    import asyncio
+
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise

@@ -1,0 +1,104 @@
+"""`BlockingStore`: an async store for those who wait, so that one text of tests serves both kinds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+from threading import Thread
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dynamostore.contract import AsyncStore, Record
+
+__all__ = ["BlockingStore", "LoopThread"]
+
+R = TypeVar("R")
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for the length of a ``with`` block.
+
+    *loop*: another than asyncio's own (uvloop's ``new_event_loop()``). In the end what is still under way is cancelled.
+
+    >>> async def answer() -> int:
+    ...     return 42
+    >>> with LoopThread() as loop:
+    ...     loop.run(answer())
+    42
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.loop = loop or asyncio.new_event_loop()
+        self._thread = Thread(target=self._serve, name="dynamostore-loop", daemon=True)
+
+    def run(self, awaitable: Awaitable[R]) -> R:
+        """What *awaitable* comes to; raises what it raises. From any thread but the loop's own."""
+
+        async def outcome() -> R:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(outcome(), self.loop).result()
+
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.get_loop().run_forever()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+
+class BlockingStore:
+    """An `AsyncStore` as a `Store`: each verb runs on *loop*, and is waited for; many threads are many tasks there.
+
+    For tests, such as `StoreContract <dynamostore.testing.StoreContract>`: an application has one kind or the other.
+    """
+
+    def __init__(self, store: AsyncStore, loop: LoopThread) -> None:
+        self.store = store
+        self._loop = loop
+
+    def find(self, token: str) -> Record | None:
+        """As `Store.find`."""
+        return self._loop.run(self.store.find(token))
+
+    def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """As `Store.save`."""
+        return self._loop.run(self.store.save(token, data, expiry))
+
+    def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """As `Store.create`."""
+        return self._loop.run(self.store.create(token, data, expiry))
+
+    def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """As `Store.replace`."""
+        return self._loop.run(self.store.replace(record, data, expiry))
+
+    def touch(self, record: Record, expiry: datetime) -> Record:
+        """As `Store.touch`."""
+        return self._loop.run(self.store.touch(record, expiry))
+
+    def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
+        """As `Store.rename`."""
+        return self._loop.run(self.store.rename(record, token, data, expiry, grace=grace))
+
+    def remove(self, record: Record) -> None:
+        """As `Store.remove`."""
+        self._loop.run(self.store.remove(record))
+
+    def delete(self, token: str) -> None:
+        """As `Store.delete`."""
+        self._loop.run(self.store.delete(token))
+
+    def ping(self) -> None:
+        """As `Store.ping`."""
+        self._loop.run(self.store.ping())

@@ -1,0 +1,130 @@
+"""A session's life as plans over a store's verbs: load, commit, abandon, update. All logic, no I/O."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from dynamostore import ItemTooLargeError
+from dynamostore.steps import Call, Plan, issue
+from session import _state
+from session._policy import Policy
+from session._state import Deadline, State, decode, discard, is_untouched, remembered
+from session.changes import Changes, Draft
+from session.errors import SessionConflict
+
+from .calls import back_off, find
+from .ending import end
+from .storing import store_changes, store_new, with_keys
+
+__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "update"]
+
+S = TypeVar("S")
+
+
+def load(state: State, policy: Policy) -> Plan[None]:
+    """Read the session, once; a token that leads nowhere is dropped, never adopted."""
+    if state.loaded or state.token is None:
+        return
+    record = yield from issue(find(policy.key(state.token)))
+    if state.loaded:
+        return  # by another task, which may have changed it since; or it was destroyed meanwhile
+    if record is not None:
+        data, deadline_ns = decode(record, policy)
+        if deadline_ns >= policy.clock():
+            state.record, state.draft = record, Draft(data)
+            state.deadline_ns = state.stored_deadline_ns = deadline_ns
+            state.found = state.kept = remembered(data)
+            state.loaded = True
+            return
+    state.token, state.draft = None, Draft({})
+    state.loaded = True
+    if state.only_if_there:
+        state.gone = state.ended = True
+
+
+def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
+    """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded."""
+    if deadline == "new":
+        reschedule(state, policy.new_deadline_ns())
+    state.renewing = state.record is not None and not state.destroying
+    state.coming = _state.new_token() if state.renewing else None
+    state.grace = grace and state.renewing
+
+
+def reschedule(state: State, deadline_ns: int) -> None:
+    """End the session at another time, from the next commit on. The session must be loaded."""
+    state.deadline_ns = deadline_ns
+    state.rescheduled, state.by_activity = True, False
+
+
+def prolong(state: State, deadline_ns: int) -> None:
+    """End the session at another time because it is in use, from the next commit on: that alone is no change, and never stale."""
+    state.by_activity = state.by_activity or not state.rescheduled
+    state.deadline_ns = deadline_ns
+    state.rescheduled = True
+
+
+def insist(state: State) -> None:
+    """Store a new session at the next commit even if there is nothing in it."""
+    state.insisting = True
+
+
+def destroy(state: State, policy: Policy) -> None:
+    """Delete the session at the next commit; values put after this make a new one."""
+    if not state.destroying and state.record is not None:
+        state.before = (state.draft.reads(), _meant(state), state.read_deadline)
+    state.destroying, state.coming = True, None
+    state.rerun &= not state.written
+    state.renewing = state.rescheduled = state.written = state.read_deadline = False
+    state.draft = Draft({})
+    state.deadline_ns = policy.new_deadline_ns()
+    state.loaded = True
+
+
+def _meant(state: State) -> Changes | None:
+    try:
+        return state.draft.meant()
+    except (TypeError, ValueError):
+        return None  # what cannot be stored is not going to be
+
+
+def commit(state: State, policy: Policy) -> Plan[None]:
+    """Store the changes, if any. On a conflict, follow the policy."""
+    if state.destroying:
+        yield from end(state, policy)
+    if is_untouched(state):
+        return
+    try:
+        if state.ended:
+            state.draft.settle()
+        elif state.record is None:
+            yield from store_new(state, policy)
+        else:
+            yield from store_changes(state, policy)
+    except ItemTooLargeError as error:
+        raise with_keys(error, state.draft) from error
+
+
+def abandon(state: State, policy: Policy) -> Plan[None]:
+    """Forget what was not committed, but for `destroy`: a logout counts also if the request fails afterwards."""
+    if state.destroying:
+        state.draft = Draft({})
+        state.insisting = False
+        yield from end(state, policy)
+    discard(state)
+
+
+def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
+    """Have a change made in a block of its own, again where another request was faster; at most *attempts* times.
+
+    The target's ``attempt`` makes it, and returns the session.
+    """
+    call: Call[S] = Call("attempt", {"token": token, "policy": policy})
+    for attempt in range(attempts - 1):
+        try:
+            return (yield from issue(call))
+        except SessionConflict as conflict:
+            if conflict.ended:
+                raise
+            yield from back_off(attempt)
+    return (yield from issue(call))

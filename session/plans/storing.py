@@ -1,0 +1,165 @@
+"""Store what a request has: a new session, or changes on a record, made again where another request was faster."""
+
+from __future__ import annotations
+
+from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
+from dynamostore.instants import from_ns
+from dynamostore.steps import Plan, issue
+from session import _state
+from session._policy import Policy
+from session._state import State, remembered, snapshot
+from session.changes import Changes, Draft
+from session.errors import SessionConflict
+from session.merging import own_part
+
+from .calls import ATTEMPTS, back_off, find, write
+from .meeting import Writing, drop_changes, lose, named, note_tried, yield_to
+
+__all__ = ["store_changes", "store_new", "with_keys"]
+
+
+def store_new(state: State, policy: Policy) -> Plan[None]:
+    """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
+    if state.draft.changes() is None and not state.insisting:
+        return
+    token = state.coming or _state.new_token()
+    expiry_ns = policy.expiry_ns(state.deadline_ns)
+    payload = policy.codec.encode(state.draft.data, state.deadline_ns)
+    state.record = yield from issue(write("create", token=policy.key(token), data=payload, expiry=from_ns(expiry_ns)))
+    mark_stored(state, token)
+
+
+def store_changes(state: State, policy: Policy) -> Plan[None]:
+    """Store what this request changed, or only move the expiry if it changed nothing; merge where another was faster."""
+    record = state.record
+    assert record is not None
+    changes = state.draft.changes()
+    if changes is None and (state.renewing or state.deadline_moves):
+        # It is stored anyway: then everything counts that was put, also a value that was there already.
+        changes = state.draft.meant() or None
+    if state.renewing and state.is_superseded(policy):
+        yield from _lose_renewal(state, policy, changes, None)
+        return
+    if not (state.renewing or state.deadline_moves or changes):
+        yield from _touch(state, record, policy)
+        state.draft.settle()
+        return
+    writing = Writing(record, state.draft.data, state.deadline_ns)
+    for attempt in range(ATTEMPTS):
+        try:
+            yield from _write_once(state, writing, policy)
+            return
+        except (UnavailableError, ThrottledError) as error:
+            note_tried(state, error, writing, policy, changes)
+            raise
+        except Conflict as conflict:
+            winner = conflict.current
+            last = attempt == ATTEMPTS - 1
+            ours = winner is not None and state.coming is not None and winner.token == policy.key(state.coming)
+            if ours:
+                state.coming = None  # it is taken
+            if winner is not None and attempt and not last:
+                # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
+                # again by the time it is written, and a refused write costs more than a read.
+                yield from back_off(attempt)
+                # An eventually consistent read may miss it. If it is really gone, the next write will fail.
+                winner = (yield from issue(find(winner.token))) or winner
+            renewed = conflict.renamed or (winner is not None and winner.token != writing.target.token)
+            if state.renewing and renewed and not ours:
+                yield from _lose_renewal(state, policy, changes, conflict)
+                return
+            if winner is None:
+                drop_changes(state, policy, changes, conflict)
+                return
+            yield_to(state, policy, writing, changes, winner, conflict=conflict, last=last)
+
+
+def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
+    expiry_ns = policy.expiry_ns(writing.deadline_ns)
+    before = writing.target
+    # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
+    expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
+    content = {"data": policy.codec.encode(writing.data, writing.deadline_ns), "expiry": from_ns(expiry_ns)}
+    token = state.token
+    if state.renewing:
+        token = state.coming or _state.new_token()
+        content["token"] = policy.key(token)
+        if state.grace and policy.renewal_grace:
+            content["grace"] = policy.renewal_grace
+        state.record = yield from issue(write("rename", record=before, **content))
+    else:
+        state.record = yield from issue(write("replace", record=before, **content))
+        state.prolonged |= state.record.expiry > before.expiry
+    state.draft.adopt(writing.data)
+    state.deadline_ns = writing.deadline_ns
+    mark_stored(state, token)
+
+
+def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
+    """Move the expiry, since access is activity, if enough of the idle timeout has been used."""
+    expiry_ns = policy.expiry_ns(state.deadline_ns)
+    if policy.idle_ns is None or expiry_ns - record.expiry_ns < policy.touch_after_ns:
+        return
+    try:
+        state.record = yield from issue(write("touch", record=record, expiry=from_ns(expiry_ns)))
+        state.prolonged = True
+    except Conflict as conflict:
+        # Renewed by another request: that one gave it a new expiry. What this one was shown stays, to be compared with
+        # later.
+        if conflict.current is None:
+            drop_changes(state, policy, None, conflict)
+
+
+def mark_stored(state: State, token: str | None) -> None:
+    """Note that the draft is what is stored under *token*."""
+    state.token, state.coming = token, None
+    state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
+    state.stored_deadline_ns = state.deadline_ns
+    state.tried.clear()
+    state.kept = remembered(state.draft.data)
+    state.draft.settle()
+
+
+def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> Plan[None]:
+    """Begin a session of its own for a login that lost to another renewal, if nothing of the old session is in it."""
+    assert state.record is not None
+    reads = state.draft.reads()
+    free = policy.login_keys | policy.rules.mergeable.keys()
+    if policy.rules.level == "merge" and changes is not None:
+        # As in every conflict, what it overwrote itself: the time of the last activity, say. A list may still hold what others
+        # put into it.
+        free |= {key for key, value in changes.put.items() if not isinstance(value, list | dict)} - reads.taken
+    read = (reads.values | reads.presence) - free
+    stale = read or reads.unlisted is not None or reads.emptiness or state.read_deadline
+    if stale or not policy.checks:
+        keys, ours = sorted(read), state.draft.data
+        lose(state, policy)
+        if not (policy.checks and policy.raises_if_ended):
+            return
+        what = f"the session was renewed by another request, after this one read {named(keys)}"
+        raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
+    data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
+    state.record, state.token, state.coming, state.grace = None, None, None, False
+    if not state.rescheduled:
+        state.deadline_ns = policy.new_deadline_ns()
+    state.renewing, state.rescheduled = False, False
+    state.draft = Draft({})
+    for key, value in data.items():
+        state.draft.put(key, value)
+    yield from store_new(state, policy)
+    if state.record is None:
+        lose(state, policy)
+
+
+def with_keys(error: ItemTooLargeError, draft: Draft) -> ItemTooLargeError:
+    """Return *error* with the largest keys of *draft* named."""
+    largest = draft.sizes()[:5]
+    named = ", ".join(f"{key!r} ({size:,} bytes)" for key, size in largest)
+    return ItemTooLargeError(
+        f"{error}; the session's largest keys: {named}",
+        size=error.size,
+        limit=error.limit,
+        largest=largest,
+        operation=error.operation,
+        code=error.code,
+    )

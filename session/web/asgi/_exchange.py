@@ -1,0 +1,206 @@
+"""What the messages of requests and of WebSockets have in common: the session is committed with the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextvars import Context
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dynamostore import StoreError
+from session._headers import Headers
+from session._state import State
+from session.aio import AsyncSessionManager
+from session.errors import SessionConflict
+from session.manager import SessionManager, note_failed_destroy
+from session.web._conflicts import conflict_body, conflict_headers, masked_path, report_conflict
+from session.web._exchange import OUTAGE, commits, outage_headers
+from session.web._reruns import Rerun, forbid_reruns
+
+from . import _session
+from ._contexts import in_context
+from ._session import Drive, DriveHere, WebSession
+
+__all__ = ["ASGIApp", "Exchange", "Message", "Receive", "Scope", "Send", "Settings", "call", "cookies", "status_of"]
+
+Scope: TypeAlias = MutableMapping[str, object]
+Message: TypeAlias = MutableMapping[str, object]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a middleware was told."""
+
+    app: ASGIApp
+    manager: AsyncSessionManager | SessionManager
+    drive: Drive
+    drive_here: DriveHere | None
+    key: str
+    autoload: bool
+    commit_errors: bool
+    rerun: Rerun[Scope]
+    conflict: ASGIApp | None
+    sleep: Callable[[float], Awaitable[object]]
+    clock: Callable[[], float]
+
+    def begin(self, state: State, scope: Scope, *, socket: bool = False) -> WebSession:
+        """Return a new session, which is in the scope from now on."""
+        policy = self.manager._policy
+        if policy.on_conflict == "report":
+            state.route = lambda: " ".join(route_of(scope))
+        session = WebSession(state, policy, self.drive, self.drive_here, socket=socket)
+        scope[self.key] = session
+        return session
+
+
+class Exchange:
+    """What the app sends, on its way to the server, and what the session has to do with it."""
+
+    def __init__(self, settings: Settings, session: WebSession, scope: Scope, send: Send) -> None:
+        self.settings = settings
+        self.session = session
+        self.begun = False
+        self.failure: BaseException | None = None
+        """What the commit raised in the app's ``send``; frameworks make other errors of it."""
+        self._scope = scope
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """The app's ``send``."""
+        raise NotImplementedError
+
+    async def done(self) -> None:
+        """The app has returned."""
+        raise NotImplementedError
+
+    async def forget(self, error: BaseException) -> None:
+        """Discard the session of an app that has failed; *error* stays what is raised."""
+        try:
+            await self.session.abandon()
+        except StoreError as failure:
+            note_failed_destroy(error, failure)
+        self._settled()
+
+    def report(self, conflict: SessionConflict, outcome: str = "answered with 409") -> None:
+        """Log a conflict."""
+        method, route = route_of(self._scope)
+        report_conflict(conflict, method, route, outcome=outcome)
+
+    async def _settle(self, status: int, *, close: bool = True) -> None:
+        """Commit or discard the session, as *status* has it."""
+        session = self.session
+        if session._state.closed:
+            return
+        shown = session._conflict
+        try:
+            if not commits(status, commit_errors=self.settings.commit_errors):
+                await session.abandon()
+            else:
+                await (session._commit() if close else session.save())
+        except SessionConflict as error:
+            if shown is None:
+                self.failure = error
+                await self.forget(error)
+                raise
+            # The app was shown it before, and this is its answer.
+            self.report(error, f"answered with {status} by the app, and nothing stored")
+            await self.forget(error)
+        except StoreError as error:
+            self.failure = error
+            self.settings.manager._drop(session)
+            raise
+        except BaseException as error:
+            self.failure = error
+            await self.forget(error)
+            raise
+        self._settled()
+
+    def _settled(self) -> None:
+        if self.session._state.stored:
+            forbid_reruns(self._scope)
+
+    async def _start(self, message: Message) -> None:
+        """Send the start of a response, with the session's headers."""
+        headers = message.get("headers") or ()
+        assert isinstance(headers, Iterable)
+        added = self.settings.manager.headers(self.session, _decoded(headers))
+        self.begun = True
+        await self._send({**message, "headers": _encoded(added)})
+
+    async def _refuse_outage(self, prefix: str) -> None:
+        await self._refuse(prefix, 503, outage_headers(), OUTAGE)
+
+    async def _refuse_conflict(self, prefix: str) -> None:
+        accept = _header(self._scope, b"accept")
+        await self._refuse(prefix, 409, conflict_headers(accept), conflict_body(accept))
+
+    async def _refuse(self, prefix: str, status: int, headers: Headers, body: bytes) -> None:
+        self.begun = True
+        if self.session._state.stored:
+            # By a `save` before: the client may need a new token.
+            headers = self.settings.manager.headers(self.session, headers)
+        await self._send({"type": f"{prefix}.start", "status": status, "headers": _encoded(headers)})
+        await self._send({"type": f"{prefix}.body", "body": b"" if self._scope.get("method") == "HEAD" else body})
+
+
+async def call(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, loaded: bool, context: Context | None
+) -> None:
+    """Call *app*, in *context* if one is given, and so that it can wait for a session unless that is *loaded*."""
+    if _session.GREENLETS and not loaded:
+        await _session.waiting(_call(app, scope, receive, send), context)
+    elif context is not None:
+        await in_context(context, _call(app, scope, receive, send))
+    else:
+        await app(scope, receive, send)
+
+
+async def _call(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+def status_of(message: Message) -> int:
+    """Return the status of a response that starts."""
+    status = message.get("status")
+    return status if isinstance(status, int) else 200
+
+
+def route_of(scope: Scope) -> tuple[str, str]:
+    """Return the method and the path of a request for a log: the path as the app's route has it, or with ids masked."""
+    method = scope.get("method", "WEBSOCKET" if scope.get("type") == "websocket" else "GET")
+    template = getattr(scope.get("route"), "path", None)
+    if isinstance(template, str):
+        return str(method), template
+    # An older Starlette gives no route, but the parameters in the path.
+    parameters = scope.get("path_params")
+    values = parameters.values() if isinstance(parameters, Mapping) else ()
+    hidden = {part for value in values for part in str(value).split("/")}
+    path = "/".join("*" if part and part in hidden else part for part in str(scope.get("path", "")).split("/"))
+    return str(method), masked_path(path)
+
+
+def cookies(scope: Scope) -> str | None:
+    """Return the request's cookies."""
+    headers = scope.get("headers") or ()
+    assert isinstance(headers, Iterable)
+    # HTTP/2 may send one for each cookie.
+    found = [value for name, value in headers if name == b"cookie"]
+    return b"; ".join(found).decode("latin-1") if found else None
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    headers = scope.get("headers") or ()
+    assert isinstance(headers, Iterable)
+    found = [value.decode("latin-1") for other, value in headers if other == name]
+    return ", ".join(found) if found else None
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -1,0 +1,225 @@
+"""One HTTP request in ASGI: its runs, one after the other, and the answer of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextvars import copy_context
+from functools import partial
+from typing import TypeAlias
+
+from session import _state
+from session.errors import SessionConflict
+from session.web._conflicts import find_conflict
+from session.web._exchange import is_outage, report
+from session.web._reruns import Course, begin_answer, begin_run, may_rerun, open_sessions
+
+from ._contexts import keep
+from ._exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, Settings, call, cookies, status_of
+
+__all__ = ["Request"]
+
+Answer: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Request:
+    """One request: its runs, one after the other, and the answer of the last one."""
+
+    def __init__(self, settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+        self._settings = settings
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._app = settings.app
+        self._delegated = False
+        # Another run follows.
+        self._goes_on = False
+        self._state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
+        # When the first run began, of a request that may be run again; its course is made when it has to be.
+        self._begun: float | None = None
+        self._course: Course | None = None
+        self._given: _Given | None = None
+        # A session that begins with this request cannot be stale.
+        if self._state.token is not None and may_rerun(
+            settings.rerun, scope, str(scope.get("method", "GET")), has_body=_has_body(scope)
+        ):
+            self._begun = settings.clock()
+        if self._begun is not None or settings.conflict is not None:
+            self._given = _Given(scope, receive, messages=self._begun is not None)
+
+    async def run(self) -> None:
+        """Have the app answer, and again if it is stale."""
+        session = self._settings.begin(self._state, self._scope)
+        exchange = _Run(self._settings, session, self._scope, self._send)
+        # What a stale run sets in its context is forgotten with it.
+        context = copy_context() if self._begun is not None else None
+        receive = self._given.replay() if self._given is not None else self._receive
+        try:
+            if self._settings.autoload:
+                await session.autoload()
+            loaded = self._state.loaded
+            await call(self._app, self._scope, receive, exchange.send, loaded=loaded, context=context)
+            await exchange.done()
+        except BaseException as error:
+            await exchange.forget(error)
+            answer = self._answer_to(error, exchange)
+            if context is not None and not self._goes_on:
+                keep(context)
+            if answer is None:
+                await exchange.release()
+                if exchange.failure is not None and error.__cause__ is exchange.failure:
+                    # What a framework makes of an error in `send`.
+                    raise exchange.failure from None
+                raise
+        else:
+            if context is not None:
+                keep(context)
+            return
+        await answer()
+
+    def _answer_to(self, error: BaseException, exchange: _Run) -> Answer | None:
+        """Return what makes the answer to *error*, which the app or the commit raised; None if it is the server's to see."""
+        if exchange.begun or not isinstance(error, Exception):
+            return None
+        failure = exchange.failure or error
+        conflict = find_conflict(failure)
+        if conflict is not None:
+            return self._answer_to_conflict(conflict, exchange)
+        if is_outage(failure):
+            report(failure)
+            return exchange.refuse_outage
+        return None
+
+    def _answer_to_conflict(self, conflict: SessionConflict, exchange: _Run) -> Answer | None:
+        if self._course is None and self._begun is not None:
+            self._course = Course.since(self._begun, self._settings.clock)
+        self._goes_on = self._course is not None and self._course.goes_on(self._state)
+        others = [other._state for other in open_sessions(self._scope) if not _state.is_untouched(other._state)]
+        if others:
+            # Another middleware around this one has a session with changes of this run in it, so the request is that one's
+            # to run again, or to refuse.
+            for other in others:
+                other.rerun &= self._goes_on
+            self._goes_on = False
+            exchange.drop()
+            return None
+        if self._goes_on:
+            return self._run_again
+        exchange.report(conflict)
+        app = self._settings.conflict
+        if app is not None and not self._delegated:
+            return partial(self._delegate, app, conflict)
+        return exchange.refuse_conflict
+
+    async def _run_again(self) -> None:
+        assert self._course is not None
+        await self._settings.sleep(self._course.pause())
+        self._restore()
+        self._goes_on = False
+        self._state = begin_run(self._state, self._settings.manager._policy, self._course.attempt)
+        await self.run()
+
+    async def _delegate(self, app: ASGIApp, conflict: SessionConflict) -> None:
+        """Have the app for conflicts answer."""
+        self._restore()
+        self._scope["session.conflict"] = conflict
+        self._state = begin_answer(self._state, self._settings.manager._policy)
+        self._app, self._begun, self._course, self._delegated = app, None, None, True
+        await self.run()
+
+    def _restore(self) -> None:
+        assert self._given is not None
+        self._given.restore(self._scope)
+
+
+class _Run(Exchange):
+    """What one run sends, on its way to the server."""
+
+    held: list[Message] | None = None
+    """An error page of the app's, while it may raise an outage or a conflict: around the whole of a framework's app, that
+    answers 500 first, and raises then."""
+
+    async def send(self, message: Message) -> None:
+        if self.held is not None:
+            self.held.append(message)
+        elif message["type"] == "http.response.start" and not self.begun:
+            status = status_of(message)
+            if status == 500 and (self.session._outage or self.session._conflict is not None):
+                self.held = [message]
+            else:
+                await self._settle(status)
+                await self._start(message)
+        else:
+            await self._send(message)
+
+    async def done(self) -> None:
+        await self.release()
+        if self.failure is not None and not self.begun:
+            # The app has swallowed it, and answered nothing.
+            raise self.failure
+        # Without a response there is nothing to commit for.
+        await self.session.abandon()
+
+    async def release(self) -> None:
+        """Send what was held back: it stays the response."""
+        if self.held is None:
+            return
+        (start, *rest), self.held = self.held, None
+        await self._settle(500)
+        await self._start(start)
+        for message in rest:
+            await self._send(message)
+
+    def drop(self) -> None:
+        """Forget what was held back."""
+        self.held = None
+
+    async def refuse_outage(self) -> None:
+        """Answer an outage."""
+        await self._refuse_outage("http.response")
+
+    async def refuse_conflict(self) -> None:
+        """Answer a conflict."""
+        await self._refuse_conflict("http.response")
+
+
+class _Given:
+    """A request as this middleware was given it: its scope, and the messages that were received, each for every run."""
+
+    def __init__(self, scope: Scope, receive: Receive, *, messages: bool) -> None:
+        self._scope = dict(scope)
+        state = scope.get("state")
+        self._state = dict(state) if isinstance(state, MutableMapping) else None
+        self._receive = receive
+        self._messages: list[Message] | None = [] if messages else None
+
+    def restore(self, scope: Scope) -> None:
+        """Make the scope again what it was, and the state in it; the same objects, which others may hold."""
+        scope.clear()
+        scope.update(self._scope)
+        state = scope.get("state")
+        if self._state is not None and isinstance(state, MutableMapping):
+            state.clear()
+            state.update(self._state)
+
+    def replay(self) -> Receive:
+        """Return a ``receive`` that begins with what earlier runs received."""
+        messages = self._messages
+        if messages is None:
+            return self._receive
+        place = 0
+
+        async def receive() -> Message:
+            nonlocal place
+            if place == len(messages):
+                messages.append(await self._receive())
+            message = messages[place]
+            place += 1
+            return dict(message)
+
+        return receive
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = scope.get("headers") or ()
+    assert isinstance(headers, Iterable)
+    return any((name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in headers)

@@ -1,0 +1,105 @@
+"""One WebSocket in ASGI: its session is committed when it is accepted, when the app saves, and when the app returns."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+from session import _state
+from session.errors import SessionConflict
+from session.web._conflicts import find_conflict
+from session.web._exchange import is_outage, report
+
+from ._exchange import Exchange, Message, Receive, Scope, Send, Settings, call, cookies, status_of
+from ._session import WebSession
+
+__all__ = ["serve_socket"]
+
+TRY_AGAIN_LATER = 1013
+"""The close code of a WebSocket: https://www.iana.org/assignments/websocket/websocket.xhtml"""
+REASON = "the session was changed by another request"
+
+
+async def serve_socket(settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+    """Have the app serve a WebSocket."""
+    state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
+    session = settings.begin(state, scope, socket=True)
+    exchange = _WebSocket(settings, session, scope, receive, send)
+    try:
+        if settings.autoload:
+            await session.autoload()
+        await call(settings.app, scope, exchange.receive, exchange.send, loaded=state.loaded, context=None)
+        await exchange.done()
+    except BaseException as error:
+        await exchange.forget(error)
+        failure = exchange.failure or error
+        conflict = find_conflict(failure)
+        if isinstance(error, Exception) and conflict is not None:
+            await exchange.refuse_conflict(conflict)
+        elif isinstance(error, Exception) and not exchange.begun and is_outage(failure):
+            report(failure)
+            await exchange.refuse_outage()
+        elif exchange.failure is not None and error.__cause__ is exchange.failure:
+            # What a framework makes of an error in `send`.
+            raise exchange.failure from None
+        else:
+            raise
+
+
+class _WebSocket(Exchange):
+    def __init__(self, settings: Settings, session: WebSession, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(settings, session, scope, send)
+        self._receive = receive
+        self._over = False
+
+    async def receive(self) -> Message:
+        """The app's ``receive``."""
+        message = await self._receive()
+        self._over |= message["type"] == "websocket.disconnect"
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "websocket.accept" and not self.begun:
+            await self._settle(101, close=False)
+            await self._start(message)
+            self.session._late = True
+        elif message["type"] == "websocket.http.response.start" and not self.begun:
+            await self._settle(status_of(message))
+            await self._start(message)
+        else:
+            if message["type"] == "websocket.close":
+                self.begun = self._over = True
+            await self._send(message)
+
+    async def done(self) -> None:
+        if not self.session._late and self.session._state.token_is_new:
+            # It was refused, without a response that could carry a cookie.
+            await self.session.abandon()
+        else:
+            await self._settle(101)
+
+    async def refuse_outage(self) -> None:
+        """Answer an outage before the WebSocket is accepted."""
+        if self._can_deny:
+            await self._refuse_outage("websocket.http.response")
+        else:
+            await self._send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+
+    async def refuse_conflict(self, conflict: SessionConflict) -> None:
+        """Answer a conflict: refuse the WebSocket, or close it if it is accepted and still open."""
+        if self.session._late or self._over:
+            self.report(conflict, "not stored" if self._over else f"closed with {TRY_AGAIN_LATER}")
+            if not self._over:
+                await self._send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": REASON})
+        elif not self.begun:
+            self.report(conflict)
+            if self._can_deny:
+                await self._refuse_conflict("websocket.http.response")
+            else:
+                await self._send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": REASON})
+        else:
+            self.report(conflict, "not stored")
+
+    @property
+    def _can_deny(self) -> bool:
+        extensions = self._scope.get("extensions")
+        return isinstance(extensions, MutableMapping) and "websocket.http.response" in extensions

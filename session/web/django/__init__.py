@@ -1,0 +1,127 @@
+"""The session engine for Django: `SessionStore` is ``request.session``; `SessionMiddleware` answers stale requests and outages.
+
+::
+
+    SESSION_ENGINE = "session.web.django"
+    SESSION_MANAGER = "mysite.sessions.manager"  # a SessionManager; or SESSION_TABLE = "scs_session"
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar, overload
+
+from session.data import SessionData
+from session.typed import MISSING
+from session.types import JSONValue
+
+from ._manager import get_manager
+from ._middleware import SessionMiddleware
+from ._store import BaseSessionStore, Updates
+
+__all__ = ["SessionMiddleware", "SessionStore", "get_manager"]
+
+D = TypeVar("D")
+T = TypeVar("T")
+
+
+class SessionStore(BaseSessionStore):
+    """``request.session``: Django's API, and beside it the typed getters of `TypedAccess <session.typed.TypedAccess>`.
+
+    It is read when it is first looked at, and stored by the middleware if it was changed, within a list or dict too. What
+    two requests change at once is merged, unless one of them rests on what the other changed: then that one is stale, and
+    is run again or refused. Data is what JSON can say: `SessionTypeError <session.SessionTypeError>` or `ValueError` when
+    something else is put. Raises what the store raises, where it is read or stored; and ``SynchronousOnlyOperation`` where
+    that would hold up an event loop.
+
+    The async methods wait for the store in a thread, and not in the one that Django shares for what is not thread-safe.
+    """
+
+    async def aset(self, key: str, value: JSONValue) -> None:
+        """As ``session[key] = value``."""
+        await self._aget_session()
+        self[key] = value
+
+    @overload
+    async def apop(self, key: str) -> JSONValue: ...
+    @overload
+    async def apop(self, key: str, default: D) -> JSONValue | D: ...
+    async def apop(self, key: str, default: object = MISSING) -> object:
+        """As `pop`."""
+        await self._aget_session()
+        return self.pop(key, default)
+
+    async def asetdefault(self, key: str, value: JSONValue = None) -> JSONValue:
+        """As `setdefault`."""
+        await self._aget_session()
+        return self.setdefault(key, value)
+
+    async def aupdate(self, dict_: Updates) -> None:  # type: ignore[override]  # as update
+        """As `update`."""
+        await self._aget_session()
+        self.update(dict_)
+
+    async def asave(self, must_create: bool = False) -> None:
+        """As `save`."""
+        await asyncio.to_thread(self.save, must_create)
+
+    async def acreate(self) -> None:
+        """As `create`."""
+        await asyncio.to_thread(self.create)
+
+    async def aload(self) -> dict[str, JSONValue]:
+        """As `load`."""
+        return await asyncio.to_thread(self.load)
+
+    async def aexists(self, session_key: str | None) -> bool:
+        """As `exists`."""
+        return await asyncio.to_thread(self.exists, session_key)
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        """As `delete`."""
+        await asyncio.to_thread(self.delete, session_key)
+
+    async def aflush(self) -> None:
+        """As `flush`."""
+        await asyncio.to_thread(self.flush)
+
+    async def acycle_key(self, *, grace: bool = False) -> None:
+        """As `cycle_key`."""
+        await self._aget_session()
+        self.cycle_key(grace=grace)
+
+    async def apeek(self, key: str, default: JSONValue = None) -> JSONValue:
+        """As `peek`."""
+        await self._aget_session()
+        return self.peek(key, default)
+
+    @classmethod
+    async def aclear_expired(cls) -> None:
+        """As `clear_expired`."""
+        await asyncio.to_thread(cls.clear_expired)
+
+    async def aatomic(self, change: Callable[[SessionData], T]) -> T:
+        """As `atomic`; *change* is a plain function."""
+        return await asyncio.to_thread(self.atomic, change)
+
+    async def aget_expiry_age(self, **kwargs: object) -> int:
+        """As `get_expiry_age`."""
+        await self._aget_session()
+        return self.get_expiry_age(**kwargs)
+
+    async def aget_expiry_date(self, **kwargs: object) -> datetime:
+        """As `get_expiry_date`."""
+        await self._aget_session()
+        return self.get_expiry_date(**kwargs)
+
+    async def aget_expire_at_browser_close(self) -> bool:
+        """As `get_expire_at_browser_close`."""
+        await self._aget_session()
+        return self.get_expire_at_browser_close()
+
+    async def aset_expiry(self, value: datetime | timedelta | int | None) -> None:
+        """As `set_expiry`."""
+        await self._aget_session()
+        self.set_expiry(value)

@@ -1,0 +1,337 @@
+"""One WSGI request: its runs, and the response of the last one on its way to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from dynamostore import StoreError
+from dynamostore.steps import Plan
+from session import _state
+from session._headers import Headers
+from session.errors import SessionConflict
+from session.manager import SessionManager, note_failed_destroy
+from session.session import Session
+from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
+from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
+from session.web._reruns import Course, Rerun, begin_answer, begin_run, forbid_reruns, may_rerun, open_sessions
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["Exchange", "Settings"]
+
+T = TypeVar("T")
+
+ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None"
+Write: TypeAlias = Callable[[bytes], object]
+Answer: TypeAlias = Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a middleware was told."""
+
+    app: WSGIApplication
+    manager: SessionManager
+    key: str
+    commit_errors: bool
+    rerun: Rerun[WSGIEnvironment]
+    conflict: WSGIApplication | None
+    sleep: Callable[[float], object]
+    clock: Callable[[], float]
+
+
+class Exchange:
+    """One request: its runs, one after the other, and the answer of the last one."""
+
+    def __init__(self, settings: Settings, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        manager = settings.manager
+        self.settings = settings
+        self.environ = environ
+        self.start_response = start_response
+        self.shown: SessionConflict | None = None
+        """The last conflict that this run's app was shown."""
+        self._app = settings.app
+        self._delegated = False
+        self._state = _state.begin(manager.token(environ.get("HTTP_COOKIE")), manager._policy)
+        # When the first run began, of a request that may be run again; its course is made when it has to be.
+        self._begun: float | None = None
+        self._course: Course | None = None
+        if (
+            # A session that begins with this request cannot be stale, and a body cannot be read again.
+            self._state.token is not None
+            and not _has_body(environ)
+            and may_rerun(settings.rerun, environ, environ.get("REQUEST_METHOD", "GET"), has_body=False)
+        ):
+            self._begun = settings.clock()
+        self._saved: dict[str, Any] | None = None
+        if self._begun is not None or settings.conflict is not None:
+            self._saved = dict(environ)
+
+    def run(self) -> Iterable[bytes]:
+        """Have the app answer, and again if it is stale; return the body."""
+        settings = self.settings
+        policy = settings.manager._policy
+        if policy.on_conflict == "report":
+            self._state.route = self._route
+        self.shown = None
+        session = Session(self._state, policy, self._drive)
+        self.environ[settings.key] = session
+        response = _Response(self, session)
+        try:
+            return response.deliver(self._app(self.environ, response.start))
+        except BaseException as error:
+            answer = self.answer_to(error, response)
+            if answer is None:
+                raise
+        return answer()
+
+    def answer_to(self, error: BaseException, response: _Response) -> Answer | None:
+        """Return what makes the answer to *error*, which the app or the commit raised; None if it is the server's to see."""
+        self._forget(error, response.session)
+        if response.begun or not isinstance(error, Exception):
+            return None
+        conflict = find_conflict(error)
+        if conflict is not None:
+            return self._answer_to_conflict(conflict, response)
+        if is_outage(error):
+            report(error)
+            return response.outage
+        return None
+
+    def settled(self, session: Session) -> None:
+        """Note that a run's session is committed or discarded."""
+        if session._state.stored:
+            forbid_reruns(self.environ)
+
+    def report(self, conflict: SessionConflict, outcome: str = "answered with 409") -> None:
+        """Log a conflict."""
+        method, _, path = self._route().partition(" ")
+        report_conflict(conflict, method, path, outcome=outcome)
+
+    def _drive(self, plan: Plan[T], /) -> T:
+        try:
+            return self.settings.manager._drive(plan)
+        except SessionConflict as error:
+            self.shown = error
+            raise
+
+    def _forget(self, error: BaseException, session: Session) -> None:
+        """Discard the session of a run that has failed; *error* stays what is raised."""
+        try:
+            self.settings.manager.discard(session)
+        except StoreError as failure:
+            note_failed_destroy(error, failure)
+        self.settled(session)
+
+    def _answer_to_conflict(self, conflict: SessionConflict, response: _Response) -> Answer | None:
+        if self._course is None and self._begun is not None:
+            self._course = Course.since(self._begun, self.settings.clock)
+        again = self._course is not None and self._course.goes_on(self._state)
+        others = [other._state for other in open_sessions(self.environ) if not _state.is_untouched(other._state)]
+        if others:
+            # Another middleware around this one has a session with changes of this run in it, so the request is that one's
+            # to run again, or to refuse.
+            for other in others:
+                other.rerun &= again
+            return None
+        if again:
+            return self._run_again
+        self.report(conflict)
+        if self.settings.conflict is not None and not self._delegated:
+            return partial(self._delegate, self.settings.conflict, conflict)
+        return response.conflict
+
+    def _run_again(self) -> Iterable[bytes]:
+        assert self._course is not None
+        self.settings.sleep(self._course.pause())
+        self._restore()
+        self._state = begin_run(self._state, self.settings.manager._policy, self._course.attempt)
+        return self.run()
+
+    def _delegate(self, app: WSGIApplication, conflict: SessionConflict) -> Iterable[bytes]:
+        """Have the app for conflicts answer."""
+        self._restore()
+        self.environ["session.conflict"] = conflict
+        self._state = begin_answer(self._state, self.settings.manager._policy)
+        self._app, self._begun, self._course, self._delegated = app, None, None, True
+        return self.run()
+
+    def _restore(self) -> None:
+        """Make the environ again what this middleware was given; the same object, which others may hold."""
+        assert self._saved is not None
+        self.environ.clear()
+        self.environ.update(self._saved)
+
+    def _route(self) -> str:
+        environ = self.environ
+        path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+        return f"{environ.get('REQUEST_METHOD', 'GET')} {masked_path(path)}"
+
+
+class _Response:
+    """The response of one run: what the app says of its start is held back until the session is stored."""
+
+    def __init__(self, exchange: Exchange, session: Session) -> None:
+        self.session = session
+        self._exchange = exchange
+        self._manager = exchange.settings.manager
+        self._environ = exchange.environ
+        self._start_response = exchange.start_response
+        self._said: tuple[str, Headers] | None = None
+        self._write: Write | None = None
+
+    @property
+    def begun(self) -> bool:
+        """True if the server has the headers."""
+        return self._write is not None
+
+    def start(self, status: str, headers: Headers, exc_info: ExcInfo = None, /) -> Write:
+        """The app's ``start_response``."""
+        if exc_info is None and self._said is not None:
+            raise AssertionError("start_response was called twice, the second time without exc_info")
+        if self.begun:
+            # It raises what is in exc_info if the headers are out.
+            return self._start_response(status, list(headers), exc_info)
+        self._said = (status, list(headers))
+        return self._write_first
+
+    def deliver(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the body that the server sends; the session is committed before its first bytes."""
+        if not self.begun and (self._said is None or self._is_made_while_sent(body)):
+            return _Body(self, body)
+        try:
+            self.begin()
+        except BaseException:
+            _close(body)
+            raise
+        # As it is: the server sees how long it is, or that it is a file.
+        return body
+
+    def begin(self) -> None:
+        """Commit the session, or discard it, and give the server the status and the headers; nothing the second time."""
+        if self.begun:
+            return
+        if self._said is None:
+            raise AssertionError("the app did not call start_response before its body")
+        status, headers = self._said
+        # An invalid status is the server's to refuse.
+        code = status.split(" ", 1)[0]
+        self._settle(int(code) if code.isdecimal() else 200)
+        self._write = self._start_response(status, self._manager.headers(self.session, headers))
+
+    def answer_to(self, error: BaseException) -> Answer | None:
+        """Return what makes the answer to *error*, if there is one."""
+        return self._exchange.answer_to(error, self)
+
+    def outage(self) -> Iterable[bytes]:
+        """Answer an outage."""
+        return self._refuse("503 Service Unavailable", outage_headers(), OUTAGE)
+
+    def conflict(self) -> Iterable[bytes]:
+        """Answer a conflict."""
+        accept = self._environ.get("HTTP_ACCEPT")
+        return self._refuse("409 Conflict", conflict_headers(accept), conflict_body(accept))
+
+    def abandoned(self) -> None:
+        """The server closes the body without having asked for any of it: nobody gets this response."""
+        if not self.begun:
+            self._manager.discard(self.session)
+
+    def _settle(self, status: int) -> None:
+        """Commit or discard the session, as *status* has it."""
+        if self.session._state.closed:
+            return
+        shown = self._exchange.shown
+        if not commits(status, commit_errors=self._exchange.settings.commit_errors):
+            self._manager.discard(self.session)
+        else:
+            try:
+                self._manager.commit(self.session)
+            except SessionConflict as error:
+                if shown is None:
+                    raise
+                # The app was shown it before, and this is its answer.
+                self._exchange.report(error, f"answered with {status} by the app, and nothing stored")
+                self._manager.discard(self.session)
+            except StoreError:
+                self._manager._drop(self.session)
+                raise
+        self._exchange.settled(self.session)
+
+    def _refuse(self, status: str, headers: Headers, body: bytes) -> Iterable[bytes]:
+        if self.session._state.stored:
+            # By a `save` before: the client may need a new token.
+            headers = self._manager.headers(self.session, headers)
+        self._write = self._start_response(status, headers)
+        return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+    def _write_first(self, data: bytes) -> object:
+        self.begin()
+        assert self._write is not None
+        return self._write(data)
+
+    def _is_made_while_sent(self, body: Iterable[bytes]) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return not (isinstance(body, list | tuple) or (isinstance(wrapper, type) and isinstance(body, wrapper)))
+
+
+class _Body:
+    """A body that is made while it is sent: what the app does for its first bytes still belongs to the request."""
+
+    def __init__(self, response: _Response, body: Iterable[bytes]) -> None:
+        self._response = response
+        self._body = body
+        self._chunks: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = iter(self._first())
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """The server is done with the response."""
+        try:
+            self._response.abandoned()
+        finally:
+            _close(self._body)
+
+    def _first(self) -> Iterable[bytes]:
+        """Make the first bytes, and commit; or have another run do so."""
+        try:
+            chunks = iter(self._body)
+            # Empty ones send no headers.
+            first = next(filter(None, chunks), None)
+            self._response.begin()
+        except BaseException as error:
+            answer = self._response.answer_to(error)
+            if answer is None:
+                raise
+        else:
+            return chunks if first is None else _chain(first, chunks)
+        stale, self._body = self._body, ()
+        _close(stale)
+        self._body = answer()
+        return self._body
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _close(body: object) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+def _has_body(environ: WSGIEnvironment) -> bool:
+    return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
