@@ -222,6 +222,38 @@ def test_dynamostore_never_imports_session() -> None:
             assert [used for used in imports(module) if used.top == "session"] == [], module
 
 
+def test_the_page_on_the_layers_names_each_module_and_imports_point_down_in_it() -> None:
+    rooms = {package.__name__: list(layers(package.__name__)) for package in PACKAGES}
+    for module in MODULES:
+        package, _, rest = module.partition(".")
+        if rest not in {"", "__main__", "plans", "web"}:
+            assert room(rest, rooms[package]) is not None, f"docs/layers.md does not name {module}"
+    for module in MODULES:
+        package, _, rest = module.partition(".")
+        here = room(rest, rooms[package])
+        for used in imports(module):
+            other, _, part = used.module.partition(".")
+            there = room(part, rooms[package]) if other == package else None
+            assert here is None or there is None or there >= here, f"{module} imports {used.module}, a layer above it"
+
+
+def layers(package: str) -> Iterator[list[str]]:
+    """The lines of the table of *package* in docs/layers.md, from the top, each as its modules."""
+    text = (ROOT / "docs" / "layers.md").read_text("utf-8")
+    table = text.partition(f"## {package}\n")[2].partition("\n## ")[0]
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            yield [name.strip("/").replace("/", ".") for name in re.findall(r"`([\w/]+)`", line.split("|")[1])]
+
+
+def room(module: str, rooms: list[list[str]]) -> int | None:
+    """The number of the line that names *module*, or a package that it is in."""
+    for number, names in enumerate(rooms):
+        if any(f"{module}.".startswith(f"{name}.") for name in names):
+            return number
+    return None
+
+
 def test_a_private_module_is_used_within_its_package_only() -> None:
     """`a.b._c` is for the modules of `a.b`, and of the packages within it."""
     for module in [*MODULES, *EXAMPLES]:
