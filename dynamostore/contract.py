@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .client import AttributeValue
-from .digest import digest
+from .digests import digest
 from .instants import from_ns, to_ns
 
 __all__ = ["AsyncStore", "Record", "Store"]

@@ -14,7 +14,7 @@
 A record that is not there is a value (``None``), not an error. A mistake of the caller's (an empty token
 to ``save``, a naive expiry) is a `ValueError` or `TypeError`, raised before any call.
 
-No message holds a token or data: records are named by `digest <dynamostore.digest.digest>`.
+No message holds a token or data: records are named by `digest <dynamostore.digests.digest>`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class ItemTooLargeError(StoreError):
 class CorruptRecordError(StoreError):
     """An item is there but is not a record: an attribute is missing, mistyped or out of range.
 
-    Attributes: *digest*, the `digest <dynamostore.digest.digest>` of its token, and *reason*, what is wrong with it.
+    Attributes: *digest*, the `digest <dynamostore.digests.digest>` of its token, and *reason*, what is wrong with it.
     """
 
     def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:

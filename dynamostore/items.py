@@ -15,7 +15,7 @@ from secrets import randbits
 
 from .client import AttributeValue, Item
 from .contract import Record
-from .digest import digest
+from .digests import digest
 from .errors import MAX_ITEM, CorruptRecordError, ItemTooLargeError
 from .instants import INT64_MAX, INT64_MIN, NS_PER_S
 from .table import Table

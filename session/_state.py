@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Literal, TypeAlias, TypeGuard
 
 from dynamostore import Record
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 
 from ._policy import Policy
 from .changes import NOTHING_READ, Changes, Draft, Reads

@@ -96,7 +96,7 @@ class SessionConflict(SessionError):
 class CorruptSessionError(SessionError):
     """A record is there, but its payload is not a session.
 
-    Attributes: *digest*, which names the record as `dynamostore.digest.digest` does, and *reason*.
+    Attributes: *digest*, which names the record as `dynamostore.digests.digest` does, and *reason*.
     """
 
     def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:

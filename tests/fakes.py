@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from dynamostore import DynamoStore, MemoryStore, Record, Store, Table
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.instants import Clock
 from session import SessionManager
 

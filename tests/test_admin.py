@@ -52,7 +52,7 @@ from dynamostore.admin._records import Records
 from dynamostore.admin.where import Where
 from dynamostore.batch import Batch
 from dynamostore.client import DynamoClient
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.instants import INT64_MAX, INT64_MIN, Clock
 from dynamostore.local import LocalDynamoDB
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynamostore import MemoryStore, StoreError
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.testing import FakeClock
 from session import CorruptSessionError, JSONCodec, SessionManager, Status
 

@@ -29,7 +29,7 @@ import dynamostore
 from dynamostore import DynamoStore, MemoryStore, Table
 from dynamostore.batch import Batch, verify
 from dynamostore.cli import main
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.local import LocalDynamoDB
 from session import SessionManager
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dynamostore import Conflict, CorruptRecordError, DynamoStore, Record, Store, Table
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.testing import FakeClock
 
 from .backends import Backend

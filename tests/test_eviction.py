@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from dynamostore import AccessDeniedError, DynamoStore, Record, Table, connect
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.testing import FakeClock
 
 from .backends import TABLE, Backend

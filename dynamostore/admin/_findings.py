@@ -15,7 +15,7 @@ Level: TypeAlias = Literal["ok", "note", "warning", "error"]
 class Finding:
     """What a *check* found, in a *message*, and what to do about it: *advice*, "" where there is nothing to do.
 
-    No message holds a token or data: records are named by `digest <dynamostore.digest.digest>`.
+    No message holds a token or data: records are named by `digest <dynamostore.digests.digest>`.
     """
 
     check: str

@@ -10,7 +10,7 @@ from typing import Final
 
 from dynamostore import items, markers
 from dynamostore.client import Item
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import MAX_ITEM, CorruptRecordError
 from dynamostore.instants import NS_PER_S, duration_ns
 from dynamostore.table import Table

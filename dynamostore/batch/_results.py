@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dynamostore.contract import Record
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import StoreError
 
 __all__ = ["BatchIncompleteError", "Counts", "Failure", "Outcome", "Progress", "Tally"]

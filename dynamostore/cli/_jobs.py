@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from dynamostore.batch import Batch, BatchIncompleteError, Progress, Tally
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import AccessDeniedError, StoreError
 
 from ._errors import explain

@@ -13,7 +13,7 @@ import click
 from dynamostore import items, markers
 from dynamostore.batch import Batch, Progress, Tally
 from dynamostore.client import GetItemReply, Item
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import CorruptRecordError, StoreError, UnavailableError
 from dynamostore.instants import from_ns
 from dynamostore.steps import Call, Plan, issue

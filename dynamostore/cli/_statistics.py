@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dynamostore import items, markers
 from dynamostore.client import Item
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import CorruptRecordError
 from dynamostore.instants import NS_PER_S
 from dynamostore.table import Table

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from dynamostore import items
 from dynamostore.client import AttributeValue
 from dynamostore.contract import Record
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import Conflict
 from dynamostore.instants import to_ns
 from dynamostore.table import Table

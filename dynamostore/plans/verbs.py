@@ -15,7 +15,7 @@ from typing import TypeVar
 from dynamostore import items, markers
 from dynamostore.client import AttributeValue, GetItemReply, Item
 from dynamostore.contract import Record
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import Conflict, CorruptRecordError, StoreError, ThrottledError, UnavailableError
 from dynamostore.instants import Clock, to_ns
 from dynamostore.steps import Call, Plan, issue, pause

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from dynamostore import Conflict, Record, ThrottledError, UnavailableError
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from session import _rarely
 from session._policy import Policy
 from session._state import State, Tried, snapshot

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import assert_type
 
 from dynamostore import AccessDeniedError, Conflict, CorruptRecordError, ItemTooLargeError, Record, Store, StoreError, TableNotFoundError, TableSchemaError, ThrottledError, UnavailableError
-from dynamostore.digest import digest
+from dynamostore.digests import digest
 from dynamostore.errors import CODES
 from session import CorruptSessionError, JSONValue, SessionClosedError, SessionConflict, SessionError, SessionStateError, SessionTypeError
 
