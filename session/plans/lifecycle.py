@@ -96,7 +96,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
         return
     try:
         if state.ended:
-            state.draft.settle()
+            state.draft.settle(state.draft.held())
         elif state.record is None:
             yield from store_new(state, policy)
         else:
