@@ -273,6 +273,10 @@ class Draft:
             differing |= {key for key in self._lent if encoded(self.data, key) != encoded(data, key)}
         return self._changes(differing)
 
+    def differs_from(self, data: Mapping[str, JSONValue]) -> bool:
+        """Return True if what was changed, there and back perhaps, is otherwise in *data*."""
+        return any(encoded(self.data, key) != encoded(data, key) for key in self._original)
+
     def held(self) -> dict[str, bytes]:
         """Return the encodings of the lists and dicts that were handed out, as they are now: `settle` takes them."""
         return {key: _encode(self.data[key]) for key in self._lent if key in self.data}

@@ -43,7 +43,7 @@ def atomic(
         if deadline_ns is not None:
             state.deadline_ns = deadline_ns
         return (yield from _first(state, policy, change))
-    target = state.record
+    target, outdated = state.record, frozenset[str]()
     for attempt in range(ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
@@ -64,11 +64,12 @@ def atomic(
                 lose(state, policy)
                 what = "atomic: the session was ended by another request, or has expired"
                 raise SessionConflict(what, ended=True, ours=ours) from conflict
-            check_reads(state, winner, changes, policy, conflict)
+            outdated = check_reads(state, winner, changes, policy, conflict)
             target = winner
             if attempt:
                 yield from back_off(attempt)
         else:
+            state.outdated |= outdated
             note_late_reads(state, checked, snapshot(state.record, policy), Snapshot(draft.data, end_ns), policy)
             state.draft.rebase(draft.data, going_on, draft, held)
             _go_on(state, new, end_ns, reads=reads, changes=meant)

@@ -73,7 +73,7 @@ def destroy(state: State, policy: Policy) -> None:
     """Delete the session at the next commit; values put after this make a new one."""
     if not state.destroying and state.record is not None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
-    state.destroying, state.coming = True, None
+    state.destroying, state.coming, state.tried_token = True, None, None
     state.rerun &= not state.written
     state.renewing = state.rescheduled = state.written = state.read_deadline = False
     state.draft = Draft({})

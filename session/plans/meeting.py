@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from dynamostore import Conflict, Record
+from dynamostore import Conflict, Record, items
 from dynamostore.digests import digest
-from dynamostore.items import RECENT
 from session import _rarely
 from session._policy import Policy
 from session._state import State, Tried, bears, snapshot
@@ -50,6 +49,8 @@ class Writing:
     """The lists and dicts that were handed out, as they are in *data*: another task may change them meanwhile."""
     reads: Reads
     """What was compared with the record."""
+    outdated: frozenset[str] = frozenset()
+    """The keys that differed in the record, though that did not count."""
 
 
 def note_tried(state: State, version: int, writing: Writing, policy: Policy, changes: Changes | None) -> None:
@@ -113,9 +114,8 @@ def yield_to(
         _refuse(state, f"{what}, in what this one read: {named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
         report(state, stale)
-    reads = state.draft.reads()
-    state.outdated |= outdated_keys(reads, left, seen, theirs, policy.rules, read_deadline=state.read_deadline)
-    writing.reads = reads
+    writing.reads = state.draft.reads()
+    writing.outdated = outdated_keys(writing.reads, left, seen, theirs, policy.rules, read_deadline=state.read_deadline)
     if policy.on_conflict != "overwrite":
         try:
             writing.data = merged(left, base.data, theirs.data, policy.rules.mergeable)
@@ -147,7 +147,7 @@ def _may_repeat(state: State, winner: Record, changes: Changes, policy: Policy) 
     assert state.record is not None
     if not state.tried or any(tried.is_in(winner) for tried in state.tried):
         return False
-    forgot = len(winner.recent) >= 8 * RECENT and not bears(winner, state.record.version)
+    forgot = len(winner.recent) >= 8 * items.RECENT and not bears(winner, state.record.version)
     unknown = forgot or not all(tried.version for tried in state.tried)
     return unknown and bool(changes.incremented or changes.keys & policy.rules.mergeable.keys())
 
@@ -192,14 +192,19 @@ def _stale(
 
 def check_reads(
     state: State, winner: Record, step: Changes | None, policy: Policy, conflict: Conflict | None = None
-) -> None:
-    """Raise `SessionConflict` if *winner* has other values of what this request read, which an atomic *step* rests on."""
+) -> frozenset[str]:
+    """Raise `SessionConflict` if *winner* has other values of what this request read, which an atomic *step* rests on.
+
+    Return the keys that differ there, though that does not count.
+    """
     seen, _, _ = since_tried(state, winner, None, policy)
-    theirs = snapshot(winner, policy)
-    stale = _stale(state, seen, theirs, state.draft.changes(), policy, exclusive=_is_exclusive(step, policy))
+    theirs, changes = snapshot(winner, policy), state.draft.changes()
+    stale = _stale(state, seen, theirs, changes, policy, exclusive=_is_exclusive(step, policy))
     if stale:
         what = f"session {digest(winner.token)} was changed by another request, in what this one read: {named(stale)}"
         _refuse(state, what, theirs, conflict, stale)
+    reads, rules = state.draft.reads(), policy.rules
+    return outdated_keys(reads, changes, seen, theirs, rules, read_deadline=state.read_deadline)
 
 
 def check_outdated_step(state: State, step: Changes | None, policy: Policy) -> None:
@@ -216,7 +221,7 @@ def check_outdated(state: State, changes: Changes | None, policy: Policy) -> Non
 
 def _is_exclusive(step: Changes | None, policy: Policy) -> bool:
     # A step that changes nothing is a decision, too.
-    return step is None or not step.keys <= policy.rules.mergeable.keys()
+    return step is None or step.cleared or not step.keys <= policy.rules.mergeable.keys()
 
 
 def _check_outdated(state: State, changes: Changes | None, policy: Policy, *, exclusive: bool) -> None:

@@ -55,9 +55,11 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     changes = state.draft.changes()
     # A write whose reply was lost may be stored: what is as it was read may have to be made so again.
     moves = state.deadline_moves or any(tried.seen.deadline_ns != state.deadline_ns for tried in state.tried)
-    if state.tried or (changes is None and (state.renewing or moves)):
+    others = [tried.seen.data for tried in state.tried]
+    undone = any(state.draft.differs_from(data) for data in others)
+    if state.renewing or moves or undone if changes is None else others:
         # It is stored anyway: then everything counts that was put, also a value that was there already.
-        changes = state.draft.meant(*(tried.seen.data for tried in state.tried)) or None
+        changes = state.draft.meant(*others) or None
     check_outdated(state, changes, policy)
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
@@ -101,14 +103,6 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
                 drop_changes(state, policy, changes, conflict)
                 return
             yield_to(state, policy, writing, changes, winner, conflict=conflict, last=last)
-            if any(tried.is_latest_in(winner) for tried in state.tried) and _is_stored(writing, winner, policy):
-                state.record = winner
-                _mark_written(state, writing, policy, state.token)
-                return
-
-
-def _is_stored(writing: Writing, winner: Record, policy: Policy) -> bool:
-    return policy.codec.encode(writing.data, writing.deadline_ns) == winner.data
 
 
 def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
@@ -127,12 +121,9 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     else:
         state.record = yield from issue(write("replace", record=before, **content))
         state.prolonged |= state.record.expiry > before.expiry
-    _mark_written(state, writing, policy, token)
-
-
-def _mark_written(state: State, writing: Writing, policy: Policy, token: str | None) -> None:
     if writing.data is not state.draft.data:
         shown = Snapshot(state.draft.data, state.deadline_ns)
+        state.outdated |= writing.outdated
         note_late_reads(state, writing.reads, shown, Snapshot(writing.data, writing.deadline_ns), policy)
     state.draft.adopt(writing.data, writing.held)
     state.deadline_ns = writing.deadline_ns
@@ -157,7 +148,7 @@ def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
 
 def mark_stored(state: State, token: str | None, data: Mapping[str, JSONValue]) -> None:
     """Note that *data* is stored under *token*."""
-    state.token, state.coming = token, None
+    state.token, state.coming, state.tried_token = token, None, None
     state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
     state.stored_deadline_ns = state.deadline_ns
     state.tried.clear()
