@@ -94,7 +94,7 @@ class MemoryStore:
     ) -> Record:
         """Put a new record under *token* and remove *record*, both or neither; `Conflict` as `Store.rename`."""
         check_rename(record, token, grace)
-        new = new_record(_TABLE, token, data, expiry, beside=record.beside)
+        new = new_record(_TABLE, token, data, expiry, beside=record.beside, recent=items.recent(record))
         with self._lock:
             if (taken := self._live(token)) is not None:
                 raise conflict(token, taken, taken=True)

@@ -59,13 +59,20 @@ class Tried:
 
     def is_in(self, record: Record) -> bool:
         """Return True if *record* bears this write, as the latest or a recent one."""
-        if self.version and record.version == self.version:
-            return True
-        tags = record.recent
-        if self.version and self.version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8)):
-            return True
-        # A store that gives no version with its error: the very same payload.
-        return not self.version and record.data == self.payload
+        return self.is_latest_in(record) or (self.version != 0 and bears(record, self.version))
+
+    def is_latest_in(self, record: Record) -> bool:
+        """Return True if *record* is what this write stored."""
+        if self.version:
+            return record.version == self.version
+        # A store that gives no version with its error, or a cancellation: the very same payload.
+        return record.data == self.payload
+
+
+def bears(record: Record, version: int) -> bool:
+    """Return True if *version* is the record's, or one of the recent ones."""
+    tags = record.recent
+    return record.version == version or version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8))
 
 
 @dataclass(slots=True)
@@ -77,6 +84,8 @@ class State:
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
     *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
     request destroyed it. *before*: the reads and changes before `destroy`. *only_if_there*: a session that is not found has ended.
+    *tried_token*: a new session may be stored under this one. *removal_tried*: the record may have been removed by this request. *outdated*: keys that others had changed since this request
+    read them, when that did not count; it may later.
     *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
     """
 
@@ -106,6 +115,9 @@ class State:
     ended: bool = False
     only_if_there: bool = False
     destroyed: bool = False
+    removal_tried: bool = False
+    tried_token: str | None = field(default=None, repr=False)
+    outdated: frozenset[str] = frozenset()
     found: bool | None = None
     kept: bool | None = None
     tried: list[Tried] = field(default_factory=list)

@@ -125,8 +125,12 @@ class _Block:
             except (SessionError, TypeError, ValueError) as failure:
                 await self._discard(failure)
                 raise
-            except BaseException:
-                # A cancellation, too: what is written by then is written, and nothing more will be.
+            except BaseException as failure:
+                # What is written by then is written, and nothing more will be; but a logout counts, also if it is cancelled.
+                import asyncio
+
+                if isinstance(failure, asyncio.CancelledError):
+                    await self._discard(failure)
                 self._manager._drop(self._session)
                 raise
         else:

@@ -6,7 +6,7 @@ its data, and the reads can be compared with it (`session.merging`). Pure: no I/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,10 +14,11 @@ import msgspec
 from . import values
 from .types import JSONValue
 
-__all__ = ["Changes", "Draft", "Reads", "encoded"]
+__all__ = ["Changes", "Draft", "Reads", "decoded", "encoded"]
 
 # In one order, so that equal values have equal encodings; and 1, 1.0 and True have different ones.
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_decode: Callable[[bytes], JSONValue] = msgspec.json.decode
 
 
 def encoded(data: Mapping[str, JSONValue], key: str) -> bytes | None:
@@ -25,23 +26,37 @@ def encoded(data: Mapping[str, JSONValue], key: str) -> bytes | None:
     return _encode(data[key]) if key in data else None
 
 
+def decoded(encoding: bytes) -> JSONValue:
+    """Return the value of an encoding."""
+    return _decode(encoding)
+
+
 @dataclass(frozen=True, slots=True)
 class Reads:
     """The parts of a session that a request was shown.
 
     *values*: keys whose value it saw. *presence*: keys that it asked for by ``in``. *unlisted*: it saw the list of keys, in
-    which these were its own already; None if it never saw the list. *emptiness*: it asked if there are any keys. *taken*:
-    keys that it read and then removed, or set by ``setdefault``.
+    which these were its own already; None if it never saw the list. *emptiness*: it asked if there are any keys beside these,
+    which it had removed; once for each such question. *taken*: keys that it read and then removed, or set by ``setdefault``.
     """
 
     values: frozenset[str] = frozenset()
     presence: frozenset[str] = frozenset()
     unlisted: frozenset[str] | None = None
-    emptiness: bool = False
+    emptiness: frozenset[frozenset[str]] = frozenset()
     taken: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.values or self.presence or self.unlisted is not None or self.emptiness)
+
+    def since(self, earlier: Reads) -> Reads:
+        """Return these reads without *earlier* ones."""
+        return Reads(
+            values=self.values - earlier.values,
+            presence=self.presence - earlier.presence,
+            unlisted=self.unlisted if earlier.unlisted is None else None,
+            emptiness=self.emptiness - earlier.emptiness,
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -129,7 +144,7 @@ class Draft:
         """The keys whose value was asked for; getters add to it directly."""
         self._presence: set[str] = set()
         self._unlisted: frozenset[str] | None = None
-        self._emptiness = False
+        self._emptiness: set[frozenset[str]] = set()
         self._taken: set[str] = set()
         # Keys that this request wrote, and those of them that it had not read before: to read them later is to read its own.
         self._written: dict[str, None] = {}
@@ -140,6 +155,11 @@ class Draft:
         self._cleared = False
         # The reads before everything was cleared: since then there is nothing of others to read.
         self._before = NOTHING_READ
+
+    @property
+    def cleared(self) -> bool:
+        """True if everything was removed, and that is still to be stored."""
+        return self._cleared
 
     # Reading
 
@@ -155,7 +175,8 @@ class Draft:
     def has(self, key: object) -> bool:
         """Return True if *key* is there."""
         if isinstance(key, str):
-            if key not in self._blind and not self._cleared:
+            # What this request put or incremented is there, whatever others do.
+            if key not in self._blind and key not in self._increments and not self._cleared:
                 self._presence.add(key)
             return key in self.data
         return False
@@ -170,7 +191,7 @@ class Draft:
     def any(self) -> bool:
         """Return True if there are any keys."""
         if not self._cleared and not any(key in self.data for key in self._written):
-            self._emptiness = True
+            self._emptiness.add(frozenset(self._written))
         return bool(self.data)
 
     # Changing
@@ -192,7 +213,8 @@ class Draft:
         """Remove *key*, also if it is not there: then it is not to be there."""
         self._keep(key)
         self._write(key)
-        if key not in self._blind and not self._cleared:
+        listed = self._unlisted is not None and key not in self._unlisted
+        if (listed or key not in self._blind) and not self._cleared:
             self._taken.add(key)
         self.data.pop(key, None)
 
@@ -228,7 +250,7 @@ class Draft:
             values=frozenset(self.seen - self._blind),
             presence=frozenset(self._presence),
             unlisted=self._unlisted,
-            emptiness=self._emptiness,
+            emptiness=frozenset(self._emptiness),
             taken=frozenset(self._taken),
         )
 
@@ -241,9 +263,23 @@ class Draft:
         differing = self._differing()
         return self._changes(differing) if differing else None
 
-    def meant(self) -> Changes:
-        """Return the changes, also if everything is as it was read; raises as `changes` does."""
-        return self._changes(self._differing())
+    def meant(self, *others: Mapping[str, JSONValue]) -> Changes:
+        """Return the changes, also if everything is as it was read; raises as `changes` does.
+
+        *others* may be stored instead of what was read: a list or dict that differs from theirs was changed, too.
+        """
+        differing = self._differing()
+        for data in others:
+            differing |= {key for key in self._lent if encoded(self.data, key) != encoded(data, key)}
+        return self._changes(differing)
+
+    def differs_from(self, data: Mapping[str, JSONValue]) -> bool:
+        """Return True if what was changed, there and back perhaps, is otherwise in *data*."""
+        return any(encoded(self.data, key) != encoded(data, key) for key in self._original)
+
+    def held(self) -> dict[str, bytes]:
+        """Return the encodings of the lists and dicts that were handed out, as they are now: `settle` takes them."""
+        return {key: _encode(self.data[key]) for key in self._lent if key in self.data}
 
     def _differing(self) -> set[str]:
         return {key for key, original in self._original.items() if self._differs(key, original)}
@@ -272,32 +308,49 @@ class Draft:
 
     # What becomes of it
 
-    def settle(self) -> None:
-        """Take the data as it is now for the data that was read: it has been stored. Reads stay, with the values as stored."""
+    def settle(self, held: Mapping[str, bytes]) -> None:
+        """Take the data for the data that was read: it has been stored. Reads stay, with the values as stored.
+
+        *held* is what `held` returned when the data was encoded: another task may have changed a list since.
+        """
         if not (self._written or self._increments or self._cleared or self._lent):
             return
         if self._cleared:
             before = self._before
             self.seen, self._presence = set(before.values), set(before.presence)
-            self._unlisted, self._emptiness = before.unlisted, before.emptiness
+            self._unlisted, self._emptiness = before.unlisted, set(before.emptiness)
             self._cleared, self._before = False, NOTHING_READ
         elif self._blind:
             self.seen -= self._blind
+        # The keys that were its own are stored: others may change them from now on.
+        if self._unlisted is not None:
+            self._unlisted = frozenset()
+        if self._emptiness:
+            self._emptiness = {frozenset()}
         self._taken.clear()
         self._written.clear()
         self._blind.clear()
         self._increments.clear()
-        self._original = {key: _encode(self.data[key]) for key in self._lent if key in self.data}
+        self._original = {key: self._handed_out(key, held) for key in self._lent if key in self.data}
 
-    def adopt(self, data: dict[str, JSONValue]) -> None:
+    def adopt(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> None:
         """Go on with *data*, which has been stored, and is this draft's merged with the data of others; then `settle`."""
         if data is not self.data:
-            self.data = self._with_lent(data)
+            data = self._with_lent(data, held)
+            # What others changed as well is a new list; who holds the old one has to take it anew.
+            self._lent = {key for key in self._lent & data.keys() if data[key] is self.data.get(key)}
+            self.data = data
 
-    def rebase(self, base: Mapping[str, JSONValue], data: dict[str, JSONValue]) -> None:
-        """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read."""
-        data = self._with_lent(data)
-        touched = self._original.keys() | base.keys() if self._cleared else self._original.keys()
+    def rebase(
+        self, base: Mapping[str, JSONValue], data: dict[str, JSONValue], lent: Draft, held: Mapping[str, bytes]
+    ) -> None:
+        """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read.
+
+        What *lent* handed out counts as handed out by this draft, if it is in *data*. *held* is as `settle` has it.
+        """
+        data = self._with_lent(data, held)
+        self._lent |= {key for key in lent._lent if key in data and data[key] is lent.data.get(key)}
+        touched = self._original.keys() | base.keys() if self._cleared else self._original.keys() | self._lent
         self._original = {key: encoded(base, key) for key in touched}
         self.data = data
 
@@ -314,20 +367,23 @@ class Draft:
 
     def forget_reads(self) -> None:
         """Begin the reads anew."""
-        self.seen, self._presence, self._unlisted, self._emptiness = set(), set(), None, False
+        self.seen, self._presence, self._unlisted, self._emptiness = set(), set(), None, set()
         self._taken, self._before = set(), NOTHING_READ
 
     def sizes(self) -> list[tuple[str, int]]:
         """Return the keys with the sizes of their values in bytes of JSON, the largest first."""
         return sorted(((key, len(_encode(value))) for key, value in self.data.items()), key=lambda pair: -pair[1])
 
-    def _with_lent(self, data: dict[str, JSONValue]) -> dict[str, JSONValue]:
+    def _with_lent(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> dict[str, JSONValue]:
         """Return *data* with the lists and dicts that were handed out in the place of their equals."""
-        for key in self._lent:
-            mine = encoded(self.data, key)
-            if mine is not None and mine == encoded(data, key):
+        for key in self._lent & self.data.keys():
+            if self._handed_out(key, held) == encoded(data, key):
                 data[key] = self.data[key]
         return data
+
+    def _handed_out(self, key: str, held: Mapping[str, bytes]) -> bytes | None:
+        """Return the encoding of a list or dict as of *held*; as it was handed out, if that was later."""
+        return held.get(key, self._original.get(key))
 
     def _write(self, key: str) -> None:
         self._increments.pop(key, None)

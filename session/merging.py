@@ -13,7 +13,7 @@ from .changes import Changes, Reads, encoded
 from .mergeable import Absent, Merge, merge_values
 from .types import JSONValue
 
-__all__ = ["DEADLINE", "Level", "Rules", "Snapshot", "merged", "own_part", "stale_keys"]
+__all__ = ["DEADLINE", "Level", "Rules", "Snapshot", "merged", "outdated_keys", "own_part", "stale_keys"]
 
 Data: TypeAlias = Mapping[str, JSONValue]
 Level: TypeAlias = Literal["merge", "serialize"]
@@ -54,12 +54,14 @@ def stale_keys(
     read_deadline: bool = False,
     wrote_deadline: bool = False,
     exclusive: bool = False,
+    outdated: frozenset[str] = frozenset(),
 ) -> list[str]:
     """Return the keys that the request read and that the other changed, sorted; empty if the changes may be stored.
 
     In "merge" a read does not count if the request overwrote the key itself, unless it took the value: popped it, or set it by
     ``setdefault``. In "serialize" every read counts. Reads of mergeable keys count only if the request also changes a key that
-    is not mergeable, or does something that is *exclusive*: renews the token, say.
+    is not mergeable, or does something that is *exclusive*: renews the token, say. *outdated* are keys that had changed before
+    already, when the read of them did not count.
 
     >>> rules = Rules()
     >>> base, theirs = Snapshot({"role": "user", "n": 1}, 0), Snapshot({"role": "admin", "n": 2}, 0)
@@ -82,11 +84,30 @@ def stale_keys(
     if reads.unlisted is not None:
         presence |= (base.data.keys() ^ theirs.data.keys()) - reads.unlisted
     stale |= {key for key in presence if counts(key)}
-    if reads.emptiness and bool(base.data) != bool(theirs.data) and (serialize or not changes.cleared):
+    if (serialize or not changes.cleared) and any(_is_emptier(own, base.data, theirs.data) for own in reads.emptiness):
         stale.add(ANY_KEY)
     if read_deadline and base.deadline_ns != theirs.deadline_ns and (serialize or not wrote_deadline):
         stale.add(DEADLINE)
-    return sorted(stale)
+    return sorted(stale | {key for key in outdated if counts(key)})
+
+
+def outdated_keys(
+    reads: Reads,
+    changes: Changes | None,
+    base: Snapshot,
+    theirs: Snapshot,
+    rules: Rules,
+    *,
+    read_deadline: bool = False,
+) -> frozenset[str]:
+    """Return the keys that the request read and the other changed, if that counts now or may count later.
+
+    >>> rules, reads = Rules(mergeable={"cart": "merge"}), Reads(values=frozenset({"cart"}))
+    >>> base, theirs = Snapshot({"cart": [1]}, 0), Snapshot({"cart": [2]}, 0)
+    >>> stale_keys(reads, None, base, theirs, rules), sorted(outdated_keys(reads, None, base, theirs, rules))
+    ([], ['cart'])
+    """
+    return frozenset(stale_keys(reads, changes, base, theirs, rules, read_deadline=read_deadline, exclusive=True))
 
 
 def merged(changes: Changes | None, base: Data, theirs: Data, mergeable: Mapping[str, Merge]) -> dict[str, JSONValue]:
@@ -136,6 +157,11 @@ def _set(data: dict[str, JSONValue], key: str, value: JSONValue | Absent) -> Non
         data.pop(key, None)
     else:
         data[key] = value
+
+
+def _is_emptier(own: frozenset[str], base: Data, theirs: Data) -> bool:
+    """Return True if one has keys beside *own*, and the other has none."""
+    return bool(base.keys() - own) != bool(theirs.keys() - own)
 
 
 def _differs(key: str, base: Data, theirs: Data) -> bool:

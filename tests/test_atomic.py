@@ -15,6 +15,7 @@ from dynamostore.testing import FakeClock
 from session import (
     AsyncSessionManager,
     JSONValue,
+    OnConflict,
     Session,
     SessionClosedError,
     SessionConflict,
@@ -278,9 +279,9 @@ def test_its_price(counted: CountingStore, clock: FakeClock) -> None:
         s.atomic(spend)
     assert counted.taken() == ["find", "replace"]
     with manager.session(token) as s:
-        # Nothing to store: the decision rests on what is stored now all the same.
+        # Nothing to store: the decision rests on what was read within the step.
         assert s.atomic(spend) == ""
-    assert counted.taken() == ["find", "find"]
+    assert counted.taken() == ["find"]
     with manager.session(None) as s:
         s.atomic(count_up)
     assert counted.taken() == ["create"]
@@ -294,6 +295,78 @@ def test_a_decision_to_change_nothing_rests_on_what_is_stored_now(manager: Sessi
             faster.put_int("n", 0)
         assert s.atomic(count_up)
     assert read(manager, token) == {"n": 1}
+
+
+def test_what_cannot_be_merged_is_refused_before_anything_is_stored(manager: SessionManager) -> None:
+    token = begin(manager, n=1, c=0)
+    with manager.session(token) as s:
+        s.increment("n")
+        with manager.session(token) as other:
+            other["n"] = "text"
+        with pytest.raises(SessionConflict, match="cannot be merged"):
+            s.atomic(count_c)
+        assert read(manager, token) == {"c": 0, "n": "text"}
+        s.remove("n")
+        s.save()
+        s.atomic(count_c)
+    assert read(manager, token) == {"c": 1}
+
+
+def count_c(stored: SessionData) -> None:
+    stored.increment("c")
+
+
+def test_a_merge_function_that_fails_fails_before_anything_is_stored(store: Store, clock: FakeClock) -> None:
+    def fail(before: object, ours: object, theirs: object) -> JSONValue:
+        raise RuntimeError("no")
+
+    manager = SessionManager(store, mergeable={"f": fail}, clock=clock)
+    token = begin(manager, f=1, c=0)
+    with pytest.raises(RuntimeError), manager.session(token) as s:
+        s["f"] = 2
+        with manager.session(token) as other:
+            other["f"] = 3
+        s.atomic(count_c)
+    assert read(manager, token) == {"c": 0, "f": 3}
+
+
+@pytest.mark.parametrize("level", ["merge", "serialize"])
+def test_reads_of_mergeable_keys_count_by_what_the_step_changes(
+    store: Store, clock: FakeClock, level: OnConflict
+) -> None:
+    manager = SessionManager(store, on_conflict=level, mergeable={"cart": "merge"}, clock=clock)
+    token = begin(manager, cart=["a"])
+    with manager.session(token) as s:
+        cart = s["cart"]
+        assert isinstance(cart, list)
+        with manager.session(token) as other:
+            found = other["cart"]
+            assert isinstance(found, list)
+            found.append("c")
+        with pytest.raises(SessionConflict, match="cart"):
+            s.atomic(lambda stored: stored.put_int("paid_for", len(cart)))
+        with pytest.raises(SessionConflict, match="cart"):
+            s.atomic(lambda stored: None)
+    assert read(manager, token) == {"cart": ["a", "c"]}
+
+
+def test_a_pending_clear_is_refused(manager: SessionManager) -> None:
+    token = begin(manager, a=1)
+    with pytest.raises(SessionStateError, match="cleared"), manager.session(token) as s:
+        s.clear()
+        s.atomic(lambda stored: stored.put_int("x", 1))
+    assert read(manager, token) == {"a": 1}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_dict_that_it_returns_is_the_sessions_own(manager: SessionManager, there: bool) -> None:
+    token = begin(manager, a=1) if there else None
+    with manager.session(token) as s:
+        preferences = s.atomic(lambda stored: stored.setdefault("preferences", {}))
+        assert isinstance(preferences, dict)
+        preferences["lang"] = "en"
+        assert s.get("preferences") == {"lang": "en"}
+    assert read(manager, s.token)["preferences"] == {"lang": "en"}
 
 
 class Flaky(CountingStore):

@@ -353,6 +353,16 @@ def test_an_error_that_leaves_the_outcome_open_tells_the_version(
     assert error.version.to_bytes(8, "big") in newer.recent
 
 
+def test_a_renamed_record_remembers_the_versions_before_it(store: DynamoStore, old: Record) -> None:
+    newer = store.replace(old, b"newer", old.expiry)
+    renamed = store.rename(newer, old.token + "2", b"newest", old.expiry)
+    read = store.find(renamed.token)
+    assert read is not None
+    assert read.recent == renamed.recent
+    assert old.version.to_bytes(8, "big") in read.recent
+    assert newer.version.to_bytes(8, "big") in read.recent
+
+
 def test_what_writes_no_version_tells_none(server: Backend, clock: FakeClock, old: Record) -> None:
     def never(call: Callable[[], object]) -> object:
         raise ConnectionResetError

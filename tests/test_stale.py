@@ -195,6 +195,83 @@ def test_emptiness_is_a_read_of_its_own(store: Store, clock: FakeClock) -> None:
     assert read(manager, token) == {}
 
 
+@pytest.mark.parametrize("level", ["merge", "serialize"])
+def test_emptiness_is_asked_without_what_the_request_removed_itself(
+    store: Store, clock: FakeClock, level: OnConflict
+) -> None:
+    manager = SessionManager(store, on_conflict=level, clock=clock)
+    token = begin(manager, {"a": 1})
+    with pytest.raises(SessionConflict, match="any key"), manager.session(token) as slow:
+        slow.remove("a")
+        empty = not slow
+        with manager.session(token) as fast:
+            fast.put_int("b", 1)
+        slow.put_bool("was_empty", empty)
+    assert read(manager, token) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("level", ["merge", "serialize"])
+def test_after_a_save_the_list_of_keys_is_compared_with_the_requests_own_in_it(
+    store: Store, clock: FakeClock, level: OnConflict
+) -> None:
+    manager = SessionManager(store, on_conflict=level, clock=clock)
+    token = begin(manager, {"a": 1})
+    with pytest.raises(SessionConflict, match="'x'"), manager.session(token) as slow:
+        slow.put_int("x", 1)
+        list(slow)
+        slow.save()
+        keys: list[JSONValue] = [*slow]
+        with manager.session(token) as fast:
+            fast.remove("x")
+        slow["keys"] = keys
+    assert read(manager, token) == {"a": 1}
+
+
+@pytest.mark.parametrize("level", ["merge", "serialize"])
+def test_a_key_that_was_listed_is_taken_once(store: Store, clock: FakeClock, level: OnConflict) -> None:
+    manager = SessionManager(store, on_conflict=level, clock=clock)
+    token = begin(manager, {"coupon:5": 1})
+
+    def spend(s: Session) -> None:
+        for key in [key for key in s if key.startswith("coupon:")]:
+            s.remove(key)
+            s.increment("spent")
+
+    with pytest.raises(SessionConflict, match="coupon:5"), manager.session(token) as slow:
+        spend(slow)
+        with manager.session(token) as fast:
+            spend(fast)
+    assert read(manager, token) == {"spent": 1}
+
+
+def test_a_key_that_the_request_incremented_is_there_whatever_others_do(store: Store, clock: FakeClock) -> None:
+    manager = SessionManager(store, on_conflict="serialize", clock=clock)
+    token = begin(manager, {"a": 1})
+    with manager.session(token) as slow:
+        slow.increment("visits")
+        assert "visits" in slow
+        with manager.session(token) as fast:
+            fast.increment("visits")
+    assert read(manager, token) == {"a": 1, "visits": 2}
+
+
+def test_a_read_that_did_not_count_at_a_save_counts_later(store: Store, clock: FakeClock) -> None:
+    manager = SessionManager(store, on_conflict="serialize", mergeable={"cart": "merge"}, clock=clock)
+    token = begin(manager, {"cart": ["a"]})
+    with pytest.raises(SessionConflict, match="cart"), manager.session(token) as slow:
+        cart = slow["cart"]
+        assert isinstance(cart, list)
+        size = len(cart)
+        cart.append("b")
+        with manager.session(token) as fast:
+            found = fast["cart"]
+            assert isinstance(found, list)
+            found.append("c")
+        slow.save()  # changes nothing but what is merged
+        slow.put_int("total", size + 1)
+    assert read(manager, token) == {"cart": ["a", "c", "b"]}
+
+
 def test_the_deadline_counts_as_a_key(store: Store, clock: FakeClock) -> None:
     manager = SessionManager(store, clock=clock)
 

@@ -180,7 +180,7 @@ class Plans:
     ) -> Plan[Record]:
         """As `Store.rename <dynamostore.Store.rename>`."""
         check_rename(record, token, grace)
-        new = new_record(self.table, token, data, expiry, beside=record.beside)
+        new = new_record(self.table, token, data, expiry, beside=record.beside, recent=items.recent(record))
         return (yield from _tagging(new, self._rename(record, new, grace)))
 
     def _rename(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:

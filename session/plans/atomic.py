@@ -15,13 +15,14 @@ from session._policy import Policy
 from session._state import State, snapshot
 from session.changes import Changes, Draft, Reads
 from session.data import SessionData, StepData
-from session.errors import SessionConflict, SessionStateError
+from session.errors import SessionConflict, SessionStateError, SessionTypeError
 from session.merging import Snapshot, merged
+from session.types import JSONValue
 
 from .calls import ATTEMPTS, back_off, find
 from .lifecycle import load
-from .meeting import check_reads, lose, note_tried_step
-from .storing import store_new, with_keys
+from .meeting import check_outdated_step, check_reads, lose, note_late_reads, note_tried_step
+from .storing import create, mark_stored, with_keys
 
 __all__ = ["atomic"]
 
@@ -36,18 +37,26 @@ def atomic(
     With *deadline_ns* that write also moves the deadline; without, it stays.
     """
     _check_allowed(state)
+    fresh = not state.loaded
     yield from load(state, policy)
     if state.record is None:
         if deadline_ns is not None:
             state.deadline_ns = deadline_ns
         return (yield from _first(state, policy, change))
-    target = state.record
+    target, outdated = state.record, frozenset[str]()
     for attempt in range(ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
+        check_outdated_step(state, changes, policy)
+        going_on = _merge_pending(state, policy, draft)
+        reads, meant, checked, held = draft.reads(), draft.meant(), state.draft.reads(), state.draft.held()
         try:
-            new = yield from _store(state, policy, target, end_ns, draft, changes=changes)
+            if changes is None:
+                # The decision rests on what is stored now, though there is nothing to write.
+                new = target if fresh and attempt == 0 else (yield from _find_same(target))
+            else:
+                new = yield from _store(state, policy, target, end_ns, draft)
         except Conflict as conflict:
             winner = conflict.current
             if winner is None:
@@ -55,27 +64,29 @@ def atomic(
                 lose(state, policy)
                 what = "atomic: the session was ended by another request, or has expired"
                 raise SessionConflict(what, ended=True, ours=ours) from conflict
-            check_reads(state, winner, policy, conflict)
+            outdated = check_reads(state, winner, changes, policy, conflict)
             target = winner
             if attempt:
                 yield from back_off(attempt)
         else:
-            stored = Snapshot(draft.data, end_ns)
-            _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
+            state.outdated |= outdated
+            note_late_reads(state, checked, snapshot(state.record, policy), Snapshot(draft.data, end_ns), policy)
+            state.draft.rebase(draft.data, going_on, draft, held)
+            _go_on(state, new, end_ns, reads=reads, changes=meant)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
 
-def _store(
-    state: State, policy: Policy, target: Record, deadline_ns: int, draft: Draft, *, changes: Changes | None
-) -> Plan[Record]:
-    """Write the data of *draft* where *target* was read, or make sure that it is still there; raise `Conflict` if not."""
-    if changes is None:
-        # The decision rests on what is stored now, though there is nothing to write.
-        there = yield from issue(find(target.token))
-        if there is None or not _same(there, target):
-            raise Conflict(current=there)
-        return there
+def _find_same(target: Record) -> Plan[Record]:
+    """Make sure that *target* is what is stored; raise `Conflict` if not."""
+    there = yield from issue(find(target.token))
+    if there is None or not _same(there, target):
+        raise Conflict(current=there)
+    return there
+
+
+def _store(state: State, policy: Policy, target: Record, deadline_ns: int, draft: Draft) -> Plan[Record]:
+    """Write the data of *draft* where *target* was read; raise `Conflict` if it is not there any more."""
     payload = policy.codec.encode(draft.data, deadline_ns)
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
     expiry_ns = max(policy.expiry_ns(deadline_ns), min(target.expiry_ns, deadline_ns))
@@ -83,7 +94,11 @@ def _store(
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
+        note_tried_step(state, policy, error.version, payload, target, changed=draft.meant().keys)
+        raise
+    except GeneratorExit:
+        # Cancelled, or interrupted: it may have been stored.
+        note_tried_step(state, policy, 0, payload, target, changed=draft.meant().keys)
         raise
     except ItemTooLargeError as error:
         raise with_keys(error, draft) from error
@@ -96,16 +111,13 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
-        # As long as it knows: once it is stored, nothing is a change any more.
-        reads, meant = draft.reads(), draft.meant()
-        pending, state.draft = state.draft, draft
-        try:
-            yield from store_new(state, policy)
-        finally:
-            state.draft = pending
+        going_on = _merge_pending(state, policy, draft)
+        reads, meant, held = draft.reads(), draft.meant(), state.draft.held()
+        token = yield from create(state, policy, draft)
         assert state.record is not None
-        stored = Snapshot(draft.data, state.deadline_ns)
-        _go_on(state, policy, state.record, stored, reads=reads, changes=meant)
+        mark_stored(state, token, draft.data)
+        state.draft.rebase(draft.data, going_on, draft, held)
+        _go_on(state, state.record, state.deadline_ns, reads=reads, changes=meant)
     return result
 
 
@@ -123,6 +135,8 @@ def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> t
     changes, reads = draft.changes(), draft.reads()
     pending = state.draft.pending()
     meant = draft.meant()
+    if state.draft.cleared and (reads or meant):
+        raise SessionStateError("atomic: this request has cleared the session; call save() first")
     touched = reads.values | reads.presence | meant.keys
     if reads.unlisted is not None or reads.emptiness or meant.cleared:
         touched |= pending
@@ -142,20 +156,27 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, *, reads: Reads, changes: Changes) -> None:
+def _merge_pending(state: State, policy: Policy, draft: Draft) -> dict[str, JSONValue]:
+    """Return what the request is to go on with: its pending changes, made on the data of *draft*."""
+    before = snapshot(state.record, policy).data if state.record is not None else {}
+    mine = state.draft.meant()
+    try:
+        return merged(mine, before, draft.data, policy.rules.mergeable)
+    except (SessionTypeError, ValueError) as error:
+        what = f"atomic: what other requests stored cannot be merged with this request's changes: {error}"
+        raise SessionConflict(what, ours=state.draft.data, theirs=draft.data) from error
+
+
+def _go_on(state: State, record: Record, deadline_ns: int, *, reads: Reads, changes: Changes) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
-    mine = state.draft.meant()
-    before = snapshot(state.record, policy).data if state.record is not None else {}
-    data = merged(mine, before, stored.data, policy.rules.mergeable)
-    state.draft.rebase(stored.data, data)
     # An increment hands out no value, so nothing rests on it.
     state.draft.note(reads, changes.put.keys() | changes.removed)
     state.record = record
-    state.stored_deadline_ns = stored.deadline_ns
+    state.stored_deadline_ns = deadline_ns
     if not state.rescheduled:
-        state.deadline_ns = stored.deadline_ns
+        state.deadline_ns = deadline_ns
     state.tried.clear()
 
 

@@ -51,10 +51,14 @@ def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
         return None
     base, target = snapshot(record, policy), record
     for attempt in range(ATTEMPTS):
+        tried, state.removal_tried = state.removal_tried, True
         try:
             yield from issue(remove(target))
         except Conflict as conflict:
             winner = conflict.current
+            if winner is None and tried:
+                break  # most likely by this request, whose reply was lost or whose next call failed
+            state.removal_tried = tried
             if winner is None or winner.token != target.token:
                 return False
             theirs = snapshot(winner, policy)
@@ -63,5 +67,7 @@ def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
             target = winner
             yield from back_off(attempt)
         else:
-            return not state.is_superseded(policy) or None
-    return False
+            break
+    else:
+        return False
+    return not state.is_superseded(policy) or None

@@ -73,7 +73,7 @@ def destroy(state: State, policy: Policy) -> None:
     """Delete the session at the next commit; values put after this make a new one."""
     if not state.destroying and state.record is not None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
-    state.destroying, state.coming = True, None
+    state.destroying, state.coming, state.tried_token = True, None, None
     state.rerun &= not state.written
     state.renewing = state.rescheduled = state.written = state.read_deadline = False
     state.draft = Draft({})
@@ -96,7 +96,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
         return
     try:
         if state.ended:
-            state.draft.settle()
+            state.draft.settle(state.draft.held())
         elif state.record is None:
             yield from store_new(state, policy)
         else:

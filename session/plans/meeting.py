@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from dynamostore import Conflict, Record, ThrottledError, UnavailableError
+from dynamostore import Conflict, Record, items
 from dynamostore.digests import digest
 from session import _rarely
 from session._policy import Policy
-from session._state import State, Tried, snapshot
-from session.changes import Changes, Draft, encoded
+from session._state import State, Tried, bears, snapshot
+from session.changes import Changes, Draft, Reads, decoded, encoded
 from session.errors import SessionConflict, SessionTypeError
-from session.merging import Snapshot, merged, stale_keys
+from session.merging import Snapshot, merged, outdated_keys, stale_keys
 from session.types import JSONValue
 
 from .calls import ATTEMPTS
@@ -21,10 +22,13 @@ from .calls import ATTEMPTS
 __all__ = [
     "Writing",
     "acts",
+    "check_outdated",
+    "check_outdated_step",
     "check_reads",
     "drop_changes",
     "lose",
     "named",
+    "note_late_reads",
     "note_tried",
     "note_tried_step",
     "since_tried",
@@ -41,24 +45,31 @@ class Writing:
     target: Record
     data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
+    held: Mapping[str, bytes] = field(repr=False)
+    """The lists and dicts that were handed out, as they are in *data*: another task may change them meanwhile."""
+    reads: Reads
+    """What was compared with the record."""
+    outdated: frozenset[str] = frozenset()
+    """The keys that differed in the record, though that did not count."""
 
 
-def note_tried(
-    state: State, error: UnavailableError | ThrottledError, writing: Writing, policy: Policy, changes: Changes | None
-) -> None:
-    """Remember a write whose outcome is not known, to know it again if it was applied.
+def note_tried(state: State, version: int, writing: Writing, policy: Policy, changes: Changes | None) -> None:
+    """Remember a write whose outcome is not known, to know it again if it was applied; *version* is its tag, 0 if not known.
 
     The request does not see what it was merged with: it has seen, and goes on from, its own data.
     """
     payload = policy.codec.encode(writing.data, writing.deadline_ns)
-    mine = Snapshot(*policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns)))
-    state.tried.append(Tried(error.version, payload, dict(changes.incremented if changes else {}), mine, mine))
+    data, deadline_ns = policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns))
+    for key, encoding in writing.held.items():
+        data[key] = decoded(encoding)
+    mine = Snapshot(data, deadline_ns)
+    state.tried.append(Tried(version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
 
 def note_tried_step(
     state: State,
     policy: Policy,
-    error: UnavailableError | ThrottledError,
+    version: int,
     payload: bytes,
     target: Record,
     *,
@@ -69,7 +80,7 @@ def note_tried_step(
     stored = policy.codec.decode(payload)[0]
     data = {key: value for key, value in seen.data.items() if key not in changed}
     data |= {key: stored[key] for key in changed if key in stored}
-    state.tried.append(Tried(error.version, payload, {}, Snapshot(data, seen.deadline_ns), base))
+    state.tried.append(Tried(version, payload, {}, Snapshot(data, seen.deadline_ns), base))
 
 
 def yield_to(
@@ -91,7 +102,11 @@ def yield_to(
     if last:
         _refuse(state, f"{what}, {ATTEMPTS} times while it was to be stored", theirs, conflict)
     changing = acts(state, changes)
-    if policy.on_conflict == "raise" and changing:
+    mine = any(tried.is_latest_in(winner) for tried in state.tried)
+    if policy.on_conflict == "raise" and changing and not mine:
+        _refuse(state, what, theirs, conflict)
+    if changes is not None and _may_repeat(state, winner, changes, policy):
+        what = f"session {digest(winner.token)}: it is not known if an earlier try to store this request's changes succeeded"
         _refuse(state, what, theirs, conflict)
     seen, base, left = since_tried(state, winner, changes, policy)
     stale = _stale(state, seen, theirs, left, policy) if changing else []
@@ -99,6 +114,8 @@ def yield_to(
         _refuse(state, f"{what}, in what this one read: {named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
         report(state, stale)
+    writing.reads = state.draft.reads()
+    writing.outdated = outdated_keys(writing.reads, left, seen, theirs, policy.rules, read_deadline=state.read_deadline)
     if policy.on_conflict != "overwrite":
         try:
             writing.data = merged(left, base.data, theirs.data, policy.rules.mergeable)
@@ -125,6 +142,16 @@ def since_tried(
     return read, read, changes
 
 
+def _may_repeat(state: State, winner: Record, changes: Changes, policy: Policy) -> bool:
+    """Return True if *winner* may hold these changes already, unrecognised, and they would count twice."""
+    assert state.record is not None
+    if not state.tried or any(tried.is_in(winner) for tried in state.tried):
+        return False
+    forgot = len(winner.recent) >= 8 * items.RECENT and not bears(winner, state.record.version)
+    unknown = forgot or not all(tried.version for tried in state.tried)
+    return unknown and bool(changes.incremented or changes.keys & policy.rules.mergeable.keys())
+
+
 def _without(changes: Changes, tried: Tried, policy: Policy) -> Changes:
     """Return *changes* without those that are in what *tried* stored, and that to make again would not be to make again.
 
@@ -147,7 +174,9 @@ def acts(state: State, changes: Changes | None) -> bool:
     return changes is not None or state.renewing or state.app_rescheduled
 
 
-def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | None, policy: Policy) -> list[str]:
+def _stale(
+    state: State, base: Snapshot, theirs: Snapshot, changes: Changes | None, policy: Policy, *, exclusive: bool = False
+) -> list[str]:
     return stale_keys(
         state.draft.reads(),
         changes,
@@ -156,18 +185,61 @@ def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | No
         policy.rules,
         read_deadline=state.read_deadline,
         wrote_deadline=state.app_rescheduled,
-        exclusive=state.renewing,
+        exclusive=exclusive or state.renewing,
+        outdated=state.outdated,
     )
 
 
-def check_reads(state: State, winner: Record, policy: Policy, conflict: Conflict | None) -> None:
-    """Raise `SessionConflict` if *winner* has other values of what this request read."""
+def check_reads(
+    state: State, winner: Record, step: Changes | None, policy: Policy, conflict: Conflict | None = None
+) -> frozenset[str]:
+    """Raise `SessionConflict` if *winner* has other values of what this request read, which an atomic *step* rests on.
+
+    Return the keys that differ there, though that does not count.
+    """
     seen, _, _ = since_tried(state, winner, None, policy)
-    theirs = snapshot(winner, policy)
-    stale = _stale(state, seen, theirs, state.draft.changes(), policy)
+    theirs, changes = snapshot(winner, policy), state.draft.changes()
+    stale = _stale(state, seen, theirs, changes, policy, exclusive=_is_exclusive(step, policy))
     if stale:
         what = f"session {digest(winner.token)} was changed by another request, in what this one read: {named(stale)}"
         _refuse(state, what, theirs, conflict, stale)
+    reads, rules = state.draft.reads(), policy.rules
+    return outdated_keys(reads, changes, seen, theirs, rules, read_deadline=state.read_deadline)
+
+
+def check_outdated_step(state: State, step: Changes | None, policy: Policy) -> None:
+    """Raise `SessionConflict` if an atomic *step* rests on what had changed when an earlier commit did not count it."""
+    if state.outdated:
+        _check_outdated(state, state.draft.changes(), policy, exclusive=_is_exclusive(step, policy))
+
+
+def check_outdated(state: State, changes: Changes | None, policy: Policy) -> None:
+    """Raise `SessionConflict` if these changes rest on what had changed when an earlier commit did not count it."""
+    if state.outdated and acts(state, changes):
+        _check_outdated(state, changes, policy, exclusive=False)
+
+
+def _is_exclusive(step: Changes | None, policy: Policy) -> bool:
+    # A step that changes nothing is a decision, too.
+    return step is None or step.cleared or not step.keys <= policy.rules.mergeable.keys()
+
+
+def _check_outdated(state: State, changes: Changes | None, policy: Policy, *, exclusive: bool) -> None:
+    assert state.record is not None
+    stored = snapshot(state.record, policy)
+    stale = _stale(state, stored, stored, changes, policy, exclusive=exclusive)
+    if stale and policy.checks:
+        what = f"session {digest(state.record.token)} had been changed by another request, in what this one read before"
+        _refuse(state, f"{what}: {named(stale)}", stored, None, stale)
+    if stale and policy.on_conflict == "report":
+        report(state, stale)
+
+
+def note_late_reads(state: State, checked: Reads, shown: Snapshot, stored: Snapshot, policy: Policy) -> None:
+    """Note what another task read while this one was storing, of what it was about to be merged with."""
+    late = state.draft.reads().since(checked)
+    if late:
+        state.outdated |= outdated_keys(late, None, shown, stored, policy.rules)
 
 
 def _refuse(
@@ -191,7 +263,7 @@ def drop_changes(state: State, policy: Policy, changes: Changes | None, conflict
         held = snapshot(state.record, policy).data
         which = reads.values | reads.presence if serialize else reads.taken & held.keys()
         stale = sorted(which - policy.rules.unchecked)
-        shown = reads.unlisted is not None or reads.emptiness or state.read_deadline
+        shown = reads.unlisted is not None or bool(reads.emptiness) or state.read_deadline
         refused = bool(stale) or (serialize and shown)
     lose(state, policy)
     if refused and policy.checks and policy.raises_if_ended:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
 from dynamostore.instants import from_ns
 from dynamostore.steps import Plan, issue
@@ -10,23 +13,39 @@ from session._policy import Policy
 from session._state import State, remembered, snapshot
 from session.changes import Changes, Draft
 from session.errors import SessionConflict
-from session.merging import own_part
+from session.merging import Snapshot, own_part
+from session.types import JSONValue
 
 from .calls import ATTEMPTS, back_off, find, write
-from .meeting import Writing, drop_changes, lose, named, note_tried, yield_to
+from .meeting import Writing, check_outdated, drop_changes, lose, named, note_late_reads, note_tried, yield_to
 
-__all__ = ["store_changes", "store_new", "with_keys"]
+__all__ = ["create", "mark_stored", "store_changes", "store_new", "with_keys"]
 
 
 def store_new(state: State, policy: Policy) -> Plan[None]:
     """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
     if state.draft.changes() is None and not state.insisting:
         return
-    token = state.coming or _state.new_token()
-    expiry_ns = policy.expiry_ns(state.deadline_ns)
-    payload = policy.codec.encode(state.draft.data, state.deadline_ns)
-    state.record = yield from issue(write("create", token=policy.key(token), data=payload, expiry=from_ns(expiry_ns)))
-    mark_stored(state, token)
+    held = state.draft.held()
+    token = yield from create(state, policy, state.draft)
+    mark_stored(state, token, state.draft.data)
+    state.draft.settle(held)
+
+
+def create(state: State, policy: Policy, draft: Draft) -> Plan[str]:
+    """Store the data of *draft* as a new session, and return its token."""
+    token = state.coming or state.tried_token or _state.new_token()
+    tried, state.tried_token = token == state.tried_token, token
+    payload = policy.codec.encode(draft.data, state.deadline_ns)
+    content = {"data": payload, "expiry": from_ns(policy.expiry_ns(state.deadline_ns))}
+    try:
+        state.record = yield from issue(write("create", token=policy.key(token), **content))
+    except Conflict as conflict:
+        if not tried or conflict.current is None:
+            raise
+        # Nobody else knows this token: an earlier try was stored, and its reply was lost.
+        state.record = yield from issue(write("replace", record=conflict.current, **content))
+    return token
 
 
 def store_changes(state: State, policy: Policy) -> Plan[None]:
@@ -34,30 +53,42 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     record = state.record
     assert record is not None
     changes = state.draft.changes()
-    if changes is None and (state.renewing or state.deadline_moves):
+    # A write whose reply was lost may be stored: what is as it was read may have to be made so again.
+    moves = state.deadline_moves or any(tried.seen.deadline_ns != state.deadline_ns for tried in state.tried)
+    others = [tried.seen.data for tried in state.tried]
+    undone = any(state.draft.differs_from(data) for data in others)
+    if state.renewing or moves or undone if changes is None else others:
         # It is stored anyway: then everything counts that was put, also a value that was there already.
-        changes = state.draft.meant() or None
+        changes = state.draft.meant(*others) or None
+    check_outdated(state, changes, policy)
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
-    if not (state.renewing or state.deadline_moves or changes):
+    held = state.draft.held()
+    if not (state.renewing or moves or changes):
         yield from _touch(state, record, policy)
-        state.draft.settle()
+        state.draft.settle(held)
         return
-    writing = Writing(record, state.draft.data, state.deadline_ns)
+    writing = Writing(record, state.draft.data, state.deadline_ns, held, state.draft.reads())
     for attempt in range(ATTEMPTS):
         try:
             yield from _write_once(state, writing, policy)
             return
         except (UnavailableError, ThrottledError) as error:
-            note_tried(state, error, writing, policy, changes)
+            note_tried(state, error.version, writing, policy, changes)
+            raise
+        except GeneratorExit:
+            # Cancelled, or interrupted: it may have been stored.
+            note_tried(state, 0, writing, policy, changes)
             raise
         except Conflict as conflict:
             winner = conflict.current
             last = attempt == ATTEMPTS - 1
             ours = winner is not None and state.coming is not None and winner.token == policy.key(state.coming)
-            if ours:
-                state.coming = None  # it is taken
+            if ours and winner is not None:
+                # The renewal was stored, and its reply lost: what is left to do is no renewal.
+                state.token, state.coming, state.renewing, state.grace = state.coming, None, False, False
+                state.record = replace(record, token=winner.token)
             if winner is not None and attempt and not last:
                 # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
                 # again by the time it is written, and a refused write costs more than a read.
@@ -90,9 +121,14 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     else:
         state.record = yield from issue(write("replace", record=before, **content))
         state.prolonged |= state.record.expiry > before.expiry
-    state.draft.adopt(writing.data)
+    if writing.data is not state.draft.data:
+        shown = Snapshot(state.draft.data, state.deadline_ns)
+        state.outdated |= writing.outdated
+        note_late_reads(state, writing.reads, shown, Snapshot(writing.data, writing.deadline_ns), policy)
+    state.draft.adopt(writing.data, writing.held)
     state.deadline_ns = writing.deadline_ns
-    mark_stored(state, token)
+    mark_stored(state, token, state.draft.data)
+    state.draft.settle(writing.held)
 
 
 def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
@@ -110,14 +146,13 @@ def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
             drop_changes(state, policy, None, conflict)
 
 
-def mark_stored(state: State, token: str | None) -> None:
-    """Note that the draft is what is stored under *token*."""
-    state.token, state.coming = token, None
+def mark_stored(state: State, token: str | None, data: Mapping[str, JSONValue]) -> None:
+    """Note that *data* is stored under *token*."""
+    state.token, state.coming, state.tried_token = token, None, None
     state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
     state.stored_deadline_ns = state.deadline_ns
     state.tried.clear()
-    state.kept = remembered(state.draft.data)
-    state.draft.settle()
+    state.kept = remembered(data)
 
 
 def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> Plan[None]:

@@ -52,9 +52,10 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    """The transaction was shown that there are keys, or that there are none."""
+    """The transaction was shown that there are keys beside *own*, or that there are none."""
 
     nonempty: bool
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +276,8 @@ def _fits(op: Event, frozen: _Frozen | None, free: _Free, state: _State) -> bool
             return key in free or (key in state) == present
         case Keys(keys):
             return all(key in free for key in keys ^ (state.keys() - {DEADLINE}))
-        case Any(nonempty):
-            rest = any(key not in free for key in state if key != DEADLINE)
+        case Any(nonempty, own):
+            rest = any(key not in free for key in state if key != DEADLINE and key not in own)
             return rest or bool(free) if nonempty else not rest
     return True
 

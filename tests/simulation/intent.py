@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .history import ABSENT, DEADLINE, Add, Any, Append, Clear, Event, Has, Keys, Level, Read, Remove, Write
-from .notes import Data, Notes, change, counted, relevant, replay
+from .notes import Data, Notes, change, counted, relevant, replay, still_counting
 
 __all__ = ["UNIVERSE", "Commit", "Data", "Promises", "describe_events"]
 
@@ -46,7 +46,17 @@ class Commit:
     """When what it shows was read, on the clock of the histories."""
     atomic: bool = False
     outer: list[Event] = field(default_factory=list)
-    """What the request had read before the atomic step, as far as it counts."""
+    """What the request had read before the atomic step, as far as it counts if the step changes only mergeable keys."""
+    outer_strict: list[Event] = field(default_factory=list)
+    """The same, as far as it counts if the step changes others, or nothing."""
+    outdated: AbstractSet[str] = frozenset()
+    """What others had changed before an earlier commit of this request, when that did not count."""
+    outer_outdated: tuple[AbstractSet[str], AbstractSet[str]] = (frozenset(), frozenset())
+    """Those of them that count for an atomic step that changes only mergeable keys, and for any other."""
+    unknown: bool = False
+    """The outcome of an earlier commit of this request is not known."""
+    found_outdated: AbstractSet[str] = frozenset()
+    """What others had changed of all that was read, when this commit was applied."""
     before: list[Event] = field(default_factory=list)
     """What the request had read before it destroyed the session, as far as it counts."""
     read_before: bool = False
@@ -87,7 +97,12 @@ class Commit:
         if DEADLINE not in base:
             # A deadline alone begins no session.
             after.pop(DEADLINE, None)
-        return after != base
+        if after != base:
+            return True
+        # What was undone after a write that may be stored is a change, too.
+        touched = {event.key for event in self.all_events() if isinstance(event, Write | Remove | Add | Append)}
+        tried = [] if self.atomic else [replay(self.notes.events[:upto], base) for upto in self.notes.tried]
+        return any(data.get(key, ABSENT) != after.get(key, ABSENT) for data in tried for key in touched)
 
     def apply(self, state: Data) -> Data:
         """Return *state* with its changes made."""
@@ -104,18 +119,43 @@ class Commit:
         promises = self.promises
         base, events = self._outstanding()
         if self.atomic:
-            return [*self.outer, *events]
+            return [*self.counted(), *events]
         popped = self.notes.popped
         return relevant(events, popped, base, promises.level, promises.mergeable, UNIVERSE, exclusive=self.renews)
 
     def counted(self) -> list[Event]:
         """Return the reads that must hold when it stores its changes, with the values that they must have."""
-        promises = self.promises
         if self.atomic:
-            return self.outer
+            return self.outer_strict if self._is_exclusive() else self.outer
+        return self.counted_for(exclusive=self.renews)
+
+    def counted_for(self, *, exclusive: bool) -> list[Event]:
+        """Return the reads of the request that must hold, if what it does is *exclusive*."""
+        promises = self.promises
         base, events = self._outstanding()
         popped = self.notes.popped
-        return counted(events, popped, base, promises.level, promises.mergeable, UNIVERSE, exclusive=self.renews)
+        return counted(events, popped, base, promises.level, promises.mergeable, UNIVERSE, exclusive=exclusive)
+
+    def outdated_for(self, *, exclusive: bool) -> AbstractSet[str]:
+        """Return what had changed earlier and counts, if what the request does is *exclusive*."""
+        promises = self.promises
+        base, events = self._outstanding()
+        popped = self.notes.popped
+        level, mergeable = promises.level, promises.mergeable
+        return still_counting(self.outdated, events, popped, base, level, mergeable, exclusive=exclusive)
+
+    def still_outdated(self) -> AbstractSet[str]:
+        """Return what had changed earlier, and counts now."""
+        if self.atomic:
+            return self.outer_outdated[self._is_exclusive()]
+        return self.outdated_for(exclusive=self.renews)
+
+    def _is_exclusive(self) -> bool:
+        """Return True if an atomic step changes a key that is not mergeable, or nothing."""
+        events = self.notes.events
+        changed = {event.key for event in events if isinstance(event, Write | Remove | Add | Append)}
+        cleared = any(isinstance(event, Clear) for event in events)
+        return not self.changes() or cleared or not changed <= self.promises.mergeable
 
     def __str__(self) -> str:
         return f"{self.request} commit {self.number}"

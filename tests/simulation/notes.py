@@ -12,7 +12,7 @@ from session import JSONValue, SessionData
 
 from .history import ABSENT, DEADLINE, Add, Any, Append, Clear, Event, Has, Keys, Level, Read, Remove, Write
 
-__all__ = ["Data", "Notes", "change", "counted", "reads_of", "relevant", "replay", "stale"]
+__all__ = ["Data", "Notes", "carried", "change", "counted", "reads_of", "relevant", "replay", "stale", "still_counting"]
 
 Data: TypeAlias = dict[str, AnyValue]
 
@@ -32,15 +32,20 @@ class Notes:
         self.popped: set[str] = set()
         self.landed = 0
         """How many events a write has stored whose reply was lost."""
+        self.tried: list[int] = []
+        """How many events there were when a write's outcome stayed unknown."""
         self.overlay: Data = {}
         """The keys that an atomic step has changed whose reply was lost, as it stored them."""
+        self.listed: frozenset[str] | None = None
+        """The keys that were its own already when it first saw a list of the keys."""
         self._seen: set[str] = set()
         self._blind: set[str] = set()
         self._present: set[str] = set()
         self._cleared = False
 
-    def start_from(self, reads: Iterable[Event]) -> None:
+    def start_from(self, reads: Iterable[Event], *, listed: bool) -> None:
         """Begin with the reads of before."""
+        self.listed = frozenset() if listed else None
         for read in reads:
             self.events.append(read)
             if isinstance(read, Read | Has):
@@ -122,6 +127,8 @@ class Notes:
 
     def iterate(self, s: SessionData) -> None:
         self.events.append(Keys(frozenset(s)))
+        if self.listed is None and not self._cleared:
+            self.listed = frozenset(self._blind)
 
     def empty(self, s: SessionData) -> None:
         there = bool(s)
@@ -171,9 +178,10 @@ class Notes:
             self._present.add(key)
         else:
             self._present.discard(key)
+        listed = isinstance(event, Remove) and self.listed is not None and key not in self.listed
         if key not in self._seen:
             self._blind.add(key)
-        elif takes and not self._cleared:
+        if takes and (listed or key not in self._blind) and not self._cleared:
             self.popped.add(key)
 
 
@@ -206,7 +214,8 @@ def reads_of(events: Iterable[Event], stored: Mapping[str, object], universe: It
     present: set[str] = set()
     values: dict[str, None] = {}
     presence: dict[str, None] = {}
-    emptiness = cleared = False
+    emptiness: dict[frozenset[str], None] = {}
+    cleared = False
     for event in events:
         match event:
             case Read(key) if key not in own and (not cleared or key == DEADLINE):
@@ -215,8 +224,8 @@ def reads_of(events: Iterable[Event], stored: Mapping[str, object], universe: It
                 presence[key] = None
             case Keys() if not cleared:
                 presence |= {key: None for key in universe if key not in own}
-            case Any() if not cleared:
-                emptiness = emptiness or not present
+            case Any(_, gone) if not cleared and not present:
+                emptiness[gone | own] = None
             case Write(key):
                 own.add(key)
                 if key != DEADLINE:
@@ -228,7 +237,17 @@ def reads_of(events: Iterable[Event], stored: Mapping[str, object], universe: It
                 cleared = True
     found: list[Event] = [Read(key, stored.get(key, ABSENT)) for key in values]
     found += [Has(key, key in stored) for key in presence]
-    return [*found, Any(bool(stored.keys() - {DEADLINE}))] if emptiness else found
+    return [*found, *(Any(bool(stored.keys() - gone - {DEADLINE}), gone) for gone in emptiness)]
+
+
+def carried(
+    notes: Notes, events: Iterable[Event], stored: Mapping[str, object], universe: Iterable[str]
+) -> list[Event]:
+    """Return the reads as they go on once *stored* is stored: others may change from now on what was the request's own."""
+    found = [
+        Any(bool(stored.keys() - {DEADLINE})) if isinstance(e, Any) else e for e in reads_of(events, stored, universe)
+    ]
+    return [*found, *(Has(key, key in stored) for key in universe if notes.listed is not None)]
 
 
 def _free_of_mergeable(
@@ -258,7 +277,7 @@ def relevant(
 ) -> list[Event]:
     """Return *events* without the reads of mergeable keys that do not count.
 
-    In "merge", nor does it count that a list of keys did or did not show a key that was then removed, unread.
+    In "merge", nor does it count that a list of keys did or did not show a key that had been removed before, unread.
     """
     changes = exclusive or replay(events, base) != base
     free = _free_of_mergeable(events, changes, level, mergeable, exclusive)
@@ -305,6 +324,32 @@ def counted(
     return [read for read in reads if holds(read)]
 
 
+def still_counting(
+    outdated: Iterable[str],
+    events: Sequence[Event],
+    popped: AbstractSet[str],
+    base: Mapping[str, object],
+    level: Level,
+    mergeable: AbstractSet[str],
+    *,
+    exclusive: bool = False,
+) -> set[str]:
+    """Return those keys, which others had changed before an earlier commit, whose reads count with these changes."""
+    changes = exclusive or replay(events, base) != base
+    if not changes and not any(change(event) for event in events):
+        return set()
+    free = _free_of_mergeable(events, changes, level, mergeable, exclusive)
+    cleared = any(isinstance(event, Clear) for event in events)
+    written = {event.key for event in events if isinstance(event, Write | Remove)}
+
+    def counts(key: str) -> bool:
+        if level == "serialize" or key in popped:
+            return True
+        return key not in written and not (cleared and key != DEADLINE)
+
+    return {key for key in outdated if key not in free and counts(key)}
+
+
 def stale(reads: Iterable[Event], state: Mapping[str, object]) -> list[str]:
     """Return the keys of *reads* that are otherwise in *state*, sorted, as a `SessionConflict` names them."""
     keys: set[str] = set()
@@ -314,6 +359,6 @@ def stale(reads: Iterable[Event], state: Mapping[str, object]) -> list[str]:
                 keys.add(key)
             case Has(key, present) if (key in state) != present:
                 keys.add(key)
-            case Any(nonempty) if bool(state.keys() - {DEADLINE}) != nonempty:
+            case Any(nonempty, own) if bool(state.keys() - own - {DEADLINE}) != nonempty:
                 keys.add("(any key)")
     return sorted(keys)

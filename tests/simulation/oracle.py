@@ -349,7 +349,13 @@ class Oracle:
             for each in life.states
             if without_deadline(each) == conflict.theirs and (commit.key is None or life is self._life(commit.key))
         ]
-        named = {tuple(stale(commit.counted(), each)) for each in states}
+        if "not known" in str(conflict):
+            if not commit.unknown:
+                _broken(
+                    promise, f"{commit} was refused, as if the outcome of an earlier try were not known: {conflict}"
+                )
+            return
+        named = {tuple(sorted({*stale(commit.counted(), each), *commit.still_outdated()})) for each in states}
         if not conflict.keys or tuple(conflict.keys) not in named:
             _broken(promise, f"{commit} was refused for {conflict.keys}, but it is stale in {named}: {conflict}")
 
@@ -461,6 +467,9 @@ class Oracle:
         if commit.applied and not life.foreign:
             _broken(promise, f"{commit} was applied again, under another version")
         life.states.append(data)
+        commit.found_outdated = frozenset(
+            stale(commit.outer_strict if commit.atomic else commit.counted_for(exclusive=True), was)
+        )
         self._note(commit, life, key, data, commit.ops())
 
     def _note(self, commit: Commit, life: Life, key: str, data: Data, ops: list[Event]) -> None:

@@ -17,7 +17,7 @@ from .history import DEADLINE, Append, Event, Read, Remove, Write
 from .intent import UNIVERSE, Commit
 from .model import NS
 from .network import Attempt
-from .notes import Data, Notes, change, reads_of
+from .notes import Data, Notes, carried, change, reads_of
 
 if TYPE_CHECKING:
     from .scheduler import World
@@ -66,8 +66,32 @@ class Request:
     """One request: its session, its plan, and where it stands on the network (see `network.Sender`)."""
 
     __slots__ = (
-        "before", "begun", "call", "client", "commit", "commits", "foreign", "held", "issued_ns", "last_read", "name", "notes", "outcome",
-        "plan", "presented", "process", "read_before", "refused", "session", "state", "step", "tries", "wake_ns", "world",
+        "before",
+        "begun",
+        "call",
+        "client",
+        "commit",
+        "commits",
+        "foreign",
+        "held",
+        "issued_ns",
+        "last_read",
+        "name",
+        "notes",
+        "outcome",
+        "outdated",
+        "plan",
+        "presented",
+        "process",
+        "read_before",
+        "refused",
+        "session",
+        "state",
+        "step",
+        "tries",
+        "unknown",
+        "wake_ns",
+        "world",
     )  # fmt: skip
 
     def __init__(self, world: World, name: str, process: Process, client: int, presented: str | None) -> None:
@@ -90,6 +114,8 @@ class Request:
         self.wake_ns = self.issued_ns = 0
         self.held: Attempt | None = None
         self.last_read: tuple[int, Any] | None = None
+        self.outdated: set[str] = set()
+        self.unknown = False
         self.outcome = ""
         self.step: Any = None
         self.call: Any = None
@@ -173,7 +199,7 @@ class Request:
             yield from self._load()
         match doing:
             case "atomic":
-                yield from self._going_on(self._atomic())
+                yield from self._going_on(self._atomic(), atomic=True)
             case "renew":
                 grace, deadline = RENEWALS[world.draw(len(RENEWALS))]
                 session.renew_token(grace=grace, deadline=deadline)
@@ -260,6 +286,8 @@ class Request:
             before=self.before,
             read_before=self.read_before,
             had_ended=state.ended,
+            outdated=frozenset(self.outdated),
+            unknown=self.unknown,
         )
 
     def _commit(self) -> Plan[None]:
@@ -280,12 +308,13 @@ class Request:
         if commit.result is not None:
             # What it shows from now on is what it stored then, also if others have written since.
             self.begun = commit.applied_at
-            self._starts_from(commit.result, reads_of(commit.events(), commit.result, UNIVERSE))
+            self.outdated |= commit.found_outdated
+            self._starts_from(commit.result, carried(self.notes, commit.events(), commit.result, UNIVERSE))
         elif state.record is None:
             self.notes = self._noting({})
         else:
             base = commit.base()
-            self._starts_from(base, reads_of(commit.events(), base, UNIVERSE))
+            self._starts_from(base, carried(self.notes, commit.events(), base, UNIVERSE))
 
     def _atomic(self) -> Plan[None]:
         """Decide on what is stored now; the same again for each time that it runs."""
@@ -297,7 +326,10 @@ class Request:
         self.begun = oracle.witness.tick() if state.record is None else self.begun
         commit = self._new_commit(outer)
         commit.renews = False
-        commit.outer, commit.outer_notes = (commit.counted() if state.record is not None else []), outer
+        if state.record is not None:
+            commit.outer, commit.outer_strict = (commit.counted_for(exclusive=strict) for strict in (False, True))
+            commit.outer_outdated = commit.outdated_for(exclusive=False), commit.outdated_for(exclusive=True)
+        commit.outer_notes = outer
         outer_events = commit.events()
         commit.atomic, commit.notes = True, self._noting({})
         begun = oracle.witness.tick()
@@ -329,6 +361,7 @@ class Request:
             return
         if commit.result is not None:
             stored, self.begun = commit.result, commit.applied_at
+            self.outdated |= commit.found_outdated
         else:
             self.begun = commit.begun
             stored = {**inner.base, DEADLINE: self._stored()[DEADLINE]}
@@ -342,12 +375,12 @@ class Request:
             reads += reads_of(inner.events, stored, UNIVERSE)
             reads += reads_of([Read(event.key, None) for event in changed], stored, UNIVERSE)
         popped = outer.popped
-        self._starts_from(stored, reads)
+        self._starts_from(stored, reads, listed=outer.listed)
         self.notes.popped |= popped
         for event in pending:
             self.notes.again(event)
 
-    def _going_on(self, plan: Plan[None]) -> Plan[None]:
+    def _going_on(self, plan: Plan[None], *, atomic: bool = False) -> Plan[None]:
         """Some requests do not end when the store fails them: they go on, and save again later."""
         world = self.world
         there = self.state.record is not None and not self.state.destroying and not world.options.scs
@@ -357,11 +390,16 @@ class Request:
             if not (there and world.goes_on and world.draw(2)):
                 raise
             world.counts["requests that went on"] += 1
+            self.unknown = True
+            if self.state.tried and not atomic:
+                self.notes.tried.append(len(self.notes.events))
             world.tell(self, f"goes on after {type(error).__name__}")
 
-    def _starts_from(self, base: Data, reads: list[Event]) -> None:
-        self.notes = self._noting(base)
-        self.notes.start_from(reads)
+    def _starts_from(self, base: Data, reads: list[Event], listed: frozenset[str] | None = frozenset()) -> None:
+        before, self.notes = self.notes, self._noting(base)
+        self.notes.start_from(reads, listed=before.listed is not None)
+        if listed:
+            self.notes.listed = listed
 
 
 _PUTS: Final = frozenset(("branch", "put", "increment", "append", "setdefault", "add"))
