@@ -11,6 +11,8 @@ from typing import Literal
 
 from dynamostore.instants import NS_PER_S, to_ns
 
+from ._headers import BLANKS, lowered
+
 __all__ = ["Cookie"]
 
 # RFC 6265bis, 4.1.1: a token of RFC 9110 for the name, "cookie-octet" for the value.
@@ -51,7 +53,7 @@ class Cookie:
             if not isinstance(value, str):
                 raise TypeError(f"cookie: {setting} must be a str, not {type(value).__name__}")
         # Browsers match the prefixes whatever their case. "__Host-Http-" is both.
-        prefix = self.name.lower()
+        prefix = lowered(self.name)
         is_host, is_http = prefix.startswith("__host-"), prefix.startswith(("__http-", "__host-http-"))
         refused = {
             "a name is one or more letters, digits or !#$%&'*+.^_`|~-": not _NAME.fullmatch(self.name),
@@ -85,14 +87,21 @@ class Cookie:
         return next(self.values(header), None)
 
     def values(self, header: str | None) -> Iterator[str]:
-        """All values of the cookie in a request's ``Cookie`` header, in their order there."""
-        # Most requests of a site have cookies, and many have not this one.
+        """All values of the cookie in a request's ``Cookie`` header, in their order there.
+
+        Names are compared exactly. Browsers take only spaces and tabs off a name before they look for ``__Host-`` in it, and so
+        does this: with a no-break space before it, another host may set it.
+
+        >>> list(Cookie(name="__Host-session").values("\\xa0__Host-session=theirs; __host-session=theirs; __Host-session=ours"))
+        ['ours']
+        """
+        # Fast path: most requests carry cookies, but not this one.
         if not header or self.name not in header:
             return
         for part in header.split(";"):
             name, separator, value = part.partition("=")
-            if separator and name.strip() == self.name:
-                yield value.strip().strip('"')
+            if separator and name.strip(BLANKS) == self.name:
+                yield _unquoted(value.strip(BLANKS))
 
     def set(self, token: str, expiry: datetime, now_ns: int, *, persist: bool | None = None) -> str:
         """The ``Set-Cookie`` header that hands the client *token*; *now_ns* is Unix nanoseconds.
@@ -131,3 +140,8 @@ class Cookie:
                 "; Partitioned" if self.partitioned else "",
             )
         )
+
+
+def _unquoted(value: str) -> str:
+    """Return *value* without the pair of quotes that a cookie's value may stand in (RFC 6265bis, 4.1.1)."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
