@@ -18,15 +18,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PLANS = "dynamostore/plans/verbs.py"
-EXPRESSIONS = "dynamostore/expressions.py"
+EXPRESSIONS = "dynamostore/plans/expressions.py"
 MARKERS = "dynamostore/markers.py"
 CHECKS = "dynamostore/plans/checks.py"
 ITEMS = "dynamostore/items.py"
-LIFECYCLE = "session/lifecycle.py"
+LIFECYCLE = "session/plans/lifecycle.py"
 STORING = "session/plans/storing.py"
 MEETING = "session/plans/meeting.py"
 ENDING = "session/plans/ending.py"
-ATOMIC = "session/atomic.py"
+ATOMIC = "session/plans/atomic.py"
 CHANGES = "session/changes.py"
 MERGING = "session/merging.py"
 

@@ -21,7 +21,7 @@ from . import _session
 from ._contexts import in_context
 from ._session import Drive, DriveHere, WebSession
 
-__all__ = ["ASGIApp", "Exchange", "Message", "Receive", "Scope", "Send", "Settings", "call", "cookies", "status_of"]
+__all__ = ["ASGIApp", "Exchange", "Message", "Receive", "Scope", "Send", "Settings", "call", "status_of"]
 
 Scope: TypeAlias = MutableMapping[str, object]
 Message: TypeAlias = MutableMapping[str, object]
@@ -180,15 +180,6 @@ def route_of(scope: Scope) -> tuple[str, str]:
     hidden = {part for value in values for part in str(value).split("/")}
     path = "/".join("*" if part and part in hidden else part for part in str(scope.get("path", "")).split("/"))
     return str(method), masked_path(path)
-
-
-def cookies(scope: Scope) -> str | None:
-    """Return the request's cookies."""
-    headers = scope.get("headers") or ()
-    assert isinstance(headers, Iterable)
-    # HTTP/2 may send one for each cookie.
-    found = [value for name, value in headers if name == b"cookie"]
-    return b"; ".join(found).decode("latin-1") if found else None
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
