@@ -99,6 +99,7 @@ def test_a_name_is_compared_exactly(character: str, at: int) -> None:
         f"{NAME}",
         f"{NAME} {TOKEN}",
         f"a=b,{NAME}={TOKEN}",  # a browser sends commas within a value
+        f"$Version=1,{NAME}={TOKEN}",  # as cookies were written before RFC 6265
         f'a="b; {NAME.upper()}={TOKEN}"',
         f"__host-session={TOKEN}",
         f"x{NAME}={TOKEN}",
