@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from secrets import randbits
 
 from .client import AttributeValue, Item
@@ -39,6 +39,7 @@ __all__ = [
     "moved",
     "new_version",
     "number",
+    "parse_number",
     "recent",
     "storable",
 ]
@@ -51,6 +52,8 @@ RECENT = 8
 
 _INTEGER = re.compile(r"-?[0-9]{1,38}")
 _DIGITS = re.compile(r"[0-9]{1,38}").fullmatch
+# What DynamoDB takes and gives. Decimal() and int() would also take the digits of other scripts, underscores and blanks.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 def storable(token: object) -> bool:
@@ -296,6 +299,15 @@ def _corrupt(token: str, reason: str) -> CorruptRecordError:
     return CorruptRecordError(f"record {name}: {reason}", digest=name, reason=reason)
 
 
+def parse_number(text: object) -> Decimal | None:
+    """Return the number that the content of an ``N`` attribute says; None if it is none.
+
+    >>> parse_number("-1200"), parse_number("1_000"), parse_number("\N{ARABIC-INDIC DIGIT ONE}")
+    (Decimal('-1200'), None, None)
+    """
+    return Decimal(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else None
+
+
 def item_size(item: Item) -> int:
     """The size of an item in bytes, as DynamoDB counts it against its limit and its prices.
 
@@ -330,10 +342,10 @@ def _value_size(value: object) -> int:
 
 def _number_size(text: str) -> int:
     """A byte for each digit to the base of 100, that is for each pair of digits counted from the point."""
-    try:
-        sign, digits, exponent = Decimal(text).normalize().as_tuple()
-    except InvalidOperation:
+    number = parse_number(text)
+    if number is None:
         return len(text)
+    sign, digits, exponent = number.normalize().as_tuple()
     if not isinstance(exponent, int) or not any(digits):
         return 1
     split = exponent % 2

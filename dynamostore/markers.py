@@ -61,8 +61,5 @@ def is_kept(table: Table, item: Item, now_ns: int) -> bool:
 
 
 def _integer(value: object) -> int:
-    text = value.get("N") if isinstance(value, Mapping) else None
-    try:
-        return int(text) if isinstance(text, str) else 0
-    except ValueError:
-        return 0
+    number = items.parse_number(value.get("N")) if isinstance(value, Mapping) else None
+    return 0 if number is None else int(number)

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import TypeAlias
 
-__all__ = ["Headers", "add_session"]
+__all__ = ["BLANKS", "Headers", "add_session", "lowered"]
 
 Headers: TypeAlias = list[tuple[str, str]]
+
+BLANKS = " \t"
+"""The white space in a header (OWS of RFC 9110). `str.strip` alone would also take off what is a part of a name or value."""
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def lowered(text: str) -> str:
+    """Return *text* with its ASCII letters in lower case: only their case does not matter in a header.
+
+    >>> lowered("Vary"), lowered("\N{KELVIN SIGN}")
+    ('vary', '\N{KELVIN SIGN}')
+    """
+    return text.translate(_LOWER)
 
 
 def add_session(headers: Iterable[tuple[str, str]], cookie: str | None, *, looked: bool) -> Headers:
@@ -31,12 +46,12 @@ def _add(headers: Headers, name: str, item: str, *, enough: Sequence[str]) -> No
     """Add an item to a header that is a list, unless one that is *enough* (in lower case) is there."""
     last = None
     for i, (other, value) in enumerate(headers):
-        if other.lower() == name.lower():
-            if any(part.strip().lower() in enough for part in value.split(",")):
+        if lowered(other) == lowered(name):
+            if any(lowered(part.strip(BLANKS)) in enough for part in value.split(",")):
                 return
             last = i
     if last is None:
         headers.append((name, item))
     else:
         other, value = headers[last]
-        headers[last] = (other, f"{value}, {item}" if value.strip() else item)
+        headers[last] = (other, f"{value}, {item}" if value.strip(BLANKS) else item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, TypeAlias, TypeGuard
@@ -27,6 +27,9 @@ REMEMBER = "__rememberMe"
 """The key under which a session keeps its cookie's persistence, as in SCS v2."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+MOST_TOKENS = 4
+"""How many tokens of one client are tried, one read each."""
 
 
 # Most requests never access their session: until then, all have this one.
@@ -87,6 +90,8 @@ class State:
     *tried_token*: a new session may be stored under this one. *removal_tried*: the record may have been removed by this request. *outdated*: keys that others had changed since this request
     read them, when that did not count; it may later.
     *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
+    *others*: tokens that are still to be tried if *token* leads nowhere. *sent*: all that the client sent, if there are several.
+    *presented*: the one that led to the session, or the first.
     """
 
     presented: str | None = field(repr=False)
@@ -124,6 +129,8 @@ class State:
     attempt: int = 1
     rerun: bool = True
     route: Callable[[], str] | None = field(default=None, repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
+    sent: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def changed(self) -> bool:
@@ -176,14 +183,67 @@ def is_well_formed_token(token: object) -> TypeGuard[str]:
     return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
 
+class PresentedToken(str):
+    """A client's token that also remembers the *others*, of further cookies by the same name. Made by `choose_token`."""
+
+    __slots__ = ("others",)
+
+    others: tuple[str, ...]
+
+
+def choose_token(values: Iterable[str]) -> str | None:
+    """Return the first of a cookie's values that could be one of our tokens, which remembers up to three others.
+
+    If none could be, return the first that is not empty, or None: it tells that there is a cookie.
+    """
+    found: list[str] = []
+    first = None
+    for value in values:
+        if is_well_formed_token(value):
+            if value not in found:
+                found.append(value)
+            if len(found) == MOST_TOKENS:
+                break
+        first = first or value or None
+    return _presented(found) if found else first
+
+
+def _presented(tokens: Iterable[str]) -> str:
+    first, *others = tokens
+    if not others:
+        return first
+    presented = PresentedToken(first)
+    presented.others = tuple(others)
+    return presented
+
+
 def begin(presented: str | None, policy: Policy) -> State:
     """Return the state at the start of a request whose client presented a token, or none.
 
     A token that could not be one of ours counts as none.
     """
-    if is_well_formed_token(presented):
-        return State(presented, presented, policy.new_deadline_ns(), draft=_UNREAD)
-    return State(presented, None, policy.new_deadline_ns(), loaded=True)
+    if not is_well_formed_token(presented):
+        return State(presented, None, policy.new_deadline_ns(), loaded=True)
+    state = State(presented, presented, policy.new_deadline_ns(), draft=_UNREAD)
+    if isinstance(presented, PresentedToken):
+        state.presented = state.token = str(presented)
+        state.others = presented.others
+        state.sent = (state.token, *state.others)
+    return state
+
+
+def begin_again(last: State, policy: Policy) -> State:
+    """Return the state at the start of a later run of the request of *last*: it has the same session, or none."""
+    state = begin(_presented(last.sent) if last.sent else last.presented, policy)
+    keep_to(state, last)
+    return state
+
+
+def keep_to(state: State, last: State) -> None:
+    """Have *state*, of a later run, look for the session that *last* had found: if that has ended, for no other one."""
+    if not last.others and last.presented in state.sent:
+        state.presented = state.token = last.presented
+        state.others = ()
 
 
 def is_untouched(state: State) -> bool:

@@ -102,16 +102,27 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 class _Block:
     """A session for one block: read when it is entered, committed or discarded when it is left."""
 
-    __slots__ = ("_lazy", "_manager", "_policy", "_session", "_token")
+    __slots__ = ("_last", "_lazy", "_manager", "_policy", "_session", "_token")
 
-    def __init__(self, manager: AsyncSessionManager, token: str | None, policy: Policy, *, lazy: bool = False) -> None:
+    def __init__(
+        self,
+        manager: AsyncSessionManager,
+        token: str | None,
+        policy: Policy,
+        *,
+        lazy: bool = False,
+        last: _state.State | None = None,
+    ) -> None:
         self._manager = manager
         self._token = token
         self._policy = policy
         self._lazy = lazy
+        self._last = last
 
     async def __aenter__(self) -> AsyncSession:
         self._session = self._manager._begin(self._token, self._policy)
+        if self._last is not None:
+            _state.keep_to(self._session._state, self._last)
         if not self._lazy:
             await self._manager._load(self._session)
         return self._session
@@ -152,9 +163,11 @@ class _Updater:
     ) -> None:
         self._manager = manager
         self._change = change
+        self._last: _state.State | None = None
 
     async def attempt(self, token: str | None, policy: Policy) -> AsyncSession:
-        async with _Block(self._manager, token, policy) as s:
+        async with _Block(self._manager, token, policy, last=self._last) as s:
+            self._last = s._state
             made = self._change(s)
             if isinstance(made, Awaitable):
                 await made

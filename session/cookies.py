@@ -11,7 +11,9 @@ from typing import Literal
 
 from dynamostore.instants import NS_PER_S, to_ns
 
-__all__ = ["Cookie"]
+from ._headers import BLANKS, lowered
+
+__all__ = ["Cookie", "values_of"]
 
 # RFC 6265bis, 4.1.1: a token of RFC 9110 for the name, "cookie-octet" for the value.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -51,7 +53,7 @@ class Cookie:
             if not isinstance(value, str):
                 raise TypeError(f"cookie: {setting} must be a str, not {type(value).__name__}")
         # Browsers match the prefixes whatever their case. "__Host-Http-" is both.
-        prefix = self.name.lower()
+        prefix = lowered(self.name)
         is_host, is_http = prefix.startswith("__host-"), prefix.startswith(("__http-", "__host-http-"))
         refused = {
             "a name is one or more letters, digits or !#$%&'*+.^_`|~-": not _NAME.fullmatch(self.name),
@@ -86,13 +88,7 @@ class Cookie:
 
     def values(self, header: str | None) -> Iterator[str]:
         """All values of the cookie in a request's ``Cookie`` header, in their order there."""
-        # Most requests of a site have cookies, and many have not this one.
-        if not header or self.name not in header:
-            return
-        for part in header.split(";"):
-            name, separator, value = part.partition("=")
-            if separator and name.strip() == self.name:
-                yield value.strip().strip('"')
+        return values_of(self.name, header)
 
     def set(self, token: str, expiry: datetime, now_ns: int, *, persist: bool | None = None) -> str:
         """The ``Set-Cookie`` header that hands the client *token*; *now_ns* is Unix nanoseconds.
@@ -131,3 +127,28 @@ class Cookie:
                 "; Partitioned" if self.partitioned else "",
             )
         )
+
+
+def values_of(name: str, header: str | None) -> Iterator[str]:
+    """Return all values of the cookie *name* in a request's ``Cookie`` header, in their order there.
+
+    *header* is as it came, each character a byte; several are joined by ``"; "``. Names are compared exactly. Browsers take only
+    spaces and tabs off a name before they look for ``__Host-`` in it, and so does this: a name that begins with a no-break
+    space may be any host's.
+
+    >>> list(values_of("__Host-session", "\\xa0__Host-session=theirs; __host-session=theirs; __Host-session=ours"))
+    ['ours']
+    """
+    # Fast path: most requests carry cookies, but not this one.
+    if not header or name not in header:
+        return
+    # Not at commas: a browser sends them within values.
+    for part in header.split(";"):
+        other, separator, value = part.partition("=")
+        if separator and other.strip(BLANKS) == name:
+            yield _unquoted(value.strip(BLANKS))
+
+
+def _unquoted(value: str) -> str:
+    """Return *value* without the pair of quotes that a cookie's value may stand in (RFC 6265bis, 4.1.1)."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

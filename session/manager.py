@@ -123,20 +123,23 @@ class BaseSessionManager(Generic[S]):
         """The client's token in its request's ``Cookie`` header; None if there is none.
 
         Of several cookies of one name, the first that could hold a token: browsers send the one with the longest path
-        first, and another application's may be among them.
+        first, and another application's may be among them. The str that is returned remembers up to three others: the session
+        is that of the first that leads to one, and `destroy <session.Session.destroy>` ends all of theirs. Reads nothing.
 
         >>> from dynamostore import MemoryStore
-        >>> token = "A" * 43
-        >>> SessionManager(MemoryStore()).token(f"theme=dark; session=7; session={token}") == token
+        >>> manager = SessionManager(MemoryStore())
+        >>> with manager.session(None) as s:
+        ...     s.put_string("user", "ada")
+        >>> unknown = "A" * 43
+        >>> token = manager.token(f"theme=dark; session=7; session={unknown}; session={s.token}")
+        >>> token == unknown
         True
+        >>> with manager.session(token) as s:
+        ...     s.get_string("user")
+        'ada'
         """
-        first = None
-        for value in self.cookie.values(cookies):
-            if _state.is_well_formed_token(value):
-                return value
-            first = first or value
-        # Not one of ours; but it tells that there is a cookie, to be cleared some day.
-        return first
+        # One that is not ours tells that there is a cookie, to be cleared some day.
+        return _state.choose_token(self.cookie.values(cookies))
 
     def _drop(self, session: BaseSession) -> None:
         """Forget what was not saved, and close *session*, without a call to the store."""
@@ -248,15 +251,20 @@ class SessionManager(BaseSessionManager[Store]):
 class _Block:
     """A session for one block: committed when it is left, discarded when it is left by an exception."""
 
-    __slots__ = ("_manager", "_policy", "_session", "_token")
+    __slots__ = ("_last", "_manager", "_policy", "_session", "_token")
 
-    def __init__(self, manager: SessionManager, token: str | None, policy: Policy) -> None:
+    def __init__(
+        self, manager: SessionManager, token: str | None, policy: Policy, *, last: _state.State | None = None
+    ) -> None:
         self._manager = manager
         self._token = token
         self._policy = policy
+        self._last = last
 
     def __enter__(self) -> Session:
         self._session = self._manager._begin(self._token, self._policy)
+        if self._last is not None:
+            _state.keep_to(self._session._state, self._last)
         return self._session
 
     def __exit__(
@@ -288,9 +296,11 @@ class _Updater:
     def __init__(self, manager: SessionManager, change: Callable[[Session], object]) -> None:
         self._manager = manager
         self._change = change
+        self._last: _state.State | None = None
 
     def attempt(self, token: str | None, policy: Policy) -> Session:
-        with _Block(self._manager, token, policy) as s:
+        with _Block(self._manager, token, policy, last=self._last) as s:
+            self._last = s._state
             if isawaitable(self._change(s)):
                 raise TypeError(
                     "change must be a plain function; use AsyncSessionManager.update for coroutine functions"

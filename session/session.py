@@ -132,7 +132,8 @@ class BaseSession(SessionData):
         """Delete the session, data and token, when the block is left (or at ``save``). Call it at logout.
 
         It is never refused, and happens also if the block is left by an exception. Values put afterwards make a new session
-        with a new token, if what was read before still held when the session was deleted.
+        with a new token, if what was read before still held when the session was deleted. If the client sent several cookies of
+        the name, the sessions of all of them are deleted: the next request must not be that of another one.
         """
         self._open()
         lifecycle.destroy(self._state, self._policy)

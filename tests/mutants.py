@@ -26,6 +26,7 @@ LIFECYCLE = "session/plans/lifecycle.py"
 STORING = "session/plans/storing.py"
 MEETING = "session/plans/meeting.py"
 ENDING = "session/plans/ending.py"
+STATE = "session/_state.py"
 ATOMIC = "session/plans/atomic.py"
 CHANGES = "session/changes.py"
 MERGING = "session/merging.py"
@@ -55,6 +56,7 @@ TESTS = {
         "tests/test_flask_reruns.py",
         "tests/test_wsgi_reruns.py",
         "tests/test_levels.py",
+        "tests/test_several_cookies.py",
     ],
 }
 SIMULATION = ["-m", "tests.simulation", "--steps"]
@@ -446,6 +448,18 @@ MUTANTS = [
         LIFECYCLE,
         "    if state.only_if_there:\n",
         "    if False:\n",
+    ),
+    Mutant(
+        "a later run: looks for no other session than the one that was found",
+        STATE,
+        "    if not last.others and last.presented in state.sent:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a logout: ends the sessions of all cookies",
+        ENDING,
+        "    for other in state.sent:\n",
+        "    for other in ():\n",
     ),
     Mutant(
         "a renewal: none by a superseded token",

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import httpx
 import pytest
 
-from dynamostore import StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore import Record, StoreError, TableNotFoundError, ThrottledError, UnavailableError
 from dynamostore.testing import FakeClock
 from session import Cookie, SessionManager
 from session.session import BaseSession
@@ -22,6 +22,7 @@ from .adapters import ON_ASGI, ON_WSGI, Action, Answer, Hosts, Site
 from .counting import CountingStore
 
 HOUR = timedelta(hours=1)
+BLANKS = " \t"
 Serve: TypeAlias = Callable[..., httpx.Client]
 
 
@@ -405,6 +406,106 @@ def test_of_several_cookies_of_one_name_the_first_that_could_be_ours_counts(
     ):
         assert raw(client, jar.encode()).partition(b"\r\n\r\n")[2].strip(b"\r\n01") == b"", jar
         assert counted.taken() == ["find"]
+
+
+def begin(counted: CountingStore, clock: FakeClock, **data: int) -> str:
+    """Begin a session that the client knows nothing of; returns its token."""
+    with SessionManager(counted, clock=clock).session(None) as s:
+        s.update(data)
+    counted.taken()
+    assert s.token is not None
+    return s.token
+
+
+def asked(client: httpx.Client, path: str, cookie: str) -> str:
+    """What the app answers to a GET with that cookie, each character a byte."""
+    response = client.get(path, headers=[(b"Cookie", cookie.encode("latin-1"))])
+    assert response.status_code == 200
+    return response.text
+
+
+def test_a_cookie_whose_name_has_odd_white_space_is_not_ours(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    # Browsers let any host of the domain set it, and anybody over plain HTTP: it has not the prefix that they look for.
+    client = serve(ACTIONS, {"cookie": Cookie(name="__Host-session")})
+    attackers, ours = begin(counted, clock, n=666), begin(counted, clock, n=1)
+    for space in ("\xa0", "\x85", "\xc2\xa0", "\xc2\x85", "\xe2\x80\x80", "\xe3\x80\x80", " \xa0", "\xa0\t"):
+        for planted in (
+            f"a=b; {space}__Host-session={attackers}",
+            f"{space.lstrip(BLANKS)}__Host-session={attackers}",
+            f"__Host-session{space}={attackers}",
+        ):
+            assert asked(client, "/read", planted) == "0", planted
+            assert counted.taken() == [], planted
+            for both in (f"{planted}; __Host-session={ours}", f"__Host-session={ours}; {planted}"):
+                assert asked(client, "/read", both) == "1", both
+                assert counted.taken() == ["find"], both
+
+
+def test_a_cookie_that_leads_nowhere_does_not_hide_another(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    client = serve(ACTIONS)
+    dead, live = begin(counted, clock, n=1), begin(counted, clock, n=2)
+    client.get("/logout", headers={"Cookie": f"session={dead}"})
+    counted.taken()
+    for jar, calls in (
+        (f"session={dead}; session={live}", ["find", "find"]),
+        (f"session={live}; session={dead}", ["find"]),
+        (f"session=x; session={dead}; session={dead}; a=b; session={live}", ["find", "find"]),
+    ):
+        assert asked(client, "/read", jar) == "2"
+        assert counted.taken() == calls
+    assert asked(client, "/ignore", f"session={dead}; session={live}") == "nothing"
+    assert counted.taken() == []
+
+
+def test_a_logout_ends_the_sessions_of_all_cookies_of_the_name(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    client = serve(ACTIONS)
+    first, second = begin(counted, clock, n=1), begin(counted, clock, n=2)
+    client.get("/logout", headers={"Cookie": f"session={first}; session={second}"})
+    assert counted.taken() == ["delete", "delete"]
+    for jar in (f"session={first}; session={second}", f"session={first}", f"session={second}"):
+        assert asked(client, "/whole", jar) == ""
+
+
+def test_a_stale_request_that_is_run_again_does_not_go_on_with_another_session(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    manager = SessionManager(counted, clock=clock)
+    runs: list[int] = []
+
+    def action(s: BaseSession) -> str:
+        n = s.get_int("n")
+        runs.append(n)
+        if len(runs) == 1:
+            with manager.session(s.token) as other:
+                other.put_int("n", 2)
+            hold.append(ours)
+        s.put_int("doubled", n * 2)
+        return str(n)
+
+    hold: list[str] = []
+    find = counted.find
+
+    def find_after_the_end(token: str) -> Record | None:
+        # The session ends before the second run reads it.
+        if hold:
+            with manager.session(hold.pop()) as other:
+                other.destroy()
+        return find(token)
+
+    client = serve({**ACTIONS, "/": action})
+    dead, ours, planted = "A" * 43, begin(counted, clock, n=1), begin(counted, clock, n=666)
+    counted.find = find_after_the_end  # type: ignore[method-assign]  # for this test
+    response = client.get("/", headers={"Cookie": f"session={dead}; session={ours}; session={planted}"})
+    assert (response.status_code, response.text) == (200, "0")
+    assert cookies(response) == []
+    assert runs == [1, 0]
+    assert asked(client, "/whole", f"session={planted}") == "n=666"
 
 
 def test_nothing_in_the_session_gets_into_a_header(serve: Serve) -> None:

@@ -134,7 +134,7 @@ READ: dict[str, tuple[str | None, str | None]] = {
     "other capitals": ("Session=abc", None),
     "spaces around": ("  session = abc ; x=y", "abc"),
     "quotes": ('session="abc"', "abc"),
-    "one quote": ('session="abc', "abc"),
+    "one quote": ('session="abc', '"abc'),
     "nothing but quotes": ('session=""', ""),
     "two of one name": ("session=first; session=second", "first"),
     "= in the value": ("session=a=b==", "a=b=="),

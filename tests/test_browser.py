@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from dynamostore import AsyncDynamoStore
 from dynamostore.testing import FakeClock
 from dynamostore.wire import AsyncWireClient
 from session import AsyncSessionManager, Cookie, SessionManager
+from session.web.asgi import Receive, Scope, Send
 
 from .backends import TABLE, Backends, async_wire_client
 from .browser import chromium
@@ -26,7 +27,7 @@ from .browser.line import Line
 from .browser.shop import Shop, echo, page
 from .browser.sites import Sites
 from .browser.tab import Tab
-from .serving import on_waitress
+from .serving import on_uvicorn, on_waitress
 
 SameSite: TypeAlias = Literal["Lax", "Strict", "None"]
 Settings: TypeAlias = dict[str, object]
@@ -474,16 +475,78 @@ def test_a_subdomain_can_shadow_a_session_unless_its_name_is_a_hosts(
     assert tab.user == "ann"
 
 
-@pytest.mark.parametrize(("name", "user"), [("session", "guest"), ("__Host-session", "ann")])
-def test_a_subdomain_can_keep_a_user_from_logging_in_unless_the_name_is_a_hosts(
-    name: str, user: str, sites: Sites, store: AsyncDynamoStore, clock: FakeClock, tab: Tab
+@pytest.mark.parametrize(
+    ("space", "plainly"),
+    [("\xa0", False), ("\x85", True), ("\xe2\x80\x80", False)],
+    ids=["U+00A0, by a subdomain", "U+0085, over plain HTTP", "U+2000, by a subdomain"],
+)
+def test_a_name_that_begins_with_odd_white_space_is_not_a_hosts(
+    space: str, plainly: bool, sites: Sites, store: AsyncDynamoStore, clock: FakeClock, backends: Backends, tab: Tab
 ) -> None:
-    # Of two cookies with one path, the older one is sent first.
-    sites["blog.shop.test"] = page("", [f"{name}={'A' * 43}; Domain=shop.test; Path=/; Secure"])
+    # Browsers take spaces and tabs off a name, and nothing else. So this has no prefix, and any host may set it.
+    manager = AsyncSessionManager(store, clock=clock, cookie=Cookie(name="__Host-session"))
+    attackers = backends.loop.run(manager.update(None, lambda s: s.put_string("user", "mallory")))
+    planted = f"{space}__Host-session={attackers.token}"
+    if plainly:
+        with on_uvicorn(page("", [f"{planted}; Path=/"])) as url:
+            tab.page.goto(url.replace("127.0.0.1", "shop.test"))
+    else:
+        sites["blog.shop.test"] = page("", [f"{planted}; Domain=shop.test; Path=/; Secure"])
+        tab.page.goto(sites.url("blog.shop.test"))
+    shop, sent = Shop().asgi(manager), list[bytes]()
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope["headers"]
+        assert isinstance(headers, Iterable)
+        sent[:] = [value for name, value in headers if name == b"cookie"]
+        await shop(scope, receive, send)
+
+    sites["shop.test"] = noted
+    tab.open()
+    # As it was set, to the byte.
+    assert sent == [planted.encode("latin-1")]
+    assert tab.user == "guest"
+    tab.log_in()
+    assert tab.user == "ann"
+    assert sent[0].startswith(planted.encode("latin-1") + b"; __Host-session=")
+    tab.log_out()
+    assert tab.user == "guest"
+
+
+@pytest.mark.parametrize(
+    ("name", "planted", "user"), [("session", 1, "ann"), ("session", 4, "guest"), ("__Host-session", 4, "ann")]
+)
+def test_a_subdomain_can_keep_a_user_from_logging_in_unless_the_name_is_a_hosts(
+    name: str, planted: int, user: str, sites: Sites, store: AsyncDynamoStore, clock: FakeClock, tab: Tab
+) -> None:
+    # The one with the longest path is sent first, and of two with one path the older one. Four are tried.
+    paths = ["/", "/a", "/a/b", "/a/b/c"][:planted]
+    sites["blog.shop.test"] = page(
+        "", [f"{name}={str(n) * 43}; Domain=shop.test; Path={path}; Secure" for n, path in enumerate(paths)]
+    )
     tab.page.goto(sites.url("blog.shop.test"))
     sites["shop.test"] = Shop().asgi(AsyncSessionManager(store, clock=clock, cookie=Cookie(name=name)))
     tab.log_in()
+    tab.open("/a/b/c")
     assert tab.user == user
+
+
+def test_a_user_can_log_in_after_the_cookie_was_given_a_domain_or_another_path(
+    sites: Sites, store: AsyncDynamoStore, clock: FakeClock, context: BrowserContext, tab: Tab
+) -> None:
+    for cookies, cookie in enumerate((Cookie(), Cookie(domain="shop.test"), Cookie(path="/account")), 1):
+        sites["shop.test"] = Shop().asgi(AsyncSessionManager(store, clock=clock, cookie=cookie))
+        clock.advance(2 * DAY)
+        tab.open("/account")
+        assert tab.user == "guest"
+        # The browser keeps the older ones, whose sessions have ended, and sends them, too.
+        tab.submit("login")
+        tab.open("/account")
+        assert tab.user == "ann"
+        assert len(context.cookies()) == cookies
+    tab.submit("logout")
+    tab.open("/account")
+    assert tab.user == "guest"
 
 
 # What browsers refuse

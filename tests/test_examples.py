@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import connect as connect_websocket
 
 from dynamostore import DynamoStore, Table, connect
-from session import Session, SessionManager
+from session import Cookie, Session, SessionManager
 
 from .backends import Backends
 from .serving import BIN, EXAMPLES, environment, serving
@@ -132,6 +132,26 @@ def test_the_lambda_function_takes_its_cookies_from_the_event_and_gives_them_bac
     assert cleared.startswith("session=; ")
     assert function.handler({"rawPath": "/get", "cookies": jar}, None)["body"] == ""
     assert function.handler({"rawPath": "/elsewhere", "cookies": []}, None)["statusCode"] == 404
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\u2000", "\u3000", "\x1f"])
+def test_the_lambda_function_takes_no_cookie_that_another_host_planted(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch, space: str
+) -> None:
+    monkeypatch.setattr(function, "manager", SessionManager(function.store, cookie=Cookie(name="__Host-session")))
+    mine, theirs = (function.handler({"rawPath": "/put"}, None)["cookies"][0].partition(";")[0] for _ in range(2))
+    # It is given text, which Lambda has decoded as UTF-8.
+    for jar in ([space + theirs], [theirs.replace("=", f"{space}=")], [theirs[1:], f"a=b, {theirs}"]):
+        assert function.handler({"rawPath": "/get", "cookies": jar}, None)["body"] == ""
+        assert function.handler({"rawPath": "/get", "cookies": [*jar, mine]}, None)["body"] == "Hello world!"
+
+
+def test_the_lambda_function_finds_the_session_that_an_old_cookie_hides_and_ends_all(function: ModuleType) -> None:
+    old, new, other = (function.handler({"rawPath": "/put"}, None)["cookies"][0].partition(";")[0] for _ in range(3))
+    function.handler({"rawPath": "/logout", "cookies": [old]}, None)
+    assert function.handler({"rawPath": "/get", "cookies": [old, new]}, None)["body"] == "Hello world!"
+    function.handler({"rawPath": "/logout", "cookies": [old, new, other]}, None)
+    assert function.handler({"rawPath": "/get", "cookies": [new, other]}, None)["body"] == ""
 
 
 def test_the_lambda_function_answers_an_outage_with_503_and_leaves_the_cookie(

@@ -276,6 +276,24 @@ def test_the_ledger_takes_a_payment_once(page: Page) -> None:
         assert db.execute("select * from credits").fetchall() == [("p1", ATTACKER, 500)]
 
 
+def test_a_planted_cookie_is_not_ours_and_a_logout_ends_all(page: Page) -> None:
+    site: SessionManager = page["site"]
+    tokens = []
+    for user in ("mallory", "ada"):
+        with site.session(None) as s:
+            s.put_string("user", user)
+        tokens.append(s.token)
+    attackers, ours = tokens
+    for header in (f"\xa0__Host-session={attackers}", f"a=b; \x85__Host-session={attackers}"):
+        assert page["token_wrong"](header) == attackers
+        assert page["token"](header) is None
+    both = f"__Host-session={'A' * 43}; __Host-session={ours}; __Host-session={attackers}"
+    for user, do in (("ada", page["log_out"]), ("", lambda _: None)):
+        with site.session(page["token"](both)) as s:
+            assert s.get_string("user") == user
+            do(s)
+
+
 def orders(crowd: Crowd, handler: Handler, path: Path) -> tuple[World, int]:
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("create table orders (cart text)")

@@ -143,7 +143,9 @@ RESERVED = {
 names = st.text("abcxyzABCXYZ019!#$%&'*+-.^_`|~", min_size=1, max_size=12).filter(lambda n: n.lower() not in RESERVED)
 # Now and then the same name, in another case.
 names |= st.sampled_from(["My-Header", "my-header", "MY-HEADER", "Content-Type", "content-type"])
-values = st.text(st.sampled_from("aB1 \t\"',=;ü"), max_size=12) | any_text
+# Botocore also takes off and folds the white space of other scripts, which in a header is a part of the value.
+any_value = any_text.map(lambda text: "".join(c for c in text if not c.isspace() or c in " \t\r\n"))
+values = st.text(st.sampled_from("aB1 \t\"',=;ü"), max_size=12) | any_value
 credentials = st.builds(Credentials, printable, printable, st.none() | printable)
 dates = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(lambda at: at.strftime("%Y%m%dT%H%M%SZ"))  # noqa: DTZ001
 labels = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)

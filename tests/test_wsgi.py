@@ -308,6 +308,31 @@ def test_a_body_of_nothing_has_its_headers_too(manager: SessionManager) -> None:
         assert response.token is not None
 
 
+FIVE_HUNDRED = "\N{ARABIC-INDIC DIGIT FIVE}" + "\N{ARABIC-INDIC DIGIT ZERO}" * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "commits"),
+    [
+        ("200 OK", True),
+        ("500", False),
+        ("503 Busy", False),
+        (FIVE_HUNDRED, True),
+        ("5_00", True),
+        ("", True),
+        pytest.param("5" * 5000, True, id="long"),
+    ],
+)
+def test_a_status_is_three_digits_of_ascii(manager: SessionManager, status: str, commits: bool) -> None:
+    # Another one is the server's to refuse.
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        get_session(environ).put_int("n", 1)
+        start_response(status, [])
+        return []
+
+    assert (call(SessionMiddleware(app, manager)).token is not None) == commits
+
+
 def test_an_app_that_never_starts_is_told(manager: SessionManager) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return [b"one"]

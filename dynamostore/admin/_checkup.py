@@ -278,7 +278,9 @@ def _date(reply: object) -> int | None:
     metadata = reply.get("ResponseMetadata") if isinstance(reply, Mapping) else None
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
     text = headers.get("date") if isinstance(headers, Mapping) else None
+    if not (isinstance(text, str) and text.isascii()):
+        return None
     try:
-        return int(parsedate_to_datetime(text).timestamp()) * NS_PER_S if isinstance(text, str) else None
+        return int(parsedate_to_datetime(text).timestamp()) * NS_PER_S
     except (ValueError, TypeError, OverflowError):
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from dynamostore import items, markers
@@ -129,8 +128,5 @@ class Records:
 
 def _seconds(value: object) -> int | None:
     """The number that a TTL attribute holds; None if it holds none, and DynamoDB passes over it."""
-    text = value.get("N") if isinstance(value, Mapping) else None
-    try:
-        return int(Decimal(text)) if isinstance(text, str) else None
-    except (InvalidOperation, ValueError, OverflowError):
-        return None
+    number = items.parse_number(value.get("N")) if isinstance(value, Mapping) else None
+    return None if number is None else int(number)

@@ -69,7 +69,7 @@ class Endpoint:
             host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
         except UnicodeError:
             raise SettingsError(f"{_NO_ENDPOINT}with a valid host name") from None
-        if any(character.isspace() or not character.isprintable() for character in host + parts.path):
+        if any(character == " " or not character.isprintable() for character in host + parts.path):
             raise SettingsError(f"{_NO_ENDPOINT}without blanks")
         return cls(host, port or (443 if secure else 80), secure, parts.path or "/")
 
@@ -217,7 +217,7 @@ def _metadata(raw: RawReply, retries: int) -> ResponseMetadata:
 
 def _check_sum(raw: RawReply) -> None:
     expected = raw.headers.get("x-amz-crc32")
-    if expected is not None and expected.strip() != str(crc32(raw.body)):
+    if expected is not None and expected.strip(" \t") != str(crc32(raw.body)):
         raise DamagedReplyError(f"the reply, of status {raw.status}, was damaged on its way: its checksum is another")
 
 

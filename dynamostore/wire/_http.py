@@ -170,7 +170,7 @@ _LOWER: dict[bytes, str] = {}
 
 
 def _lower(name: bytes) -> str:
-    lower = name.decode("latin-1").lower()
+    lower = name.lower().decode("latin-1")
     if len(_LOWER) < 100:
         _LOWER[name] = lower
     return lower

@@ -7,6 +7,7 @@ its driver to exchange a request for a reply, to fetch credentials, and to pause
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -27,6 +28,8 @@ __all__ = ["Caller", "Limits", "Quota"]
 R = TypeVar("R", bound=Reply)
 
 logger = logging.getLogger("dynamostore.wire")
+
+_DIGITS: Final = re.compile(r"[0-9]+")
 
 THROTTLING: Final = frozenset(
     (
@@ -203,7 +206,9 @@ def _date(raw: RawReply) -> float | None:
     from email.utils import parsedate_to_datetime  # seldom needed, and it takes milliseconds to import
 
     try:
-        return parsedate_to_datetime(raw.headers.get("date", "")).timestamp()
+        # In ASCII, as it takes the digits and the white space of all Unicode.
+        text = raw.headers.get("date", "")
+        return parsedate_to_datetime(text).timestamp() if text.isascii() else None
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -213,7 +218,7 @@ def _retry_after(error: ServiceError) -> float | None:
     metadata = error.response.get("ResponseMetadata")
     headers = metadata.get("HTTPHeaders", {}) if isinstance(metadata, dict) else {}
     text = headers.get("x-amz-retry-after", "")
-    if not text.isascii() or not text.isdigit():
+    if not _DIGITS.fullmatch(text):
         return None
     return int(text) / 1000 if len(text) < 10 else float("inf")
 

@@ -6,14 +6,21 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import quote
 
 __all__ = ["ALGORITHM", "Credentials", "Scope", "canonical_request", "hash_hex"]
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+
+# Of a header: in ASCII, as the service has it. A value may be folded.
+_SPACE = " \t\r\n"
+_SPACES = re.compile(f"[{_SPACE}]+")
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ def canonical_request(
     """
     folded: dict[str, list[str]] = {}
     for name, value in headers:
-        folded.setdefault(name.lower().strip(), []).append(" ".join(value.split()))
+        folded.setdefault(name.strip(_SPACE).translate(_LOWER), []).append(_SPACES.sub(" ", value.strip(_SPACE)))
     pairs = sorted((_encode(name), _encode(value)) for name, value in query)
     names = ";".join(sorted(folded))
     lines = [

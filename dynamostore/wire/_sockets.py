@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 import threading
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["SocketPool"]
 
 _RECEIVE: Final = 64 * 1024
+
+# A part of a `Keep-Alive` header.
+_TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASCII | re.IGNORECASE)
 
 
 class _Connection:
@@ -193,9 +197,8 @@ class SocketPool:
 def server_keeps(header: str) -> float:
     """For how many seconds a server says it keeps an idle connection, less one: it may say so and close."""
     for part in header.split(","):
-        name, _, value = part.partition("=")
-        if name.strip().lower() == "timeout" and value.strip().isdecimal():
-            return max(float(value.strip()) - 1, 0.0)
+        if timeout := _TIMEOUT.fullmatch(part):
+            return max(float(timeout[1]) - 1, 0.0)
     return float("inf")
 
 

@@ -19,11 +19,15 @@ _log = logging.getLogger("session")
 
 
 def end(state: State, policy: Policy) -> Plan[None]:
-    """Delete the session, whatever others did to it."""
+    """Delete the session, whatever others did to it, and those of the client's other tokens: none may log it in again."""
     record, token = state.record, state.token
     if token is None and not state.destroyed and is_well_formed_token(state.presented):
         # A session that was renewed before or meanwhile is reached by the token that the client sent.
         token = state.presented
+    # First, so that the rest is still to be done if it fails.
+    for other in state.sent:
+        if other not in (token, state.presented):
+            yield from issue(delete(policy.key(other)))
     if token is not None:
         key = policy.key(token)
         held = yield from _remove_if_held(state, policy)
@@ -36,6 +40,7 @@ def end(state: State, policy: Policy) -> Plan[None]:
             _log.warning("a session was changed while it was destroyed: what this request put afterwards is dropped")
             state.draft, state.insisting = Draft({}), False
     state.token = state.record = None
+    state.sent, state.outdated, state.removal_tried = (), frozenset(), False
     state.destroying, state.gone, state.destroyed = False, True, True
 
 

@@ -22,21 +22,25 @@ S = TypeVar("S")
 
 
 def load(state: State, policy: Policy) -> Plan[None]:
-    """Read the session, once; a token that leads nowhere is dropped, never adopted."""
+    """Read the session, once: that of the first token that leads to one. A token that leads nowhere is never adopted."""
     if state.loaded or state.token is None:
         return
-    record = yield from issue(find(policy.key(state.token)))
-    if state.loaded:
-        return  # by another task, which may have changed it since; or it was destroyed meanwhile
-    if record is not None:
+    for token in (state.token, *state.others):
+        record = yield from issue(find(policy.key(token)))
+        if state.loaded:
+            return  # by another task, which may have changed it since; or it was destroyed meanwhile
+        if record is None:
+            continue
         data, deadline_ns = decode(record, policy)
         if deadline_ns >= policy.clock():
-            state.record, state.draft = record, Draft(data)
+            state.token, state.record, state.draft = token, record, Draft(data)
+            if state.others:
+                state.presented, state.others = token, ()
             state.deadline_ns = state.stored_deadline_ns = deadline_ns
             state.found = state.kept = remembered(data)
             state.loaded = True
             return
-    state.token, state.draft = None, Draft({})
+    state.token, state.draft, state.others = None, Draft({}), ()
     state.loaded = True
     if state.only_if_there:
         state.gone = state.ended = True

@@ -174,7 +174,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
         what = f"the session was renewed by another request, after this one read {named(keys)}"
         raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
     data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
-    state.record, state.token, state.coming, state.grace = None, None, None, False
+    state.record, state.token, state.coming, state.grace, state.outdated = None, None, None, False, frozenset()
     if not state.rescheduled:
         state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
 from session._headers import Headers
 
-__all__ = ["OUTAGE", "TAKEN", "commits", "is_outage", "outage_headers", "report"]
+__all__ = ["OUTAGE", "TAKEN", "commits", "cookies", "is_outage", "outage_headers", "report"]
 
 RETRY_AFTER_S = 5
 OUTAGE = b"The session store cannot be reached. Please try again soon.\n"
@@ -20,6 +21,15 @@ _log = logging.getLogger("session.web")
 def commits(status: int, *, commit_errors: bool) -> bool:
     """Whether what a request changed is stored when it is answered with *status*."""
     return status < 500 or commit_errors
+
+
+def cookies(scope: Mapping[str, object]) -> str | None:
+    """Return the ``Cookie`` header of a request in ASGI, each character a byte; None if it has none."""
+    headers = scope.get("headers") or ()
+    assert isinstance(headers, Iterable)
+    # HTTP/2 may send one for each cookie.
+    found = [value for name, value in headers if name == b"cookie"]
+    return b"; ".join(found).decode("latin-1") if found else None
 
 
 def is_outage(error: BaseException | None) -> bool:

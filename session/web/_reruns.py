@@ -9,7 +9,7 @@ from random import uniform
 from typing import Literal, TypeAlias, TypeVar
 
 from session._policy import Policy
-from session._state import State, begin
+from session._state import State, begin_again
 from session.session import BaseSession
 
 __all__ = [
@@ -98,7 +98,7 @@ def begin_run(last: State, policy: Policy, attempt: int) -> State:
     If its session has ended by now, the request has none, and begins none: a cookie that it set would replace the one of the
     request that ended it, by a new login perhaps.
     """
-    state = begin(last.presented, policy)
+    state = begin_again(last, policy)
     state.attempt, state.only_if_there = attempt, True
     return state
 

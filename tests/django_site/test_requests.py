@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
@@ -21,11 +22,12 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
-from django.test import Client, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from dynamostore import (
     AccessDeniedError,
     ItemTooLargeError,
+    Record,
     StoreError,
     TableNotFoundError,
     ThrottledError,
@@ -195,6 +197,117 @@ def test_of_several_cookies_of_one_name_the_first_that_could_be_ours_counts(visi
     response = Client().get("/read", HTTP_COOKIE=jar.format(COOKIE, key_of(visitor)))
     assert response.content == b"1"
     assert COOKIE not in response.cookies
+
+
+Ask = Callable[..., HttpResponse]
+
+
+@pytest.fixture(params=["WSGI", "ASGI"])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    """Make a request with a ``Cookie`` header, each character a byte; in ASGI with several, split as HTTP/2 may do it."""
+
+    def ask(path: str, cookie: str) -> HttpResponse:
+        if request.param == "WSGI":
+            return Client().get(path, HTTP_COOKIE=cookie)  # type: ignore[return-value]  # it is one, with more attributes
+        crumbs = [(b"cookie", crumb.encode("latin-1")) for crumb in cookie.split("; ")]
+        where, _, query = path.partition("?")
+
+        async def answer() -> HttpResponse:
+            scope = {"path": where, "query_string": query, "method": "GET", "headers": crumbs}
+            return await AsyncClient().request(**scope)  # type: ignore[return-value]  # as above
+
+        return async_to_sync(answer)()
+
+    return ask
+
+
+def begin(**data: int) -> str:
+    session = SessionStore()
+    session.update(data)
+    session.save()
+    assert session.session_key is not None
+    return session.session_key
+
+
+@override_settings(SESSION_COOKIE_NAME="__Host-sessionid", SESSION_COOKIE_SECURE=True)
+def test_a_cookie_whose_name_has_odd_white_space_is_not_ours(ask: Ask, counted: CountingStore) -> None:
+    # Django takes it off, and takes the last of several.
+    attackers, ours = begin(n=666), begin(n=1)
+    counted.taken()
+    for space in ("\xa0", "\x85", "\xc2\xa0", "\xe2\x80\x80", "\xe3\x80\x80"):
+        for planted in (f"{space}__Host-sessionid={attackers}", f"a=b; __Host-sessionid{space}={attackers}"):
+            response = ask("/read", planted)
+            assert (response.content, response.cookies) == (b"0", {})
+            assert counted.taken() == []
+            for both in (f"{planted}; __Host-sessionid={ours}", f"__Host-sessionid={ours}; {planted}"):
+                assert ask("/read", both).content == b"1"
+                assert counted.taken() == ["find"]
+
+
+def test_a_cookie_that_leads_nowhere_does_not_hide_another(ask: Ask, counted: CountingStore) -> None:
+    dead, live, other = begin(n=1), begin(n=2), begin(n=3)
+    SessionStore(dead).flush()
+    counted.taken()
+    for cookie, finds in (
+        (f"{COOKIE}={dead}; {COOKIE}={live}; {COOKIE}={other}", 2),
+        (f"{COOKIE}={live}; {COOKIE}={other}; {COOKIE}={dead}", 1),
+        (f"{COOKIE}=x; a=b; {COOKIE}={dead}; {COOKIE}={dead}; {COOKIE}={live}", 2),
+    ):
+        response = ask("/read", cookie)
+        assert (response.content, response.cookies) == (b"2", {})
+        assert counted.taken() == ["find"] * finds
+        ask("/ignore", cookie)
+        assert counted.taken() == []
+    response = ask("/count", f"{COOKIE}={dead}; {COOKIE}={'A' * 43}")
+    assert response.content == b"1"
+    assert response.cookies[COOKIE].value not in (dead, "A" * 43)
+
+
+def test_a_logout_ends_the_sessions_of_all_cookies_of_the_name(ask: Ask, counted: CountingStore) -> None:
+    dead, first, second = "A" * 43, begin(n=1), begin(n=2)
+    counted.taken()
+    cookie = f"{COOKIE}={dead}; {COOKIE}={first}; {COOKIE}={second}"
+    assert ask("/logout", cookie).content == b"bye"
+    assert sorted(counted.taken()) == ["delete"] * 3 + ["find"] * 2
+    assert ask("/read", cookie).content == ask("/read", f"{COOKIE}={second}").content == b"0"
+
+
+def test_a_stale_request_that_is_run_again_does_not_go_on_with_another_session(
+    ask: Ask, counted: CountingStore, monkeypatch: pytest.MonkeyPatch, with_meanwhile: None
+) -> None:
+    ours, planted = begin(n=1), begin(n=666)
+    find, ended = counted.find, [False]
+
+    def find_after_the_end(token: str) -> Record | None:
+        if not ended[0]:
+            # Before the second run reads it.
+            ended[0] = True
+            SessionStore(ours).delete()
+        return find(token)
+
+    def change() -> None:
+        meanwhile.happens = lambda: None
+        other = SessionStore(ours)
+        other["n"] = 2
+        other.save()
+        monkeypatch.setattr(counted, "find", find_after_the_end)
+
+    meanwhile.happens = change
+    cookie = f"{COOKIE}={'A' * 43}; {COOKIE}={ours}; {COOKIE}={planted}"
+    response = ask("/double?meanwhile", cookie)
+    assert (response.content, response.cookies) == (b"0", {})
+    assert ended == [True]
+    monkeypatch.setattr(counted, "find", find)
+    assert ask("/read", f"{COOKIE}={planted}").content == b"666"
+
+
+def test_a_session_key_that_does_not_come_by_the_header_is_left_alone(manager: SessionManager) -> None:
+    # A test of a view, or a middleware that takes it from elsewhere.
+    request = RequestFactory().get("/read")
+    request.COOKIES[COOKIE] = key = begin(n=1)
+    SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    assert request.session["n"] == 1
+    assert request.session.session_key == key
 
 
 def test_an_unknown_cookie_is_cleared_and_never_adopted(client: Client, counted: CountingStore) -> None:
@@ -546,6 +659,14 @@ def test_the_admin_over_a_socket(browser: httpx.Client) -> None:
     assert "Logged out" in page.text
     assert COOKIE not in browser.cookies
     assert browser.get("/admin/").url.path == "/admin/login/"
+
+
+def test_a_planted_cookie_over_a_socket(browser: httpx.Client) -> None:
+    attackers, ours = begin(n=666), begin(n=1)
+    for space in (b"\xa0", b"\xc2\xa0", b"\xe2\x80\x80"):
+        planted = space + f"{COOKIE}={attackers}".encode()
+        for jar, n in ((planted, "0"), (planted + f"; {COOKIE}={ours}".encode(), "1")):
+            assert browser.get("/read", headers=[(b"Cookie", jar)]).text == n
 
 
 @pytest.mark.parametrize("path", ["/count", "/async/count", "/whoami", "/async/whoami"])

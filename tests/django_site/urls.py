@@ -42,6 +42,16 @@ def read(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(n))
 
 
+def double(request: HttpRequest) -> HttpResponse:
+    session = session_of(request)
+    n = session.get_int("n")
+    if "meanwhile" in request.GET:
+        meanwhile.happens()
+    if n:
+        session["doubled"] = n * 2
+    return HttpResponse(str(n))
+
+
 def count(request: HttpRequest) -> HttpResponse:
     session = session_of(request)
     session.peek("n")
@@ -137,6 +147,7 @@ urlpatterns = [
     path("ignore", ignore),
     path("read", read),
     path("count", count),
+    path("double", double),
     path("append", append),
     path("renew", renew),
     path("expire", expire),

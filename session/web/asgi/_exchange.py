@@ -21,7 +21,7 @@ from . import _session
 from ._contexts import in_context
 from ._session import Drive, DriveHere, WebSession
 
-__all__ = ["ASGIApp", "Exchange", "Message", "Receive", "Scope", "Send", "Settings", "call", "cookies", "status_of"]
+__all__ = ["ASGIApp", "Exchange", "Message", "Receive", "Scope", "Send", "Settings", "call", "status_of"]
 
 Scope: TypeAlias = MutableMapping[str, object]
 Message: TypeAlias = MutableMapping[str, object]
@@ -182,15 +182,6 @@ def route_of(scope: Scope) -> tuple[str, str]:
     return str(method), masked_path(path)
 
 
-def cookies(scope: Scope) -> str | None:
-    """Return the request's cookies."""
-    headers = scope.get("headers") or ()
-    assert isinstance(headers, Iterable)
-    # HTTP/2 may send one for each cookie.
-    found = [value for name, value in headers if name == b"cookie"]
-    return b"; ".join(found).decode("latin-1") if found else None
-
-
 def _header(scope: Scope, name: bytes) -> str | None:
     headers = scope.get("headers") or ()
     assert isinstance(headers, Iterable)
@@ -203,4 +194,4 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return [(name.encode("latin-1").lower(), value.encode("latin-1")) for name, value in headers]

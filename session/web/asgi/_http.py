@@ -10,11 +10,11 @@ from typing import TypeAlias
 from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
-from session.web._exchange import is_outage, report
+from session.web._exchange import cookies, is_outage, report
 from session.web._reruns import Course, begin_answer, begin_run, may_rerun, open_sessions
 
 from ._contexts import keep
-from ._exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, Settings, call, cookies, status_of
+from ._exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, Settings, call, status_of
 
 __all__ = ["Request"]
 

@@ -7,9 +7,9 @@ from collections.abc import MutableMapping
 from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
-from session.web._exchange import is_outage, report
+from session.web._exchange import cookies, is_outage, report
 
-from ._exchange import Exchange, Message, Receive, Scope, Send, Settings, call, cookies, status_of
+from ._exchange import Exchange, Message, Receive, Scope, Send, Settings, call, status_of
 from ._session import WebSession
 
 __all__ = ["serve_socket"]

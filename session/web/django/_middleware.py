@@ -21,10 +21,10 @@ from django.utils.cache import patch_vary_headers
 
 from dynamostore import StoreError
 from session import _state
-from session.cookies import Cookie
+from session.cookies import values_of
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict, report_conflict
-from session.web._exchange import OUTAGE, is_outage, outage_headers, report
+from session.web._exchange import OUTAGE, cookies, is_outage, outage_headers, report
 
 from ._manager import get_conflict_view, get_rerun
 from ._page import Page, begin_anew, refusal
@@ -98,15 +98,9 @@ class SessionMiddleware(DjangoSessionMiddleware):
             runs.restore()
 
     def process_request(self, request: HttpRequest) -> None:
-        """Begin the session; of several cookies of its name by the first that could be ours, as browsers send the nearest first."""
-        name = conf.settings.SESSION_COOKIE_NAME
-        header = request.META.get("HTTP_COOKIE", "")
-        # Almost always there is one, and Django has it.
-        if header.count(f"{name}=") > 1:
-            for value in Cookie(name=name).values(header):
-                if _state.is_well_formed_token(value):
-                    request.COOKIES[name] = value
-                    break
+        """Begin the session of the first cookie of its name that leads to one, as browsers send the nearest first."""
+        if issubclass(self.SessionStore, BaseSessionStore):
+            _set_cookie(request)
         super().process_request(request)
         session = request.session
         runs = _runs_of(request)
@@ -114,8 +108,10 @@ class SessionMiddleware(DjangoSessionMiddleware):
             rerunnable = runs is not None and runs.may_rerun
             policy = session._site.checked if rerunnable else session._site.unchecked
             session._enter(policy, attempt=runs.course.attempt if runs else 1, route=described(request))
-            # Were it to begin a session now, its cookie could replace that of a new login.
-            session._core._state.only_if_there = runs is not None and runs.course.attempt > 1
+            if runs is not None and runs.last is not None:
+                # Were it to begin a session now, its cookie could replace that of a new login.
+                session._core._state.only_if_there = True
+                _state.keep_to(session._core._state, runs.last)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the answer to an outage, or to a conflict, that a view let pass."""
@@ -233,6 +229,24 @@ class SessionMiddleware(DjangoSessionMiddleware):
         report(error)
         setattr(request, _OUTAGE, error)
         return self.unavailable(request, error)
+
+
+def _set_cookie(request: HttpRequest) -> None:
+    """Have the session's cookie be what the client sent under exactly that name, and the first that could be ours.
+
+    Django takes white space of all kinds off a cookie's name, and takes the last of several.
+    """
+    scope = getattr(request, "scope", None)
+    # As it came: in ASGI Django joins several headers by commas.
+    header = request.META.get("HTTP_COOKIE") if scope is None else cookies(scope)
+    if not header:
+        return  # what there is, a test or another middleware has put there
+    name = conf.settings.SESSION_COOKIE_NAME
+    token = _state.choose_token(values_of(name, header))
+    if token is None:
+        request.COOKIES.pop(name, None)
+    else:
+        request.COOKIES[name] = token
 
 
 def _runs_of(request: HttpRequest) -> Runs | None:

@@ -82,4 +82,5 @@ def begin_anew(stale: BaseSessionStore) -> BaseSessionStore:
         anew._core._state.only_if_there = True
         # Saved under a new key before the conflict: the client must learn that key.
         anew._modified = state.token != state.presented
+    anew._core._state.sent = state.sent
     return anew

@@ -34,6 +34,8 @@ class Runs:
         self.course = Course(allowed)
         # A run to come, after a stale one.
         self.again = False
+        self.last: State | None = None
+        """The session of the run before, which was stale."""
         if allowed:
             # First, as reading the cookies puts them into the attributes.
             self._cookies = dict(request.COOKIES)
@@ -48,6 +50,7 @@ class Runs:
     def goes_on(self, state: State) -> bool:
         """Return True if another run is to follow the one that ended stale, with the session in *state*."""
         self.again = self.course.goes_on(state)
+        self.last = state
         return self.again
 
     def restore(self) -> None:

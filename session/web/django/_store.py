@@ -332,7 +332,9 @@ class BaseSessionStore(TypedAccess, SessionBase):
         if session_key is None or session_key == self.session_key:
             # A session that was renewed meanwhile is reached by the key that the client sent.
             token = state.presented if state.ended else state.token
-            keys = {self._manager._policy.key(token)} if _state.is_well_formed_token(token) else set()
+            # All that the client sent: none of them may log it in again.
+            tokens = {token, *state.sent} if state.sent else {token}
+            keys = {self._manager._policy.key(token) for token in tokens if _state.is_well_formed_token(token)}
             if state.record is not None:
                 # Within a renewal's grace that is another.
                 keys.add(state.record.token)

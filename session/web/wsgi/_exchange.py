@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,8 @@ T = TypeVar("T")
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None"
 Write: TypeAlias = Callable[[bytes], object]
 Answer: TypeAlias = Callable[[], Iterable[bytes]]
+
+_STATUS = re.compile(r"[0-9]{3}(?![^ ])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +223,8 @@ class _Response:
             raise AssertionError("the app did not call start_response before its body")
         status, headers = self._said
         # An invalid status is the server's to refuse.
-        code = status.split(" ", 1)[0]
-        self._settle(int(code) if code.isdecimal() else 200)
+        code = _STATUS.match(status)
+        self._settle(int(code[0]) if code else 200)
         self._write = self._start_response(status, self._manager.headers(self.session, headers))
 
     def answer_to(self, error: BaseException) -> Answer | None:
