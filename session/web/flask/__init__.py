@@ -33,7 +33,8 @@ from session.manager import SessionManager, note_failed_destroy
 from session.mergeable import Merge
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
 from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
-from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, forbid_reruns
+from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun
+from session.web._slots import forbid_reruns
 
 from ._context import call, current_session, forget_session
 from ._runs import Settings, drop_changes_of_others, runs_of, unsent, wrap
