@@ -409,6 +409,22 @@ class TestWhatFlasksSessionsDo:
         with app.test_request_context(), pytest.raises(TypeError, match="not SecureCookieSession"):
             app.session_interface.save_session(app, other, app.response_class())
 
+    @pytest.mark.parametrize("value", [{}, None, {"color": "red"}], ids=repr)
+    def test_another_object_in_its_place_is_a_500_and_nothing_is_stored(
+        self, app: flask.Flask, stored: StoredSession, value: object
+    ) -> None:
+        def replace() -> str:
+            flask.session["k"] = "other"
+            # There is no public way to do so in Flask 3.1.3 and later.
+            context: Any = flask.globals._cv_request.get()
+            context._session = value
+            return "replaced"
+
+        app.add_url_rule("/replace", "replace", replace)
+        app.testing = False
+        assert known(app, stored).get("/replace").status_code == 500
+        assert stored.now() == stored.record
+
 
 class TestVary:
     USES: Mapping[str, Callable[[], object]] = {
