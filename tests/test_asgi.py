@@ -284,9 +284,98 @@ def test_where_it_cannot_be_waited_for_that_is_said_with_the_way_out(
 ) -> None:
     with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
         run(request(SessionMiddleware(responding(look), amanager), token))
-    assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), token)).body == "2"
-    # And where there is nothing to read there is nothing to wait for.
-    assert run(request(SessionMiddleware(responding(look), amanager))).body == "1"
+    # Nor where there is nothing to read: it would be the second request of each client that fails, and in production.
+    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
+        run(request(SessionMiddleware(responding(look), amanager)))
+    for sent, body in ((token, "2"), (None, "1")):
+        assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), sent)).body == body
+
+
+async def put_in_a_task(s: AsyncSession) -> object:
+    async def put() -> None:
+        s["n"] = 7
+
+    return await asyncio.create_task(put())
+
+
+async def destroy_and_put_in_a_task(s: AsyncSession) -> object:
+    s.destroy()
+    return await put_in_a_task(s)
+
+
+async def destroy_save_and_put_in_a_task(s: AsyncSession) -> object:
+    s.destroy()
+    await s.save()
+    return await put_in_a_task(s)
+
+
+async def atomic_and_then_in_a_task(s: AsyncSession) -> object:
+    await s.atomic(lambda stored: stored.get_int("n"))
+    return await put_in_a_task(s)
+
+
+async def in_a_thread_and_then_in_a_task(s: AsyncSession) -> object:
+    await asyncio.to_thread(s.get_int, "n")
+    return await put_in_a_task(s)
+
+
+async def here_and_then_in_a_task(s: AsyncSession) -> object:
+    s.get_int("n")
+    return await put_in_a_task(s)
+
+
+async def no_look_in_a_task(s: AsyncSession) -> object:
+    async def ask() -> object:
+        return (s.token, s.status, s.attempt, repr(s))
+
+    return await asyncio.create_task(ask())
+
+
+WAYS = [
+    in_this_task,
+    in_a_thread,
+    after_load,
+    in_a_task_of_its_own,
+    in_another_loop,
+    put_in_a_task,
+    destroy_and_put_in_a_task,
+    destroy_save_and_put_in_a_task,
+    atomic_and_then_in_a_task,
+    in_a_thread_and_then_in_a_task,
+    here_and_then_in_a_task,
+    no_look_in_a_task,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("autoload", [False, True], ids=["", "autoload"])
+@pytest.mark.parametrize("greenlets", [True, False], ids=["", "without greenlet"])
+@pytest.mark.parametrize("synchronous", [False, True], ids=["AsyncSessionManager", "SessionManager"])
+def test_the_first_request_of_a_client_fails_wherever_its_second_would(
+    amanager: AsyncSessionManager,
+    manager: SessionManager,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[[AsyncSession], Coroutine[Any, Any, object]],
+    autoload: bool,
+    greenlets: bool,
+    synchronous: bool,
+) -> None:
+    monkeypatch.setattr(_asgi_session, "GREENLETS", greenlets)
+    app = SessionMiddleware(responding(way), manager if synchronous else amanager, autoload=autoload)
+    with manager.session(None) as s:
+        s["n"] = 1
+    outcomes = []
+    # No cookie, one of a session, one of no session any more, and one that is none of ours.
+    for sent in (None, s.token, "A" * 43, "none of ours"):
+        try:
+            run(request(app, sent))
+        except SessionNotLoadedError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append("")
+    assert len(set(outcomes)) == 1
+    if greenlets and not autoload:
+        assert bool(outcomes[0]) == (way in (in_a_task_of_its_own, in_another_loop, put_in_a_task))
 
 
 def test_without_greenlet_load_is_awaited_and_the_error_says_so(
