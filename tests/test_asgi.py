@@ -787,6 +787,24 @@ def test_two_managers_have_two_cookies_and_two_sessions(clock: FakeClock) -> Non
         assert set(client.cookies) == {"session", "admin"}
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_an_outage_in_a_task_group_is_a_503(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str, kind: str
+) -> None:
+    async def look(s: AsyncSession) -> object:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(60))
+            tasks.create_task(s.load())
+        return "never"
+
+    counted.failure = UnavailableError("no answer")
+    exchange = run(request(SessionMiddleware(responding(look), amanager), token, type=kind))
+    if kind == "http":
+        assert exchange.status == 503
+    else:
+        assert exchange.sent == [{"type": "websocket.close", "code": 1013}]
+
+
 # WebSockets
 
 

@@ -32,7 +32,7 @@ from dynamostore import (
     UnavailableError,
 )
 from dynamostore.testing import FakeClock
-from session import SessionManager, SessionTypeError
+from session import SessionConflict, SessionManager, SessionTypeError
 from session.web.django import SessionMiddleware, SessionStore
 from tests.backends import TABLE, Backends
 from tests.counting import CountingStore
@@ -488,6 +488,54 @@ def assert_is_503(response: Response) -> None:
     assert response["Cache-Control"] == "no-store"
     assert response.content == b"The session store cannot be reached. Please try again soon.\n"
     assert not response.cookies
+
+
+def test_an_outage_in_a_task_group_is_a_503(visitor: Client, counted: CountingStore) -> None:
+    middleware = ["session.web.django.SessionMiddleware", f"{__name__}.grouping_middleware"]
+    with with_middleware(*middleware):
+        tab = another(visitor)
+        counted.failure = UnavailableError("down")
+        grouping.others = [ThrottledError("slow")]
+        assert_is_503(tab.get("/ignore"))
+        grouping.others = [LookupError("a mistake")]
+        assert tab.get("/ignore").status_code == 500
+
+
+def test_a_conflict_in_a_task_group_is_a_409(visitor: Client) -> None:
+    middleware = ["session.web.django.SessionMiddleware", f"{__name__}.grouping_middleware"]
+    with with_middleware(*middleware):
+        grouping.others = [SessionConflict("in a task")]
+        assert another(visitor).post("/ignore").status_code == 409
+
+
+class Grouping:
+    others: list[Exception]
+
+
+grouping = Grouping()
+
+
+def grouping_middleware(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        errors = list(grouping.others)
+        try:
+            request.session.get("n")
+        except StoreError as error:
+            errors.append(error)
+        raise ExceptionGroup("in tasks", errors)
+
+    return middleware
+
+
+def test_what_is_made_of_the_key_depends_on_the_cookie(visitor: Client, counted: CountingStore) -> None:
+    with with_middleware("session.web.django.SessionMiddleware", f"{__name__}.naming_middleware"):
+        response = another(visitor).get("/ignore")
+    assert (response.content, response["Vary"]) == (key_of(visitor).encode(), "Cookie")
+    assert counted.taken() == []
+
+
+def naming_middleware(get_response: Any) -> Any:
+    return lambda request: HttpResponse(request.session.session_key)
 
 
 # Real servers

@@ -24,7 +24,7 @@ from session import _state
 from session.cookies import Cookie
 from session.errors import SessionConflict, SessionTypeError
 from session.web._conflicts import find_conflict, report_conflict
-from session.web._exchange import OUTAGE, is_outage, outage_headers, report
+from session.web._exchange import OUTAGE, find_outage, is_outage, outage_headers, report
 
 from ._manager import get_conflict_view, get_rerun
 from ._page import Page, begin_anew, refusal
@@ -239,10 +239,11 @@ class SessionMiddleware(DjangoSessionMiddleware):
         return Page()
 
     def _answer_outage(self, request: HttpRequest, error: BaseException) -> HttpResponse:
-        assert isinstance(error, StoreError)
+        outage = find_outage(error)
+        assert outage is not None
         report(error)
         setattr(request, _OUTAGE, error)
-        return self.unavailable(request, error)
+        return self.unavailable(request, outage)
 
 
 def _runs_of(request: HttpRequest) -> Runs | None:
