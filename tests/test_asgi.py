@@ -1017,8 +1017,9 @@ def test_an_app_that_is_in_no_middleware_is_told() -> None:
 
 
 def test_a_key_that_is_taken_is_refused(amanager: AsyncSessionManager, manager: SessionManager, token: str) -> None:
-    with pytest.raises(ValueError, match="key 'path' is reserved by ASGI"):
-        SessionMiddleware(responding(in_this_task), amanager, key="path")
+    for key in ("path", "dynamostore.sessions"):
+        with pytest.raises(ValueError, match=f"key '{key}' is reserved by ASGI"):
+            SessionMiddleware(responding(in_this_task), amanager, key=key)
     twice = SessionMiddleware(SessionMiddleware(responding(in_this_task), manager), amanager)
     with pytest.raises(RuntimeError, match=r"another manager's session under key='session'"):
         run(request(twice, token))

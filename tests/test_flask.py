@@ -991,6 +991,25 @@ class TestOutage:
         outage.down = {"find", "create", "replace", "delete", "rename", "touch"}
         assert known(app, stored).get("/").text == "nothing of it"
 
+    @pytest.mark.parametrize("kind", [UnavailableError, ExceptionGroup])
+    def test_the_apps_own_handler_is_asked_about_a_group_and_what_is_in_it(
+        self, app: flask.Flask, outage: Outage, stored: StoredSession, kind: type[Exception]
+    ) -> None:
+        @app.get("/tasks")
+        def tasks() -> str:
+            try:
+                return str(session["k"])
+            except UnavailableError as error:
+                raise ExceptionGroup("in tasks", [error]) from None
+
+        @app.errorhandler(kind)
+        def mine(error: Exception) -> tuple[str, int]:
+            return type(error).__name__, 504
+
+        outage.down = {"find"}
+        reply = known(app, stored).get("/tasks")
+        assert (reply.status_code, reply.text) == (504, kind.__name__)
+
     @pytest.mark.parametrize("early", [True, False])
     @pytest.mark.parametrize("kind", [StoreError, UnavailableError])
     def test_the_apps_own_handler_comes_first(
