@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import flask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from dynamostore.testing import FakeClock
 from session import Cookie, SessionClosedError, SessionConflict, SessionError, SessionManager, SessionTypeError
 from session.session import BaseSession
 from session.web import asgi, wsgi
+from session.web.flask import SessionInterface
 
 from . import test_asgi, test_wsgi
 from .counting import CountingStore
@@ -376,6 +378,27 @@ def test_what_a_stale_run_put_in_another_managers_place_is_forgotten(
         return module.SessionMiddleware(app, admins, key="admin")
 
     assert answer_to_two(serve, manager, with_admins, act, f"{token}; admin={admin.token}").status == 409
+    with admins.session(admin.token) as after:
+        assert dict(after) == {"who": "root"}
+
+
+def test_what_a_stale_run_of_flask_put_in_another_managers_place_is_forgotten(
+    manager: SessionManager, token: str
+) -> None:
+    admins = SessionManager(MemoryStore(), cookie=Cookie(name="admin"))
+    with admins.session(None) as admin:
+        admin["who"] = "root"
+    app = flask.Flask("site")
+
+    @app.post("/")
+    def view() -> str:
+        flask.request.environ["admin"] = {"who": "nobody"}
+        raise SessionConflict
+
+    SessionInterface(manager).init_app(app)
+    app.wsgi_app = wsgi.SessionMiddleware(app.wsgi_app, admins, key="admin")  # type: ignore[method-assign]  # as Flask has it
+    client = app.test_client(use_cookies=False)
+    assert client.post("/", headers={"Cookie": f"session={token}; admin={admin.token}"}).status_code == 409
     with admins.session(admin.token) as after:
         assert dict(after) == {"who": "root"}
 

@@ -19,7 +19,7 @@ Request: TypeAlias = MutableMapping[str, Any]
 SLOTS = "dynamostore.sessions"
 """The key of a request's slots; the name of what only the server knows has a dot in it (PEP 3333)."""
 
-# What Litestar's `clear_session` puts into the scope: a class, or from 2.25 on an enum's member.
+# Where Litestar has what `clear_session` puts into the scope: a class, in newer versions an enum's member.
 _EMPTY = ("litestar.types.empty", "starlite.types.empty")
 
 
