@@ -737,12 +737,16 @@ def test_a_middleware_of_the_function_kind_stands_outside(amanager: AsyncSession
             return await call_next(request)
 
     async def read(request: Request) -> Response:
-        return PlainTextResponse(str(request.session["n"]))
+        return PlainTextResponse(str(request.session.get("n")))
 
     # It runs what is within it in a task of its own; within that, the session can wait.
     middleware = [Middleware(Outside), Middleware(SessionMiddleware, manager=amanager)]
     with on_uvicorn(Starlette(routes=[Route("/", read)], middleware=middleware)) as url:
         assert httpx.get(url, cookies={"session": token}, trust_env=False).text == "1"
+    # The other way round, it fails in development, before anybody has a cookie.
+    wrong = Starlette(routes=[Route("/", read)], middleware=middleware[::-1])
+    with pytest.raises(SessionNotLoadedError, match="innermost"):
+        run(request(wrong))
 
 
 def test_what_is_no_request_passes_untouched(amanager: AsyncSessionManager) -> None:
