@@ -67,13 +67,13 @@ def counted() -> CountingStore:
 @pytest.fixture(params=["within", "around"])
 def client(request: pytest.FixtureRequest, counted: CountingStore) -> Iterator[httpx.Client]:
     """A browser of an app with the middleware within it, or around it."""
-    # Litestar has types of its own for what ASGI has.
+    # The other tests' loggers are left as they are; and Litestar has types of its own for what ASGI has.
     manager = SessionManager(counted, cookie=Cookie(secure=False))
     if request.param == "within":
         middleware: Any = SessionMiddleware
-        app: Any = Litestar(HANDLERS, middleware=[DefineMiddleware(middleware, manager=manager)])
+        app: Any = Litestar(HANDLERS, logging_config=None, middleware=[DefineMiddleware(middleware, manager=manager)])
     else:
-        inner: Any = Litestar(HANDLERS)
+        inner: Any = Litestar(HANDLERS, logging_config=None)
         app = SessionMiddleware(inner, manager)
     with on_uvicorn(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client
