@@ -83,6 +83,7 @@ class State:
     """One session in one request.
 
     *token* and *record* are what is stored, as this request read or last wrote it; *draft* is the request's own view.
+    *token_read*: the app was told the token, so its response may depend on the cookie.
     *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
     *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
@@ -100,6 +101,7 @@ class State:
     record: Record | None = None
     loaded: bool = False
     looked: bool = False
+    token_read: bool = False
     draft: Draft = field(default_factory=lambda: Draft({}))
     renewing: bool = False
     grace: bool = False

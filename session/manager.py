@@ -106,7 +106,7 @@ class BaseSessionManager(Generic[S]):
         """A response's *headers* with those of its session, once that is stored or discarded: what an adapter sends.
 
         ``Set-Cookie`` if the client needs one (`set_cookie`). ``Vary: Cookie`` if the response may depend on the cookie: the
-        session was looked at. ``Cache-Control: no-cache="Set-Cookie"`` beside a cookie, so that no cache hands it to others
+        session was looked at, or its token. ``Cache-Control: no-cache="Set-Cookie"`` beside a cookie, so that no cache hands it to others
         (RFC 9111, 5.2.2.4). What the app says of these itself stands.
 
         >>> from dynamostore import MemoryStore
@@ -117,7 +117,8 @@ class BaseSessionManager(Generic[S]):
         >>> manager.headers(s, [("Vary", "Accept")])
         [('Vary', 'Accept, Cookie')]
         """
-        return add_session(headers, self.set_cookie(session), looked=session._state.looked)
+        looked = session._state.looked or session._state.token_read
+        return add_session(headers, self.set_cookie(session), looked=looked)
 
     def token(self, cookies: str | None) -> str | None:
         """The client's token in its request's ``Cookie`` header; None if there is none.

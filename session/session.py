@@ -52,8 +52,9 @@ class BaseSession(SessionData):
         """The token to send to the client, or None if nothing is stored.
 
         A new session gets one when it is stored, a renewed one its new one. Reads nothing: before the session
-        is accessed, it is the token that the client sent, if that is well-formed.
+        is accessed, it is the token that the client sent, if that is well-formed. The response then has ``Vary: Cookie``.
         """
+        self._state.token_read = True
         return None if self._state.destroying else self._state.token
 
     @property

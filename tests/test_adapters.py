@@ -15,7 +15,7 @@ import pytest
 
 from dynamostore import Record, StoreError, TableNotFoundError, ThrottledError, UnavailableError
 from dynamostore.testing import FakeClock
-from session import Cookie, SessionManager
+from session import Cookie, SessionConflict, SessionManager
 from session.session import BaseSession
 
 from .adapters import ON_ASGI, ON_WSGI, Action, Answer, Hosts, Site
@@ -204,6 +204,18 @@ def test_caches_are_told_what_they_must_know(serve: Serve) -> None:
     assert changing["cache-control"] == 'no-cache="Set-Cookie"'
 
 
+def test_what_is_made_of_the_token_depends_on_the_cookie(serve: Serve, counted: CountingStore) -> None:
+    """A form with the token in it is not for the cache of another client; and it costs no call."""
+    client = serve({**ACTIONS, "/": lambda s: str(s.token)})
+    response = client.get("/")
+    assert (response.text, response.headers["vary"]) == ("None", "Cookie")
+    token = with_a_session(client, counted)
+    response = client.get("/")
+    assert (response.text, response.headers["vary"]) == (token, "Cookie")
+    assert cookies(response) == []
+    assert counted.taken() == []
+
+
 @pytest.mark.parametrize(
     ("own", "whole"),
     [
@@ -302,6 +314,58 @@ def test_an_outage_is_a_503_and_no_logout(
     assert token not in caplog.text
     counted.failure = None
     assert client.get("/read").text == "1"
+
+
+def failing(counted: CountingStore, *others: Exception, at: Callable[[BaseSession], object]) -> Action:
+    """A handler whose session fails in a task group, beside the *others*, and in one of a library's around that."""
+
+    def action(s: BaseSession) -> str:
+        counted.failure = UnavailableError("no answer")
+        try:
+            at(s)
+        except UnavailableError as error:
+            raise ExceptionGroup("of a library", [ExceptionGroup("in tasks", [error]), *others]) from None
+        finally:
+            counted.failure = None
+        return ""
+
+    return action
+
+
+def test_an_outage_in_a_task_group_is_a_503(
+    serve: Serve, counted: CountingStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve({**ACTIONS, "/": failing(counted, UnavailableError("nor here"), at=read)})
+    with_a_session(client, counted)
+    response = client.get("/")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert cookies(response) == []
+    assert "answered with 503: no answer" in caplog.text
+    assert client.get("/read").text == "1"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_of_the_apps_beside_an_outage_is_a_500(serve: Serve, counted: CountingStore) -> None:
+    client = serve({**ACTIONS, "/": failing(counted, LookupError("a mistake"), at=read)})
+    with_a_session(client, counted)
+    assert client.get("/", headers={"Connection": "close"}).status_code == 500
+    assert client.get("/read").text == "1"
+
+
+@pytest.mark.parametrize("others", [[], [UnavailableError("no answer")]], ids=["alone", "beside an outage"])
+def test_a_conflict_in_a_task_group_is_run_again_or_a_409(
+    serve: Serve, counted: CountingStore, others: list[Exception]
+) -> None:
+    def action(s: BaseSession) -> str:
+        if s.attempt == 1:
+            raise ExceptionGroup("in tasks", [*others, SessionConflict("in a task")])
+        return change(s)
+
+    client = serve({**ACTIONS, "/": action})
+    with_a_session(client, counted)
+    assert client.post("/").status_code == 409
+    assert client.get("/read").text == "1"
+    assert client.get("/").text == "2"
 
 
 def test_an_app_may_answer_an_outage_itself(serve: Serve, counted: CountingStore) -> None:

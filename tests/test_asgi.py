@@ -284,9 +284,98 @@ def test_where_it_cannot_be_waited_for_that_is_said_with_the_way_out(
 ) -> None:
     with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
         run(request(SessionMiddleware(responding(look), amanager), token))
-    assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), token)).body == "2"
-    # And where there is nothing to read there is nothing to wait for.
-    assert run(request(SessionMiddleware(responding(look), amanager))).body == "1"
+    # Nor where there is nothing to read: it would be the second request of each client that fails, and in production.
+    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
+        run(request(SessionMiddleware(responding(look), amanager)))
+    for sent, body in ((token, "2"), (None, "1")):
+        assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), sent)).body == body
+
+
+async def put_in_a_task(s: AsyncSession) -> object:
+    async def put() -> None:
+        s["n"] = 7
+
+    return await asyncio.create_task(put())
+
+
+async def destroy_and_put_in_a_task(s: AsyncSession) -> object:
+    s.destroy()
+    return await put_in_a_task(s)
+
+
+async def destroy_save_and_put_in_a_task(s: AsyncSession) -> object:
+    s.destroy()
+    await s.save()
+    return await put_in_a_task(s)
+
+
+async def atomic_and_then_in_a_task(s: AsyncSession) -> object:
+    await s.atomic(lambda stored: stored.get_int("n"))
+    return await put_in_a_task(s)
+
+
+async def in_a_thread_and_then_in_a_task(s: AsyncSession) -> object:
+    await asyncio.to_thread(s.get_int, "n")
+    return await put_in_a_task(s)
+
+
+async def here_and_then_in_a_task(s: AsyncSession) -> object:
+    s.get_int("n")
+    return await put_in_a_task(s)
+
+
+async def no_look_in_a_task(s: AsyncSession) -> object:
+    async def ask() -> object:
+        return (s.token, s.status, s.attempt, repr(s))
+
+    return await asyncio.create_task(ask())
+
+
+WAYS = [
+    in_this_task,
+    in_a_thread,
+    after_load,
+    in_a_task_of_its_own,
+    in_another_loop,
+    put_in_a_task,
+    destroy_and_put_in_a_task,
+    destroy_save_and_put_in_a_task,
+    atomic_and_then_in_a_task,
+    in_a_thread_and_then_in_a_task,
+    here_and_then_in_a_task,
+    no_look_in_a_task,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("autoload", [False, True], ids=["", "autoload"])
+@pytest.mark.parametrize("greenlets", [True, False], ids=["", "without greenlet"])
+@pytest.mark.parametrize("synchronous", [False, True], ids=["AsyncSessionManager", "SessionManager"])
+def test_the_first_request_of_a_client_fails_wherever_its_second_would(
+    amanager: AsyncSessionManager,
+    manager: SessionManager,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[[AsyncSession], Coroutine[Any, Any, object]],
+    autoload: bool,
+    greenlets: bool,
+    synchronous: bool,
+) -> None:
+    monkeypatch.setattr(_asgi_session, "GREENLETS", greenlets)
+    app = SessionMiddleware(responding(way), manager if synchronous else amanager, autoload=autoload)
+    with manager.session(None) as s:
+        s["n"] = 1
+    outcomes = []
+    # No cookie, one of a session, one of no session any more, and one that is none of ours.
+    for sent in (None, s.token, "A" * 43, "none of ours"):
+        try:
+            run(request(app, sent))
+        except SessionNotLoadedError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append("")
+    assert len(set(outcomes)) == 1
+    if greenlets and not autoload:
+        assert bool(outcomes[0]) == (way in (in_a_task_of_its_own, in_another_loop, put_in_a_task))
 
 
 def test_without_greenlet_load_is_awaited_and_the_error_says_so(
@@ -648,12 +737,16 @@ def test_a_middleware_of_the_function_kind_stands_outside(amanager: AsyncSession
             return await call_next(request)
 
     async def read(request: Request) -> Response:
-        return PlainTextResponse(str(request.session["n"]))
+        return PlainTextResponse(str(request.session.get("n")))
 
     # It runs what is within it in a task of its own; within that, the session can wait.
     middleware = [Middleware(Outside), Middleware(SessionMiddleware, manager=amanager)]
     with on_uvicorn(Starlette(routes=[Route("/", read)], middleware=middleware)) as url:
         assert httpx.get(url, cookies={"session": token}, trust_env=False).text == "1"
+    # The other way round, it fails in development, before anybody has a cookie.
+    wrong = Starlette(routes=[Route("/", read)], middleware=middleware[::-1])
+    with pytest.raises(SessionNotLoadedError, match="innermost"):
+        run(request(wrong))
 
 
 def test_what_is_no_request_passes_untouched(amanager: AsyncSessionManager) -> None:
@@ -696,6 +789,24 @@ def test_two_managers_have_two_cookies_and_two_sessions(clock: FakeClock) -> Non
         assert client.get("/?put=admin").text == "{'session': {'who': 'session'}, 'admin': {'who': 'admin'}}"
         assert client.get("/").text == "{'session': {'who': 'session'}, 'admin': {'who': 'admin'}}"
         assert set(client.cookies) == {"session", "admin"}
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_an_outage_in_a_task_group_is_a_503(
+    amanager: AsyncSessionManager, counted: CountingStore, token: str, kind: str
+) -> None:
+    async def look(s: AsyncSession) -> object:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(60))
+            tasks.create_task(s.load())
+        return "never"
+
+    counted.failure = UnavailableError("no answer")
+    exchange = run(request(SessionMiddleware(responding(look), amanager), token, type=kind))
+    if kind == "http":
+        assert exchange.status == 503
+    else:
+        assert exchange.sent == [{"type": "websocket.close", "code": 1013}]
 
 
 # WebSockets
@@ -910,8 +1021,9 @@ def test_an_app_that_is_in_no_middleware_is_told() -> None:
 
 
 def test_a_key_that_is_taken_is_refused(amanager: AsyncSessionManager, manager: SessionManager, token: str) -> None:
-    with pytest.raises(ValueError, match="key 'path' is reserved by ASGI"):
-        SessionMiddleware(responding(in_this_task), amanager, key="path")
+    for key in ("path", "dynamostore.sessions"):
+        with pytest.raises(ValueError, match=f"key '{key}' is reserved by ASGI"):
+            SessionMiddleware(responding(in_this_task), amanager, key=key)
     twice = SessionMiddleware(SessionMiddleware(responding(in_this_task), manager), amanager)
     with pytest.raises(RuntimeError, match=r"another manager's session under key='session'"):
         run(request(twice, token))

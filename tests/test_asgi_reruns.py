@@ -127,7 +127,7 @@ def test_each_run_begins_with_the_scope_as_it_came(amanager: AsyncSessionManager
 
     async def body(scope: Scope, _: Receive, __: Send) -> None:
         state: Any = scope["state"]
-        scopes.append({key: value for key, value in scope.items() if key not in ("session", "state")})
+        scopes.append({key: value for key, value in scope.items() if "session" not in key and key != "state"})
         states.append(dict(state))
         scope["path"], scope["endpoint"] = "/elsewhere", "mine"
         del scope["query_string"]

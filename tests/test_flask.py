@@ -409,6 +409,22 @@ class TestWhatFlasksSessionsDo:
         with app.test_request_context(), pytest.raises(TypeError, match="not SecureCookieSession"):
             app.session_interface.save_session(app, other, app.response_class())
 
+    @pytest.mark.parametrize("value", [{}, None, {"color": "red"}], ids=repr)
+    def test_another_object_in_its_place_is_a_500_and_nothing_is_stored(
+        self, app: flask.Flask, stored: StoredSession, value: object
+    ) -> None:
+        def replace() -> str:
+            flask.session["k"] = "other"
+            # There is no public way to do so in Flask 3.1.3 and later.
+            context: Any = flask.globals._cv_request.get()
+            context._session = value
+            return "replaced"
+
+        app.add_url_rule("/replace", "replace", replace)
+        app.testing = False
+        assert known(app, stored).get("/replace").status_code == 500
+        assert stored.now() == stored.record
+
 
 class TestVary:
     USES: Mapping[str, Callable[[], object]] = {
@@ -974,6 +990,25 @@ class TestOutage:
     def test_what_ignores_the_session_works_on(self, app: flask.Flask, outage: Outage, stored: StoredSession) -> None:
         outage.down = {"find", "create", "replace", "delete", "rename", "touch"}
         assert known(app, stored).get("/").text == "nothing of it"
+
+    @pytest.mark.parametrize("kind", [UnavailableError, ExceptionGroup])
+    def test_the_apps_own_handler_is_asked_about_a_group_and_what_is_in_it(
+        self, app: flask.Flask, outage: Outage, stored: StoredSession, kind: type[Exception]
+    ) -> None:
+        @app.get("/tasks")
+        def tasks() -> str:
+            try:
+                return str(session["k"])
+            except UnavailableError as error:
+                raise ExceptionGroup("in tasks", [error]) from None
+
+        @app.errorhandler(kind)
+        def mine(error: Exception) -> tuple[str, int]:
+            return type(error).__name__, 504
+
+        outage.down = {"find"}
+        reply = known(app, stored).get("/tasks")
+        assert (reply.status_code, reply.text) == (504, kind.__name__)
 
     @pytest.mark.parametrize("early", [True, False])
     @pytest.mark.parametrize("kind", [StoreError, UnavailableError])

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamostore import MemoryStore, UnavailableError
-from session import AsyncSessionManager, Cookie, Session, SessionClosedError, SessionManager
+from session import AsyncSessionManager, Cookie, Session, SessionClosedError, SessionManager, SessionTypeError
 from session.web.wsgi import SessionMiddleware, get_session
 
 from .awaited import AwaitedStore
@@ -440,7 +440,7 @@ def test_an_app_that_is_in_no_middleware_is_told(manager: SessionManager) -> Non
 
 
 def test_a_key_that_is_taken_is_refused(manager: SessionManager) -> None:
-    for key in ("REQUEST_METHOD", "wsgi.input"):
+    for key in ("REQUEST_METHOD", "wsgi.input", "dynamostore.sessions"):
         with pytest.raises(ValueError, match="reserved by WSGI"):
             SessionMiddleware(simple([]), manager, key=key)
     other = SessionManager(MemoryStore())
@@ -448,6 +448,86 @@ def test_a_key_that_is_taken_is_refused(manager: SessionManager) -> None:
         call(SessionMiddleware(SessionMiddleware(simple([]), manager), other))
     # The same one twice is one.
     assert call(SessionMiddleware(SessionMiddleware(simple([]), manager), manager)).token is not None
+
+
+# The keys
+
+
+def test_it_is_there_under_a_dotted_key_too(manager: SessionManager) -> None:
+    seen: list[tuple[object, object]] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.append((environ["session"], environ["dynamostore.session"]))
+        seen.append((get_session(environ), get_session(environ, "dynamostore.session")))
+        start_response("200 OK", [])
+        return []
+
+    call(SessionMiddleware(app, manager))
+    ((plain, dotted), (got, got_dotted)) = seen
+    assert plain is dotted is got is got_dotted
+    admins = SessionManager(MemoryStore(), cookie=Cookie(name="admin"))
+
+    def two(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        assert get_session(environ, "admin") is environ["dynamostore.admin"] is not environ["dynamostore.session"]
+        start_response("200 OK", [])
+        return []
+
+    assert call(SessionMiddleware(SessionMiddleware(two, manager), admins, key="admin")).status == 200
+
+
+@pytest.mark.parametrize("served", [True, False], ids=["waitress", "in process"])
+def test_with_a_dotted_key_alone_the_environ_is_valid(manager: SessionManager, served: bool) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        assert "session" not in environ
+        session = get_session(environ)
+        assert session is environ["dynamostore.session"]
+        session.increment("n")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(session.get_int("n")).encode()]
+
+    # Around the app, too: it is there that the session is in the environ.
+    valid = validator(SessionMiddleware(validator(app), manager, key="dynamostore.session"))
+    if not served:
+        assert call(valid).body == b"1"
+        return
+    with on_waitress(valid) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.get("/").text == "1"
+
+
+def test_the_plain_key_is_what_the_validator_refuses(manager: SessionManager) -> None:
+    with pytest.raises(AssertionError, match=r"session"):
+        call(SessionMiddleware(validator(simple([b"one"])), manager))
+
+
+def test_a_dotted_key_is_taken_by_the_plain_one(manager: SessionManager) -> None:
+    other = SessionManager(MemoryStore())
+    app = SessionMiddleware(SessionMiddleware(simple([]), manager), other, key="dynamostore.session")
+    with pytest.raises(RuntimeError, match="another manager's session under key='session'"):
+        call(app)
+
+
+@pytest.mark.parametrize("key", ["session", "dynamostore.session"])
+def test_what_is_put_under_either_key_is_the_sessions_data(manager: SessionManager, key: str) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[key] = {"a": 1}
+        start_response("200 OK", [])
+        return []
+
+    assert held(manager, call(SessionMiddleware(app, manager)).token) == {"a": 1}
+
+
+def test_two_objects_under_the_two_keys_are_refused(manager: SessionManager, counted: CountingStore) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["session"], environ["dynamostore.session"] = others
+        start_response("200 OK", [])
+        return []
+
+    others: list[object] = [{"a": 1}, None]
+    with pytest.raises(SessionTypeError, match=r"'session' and 'dynamostore.session' were replaced by two objects"):
+        call(SessionMiddleware(app, manager))
+    assert counted.taken() == []
+    others = [None, None]
+    assert call(SessionMiddleware(app, manager)).status == 200
 
 
 def test_an_async_manager_is_refused(memory: MemoryStore) -> None:

@@ -52,7 +52,7 @@ class Shop:
             session.put_string("user", session.get_string("user") + "'")
             start_response("204 No Content", [])
             return []
-        self.environs.append({key: value for key, value in environ.items() if key != "session"})
+        self.environs.append({key: value for key, value in environ.items() if "session" not in key})
         environ["app.mark"] = len(self.environs)
         environ.pop("QUERY_STRING")
         environ["SCRIPT_NAME"], environ["PATH_INFO"] = environ["PATH_INFO"], ""

@@ -174,6 +174,13 @@ class AsyncWireClient:
         return f"<AsyncWireClient {self.meta.endpoint_url}>"
 
     async def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "the async store and its client need asyncio, and this runs on another event loop (trio, say): run it on asyncio, "
+                "or call a synchronous store in threads"
+            ) from None
         return await arun(self._setup.call(operation, arguments), self._driver, sleep=asyncio.sleep)
 
 

@@ -9,6 +9,8 @@ from session import _rarely
 from session._headers import Headers
 from session.errors import SessionConflict
 
+from ._exchange import is_outage
+
 __all__ = ["conflict_body", "conflict_headers", "find_conflict", "masked_path", "report_conflict"]
 
 TEXT = b"Another request changed your session at the same time, so this one was not carried out. Please try again.\n"
@@ -26,12 +28,23 @@ _log = logging.getLogger("session.web")
 
 
 def find_conflict(error: BaseException | None) -> SessionConflict | None:
-    """Return the `SessionConflict` that *error* is, or was raised from; None if there is none."""
-    seen: set[int] = set()
+    """Return the `SessionConflict` that *error* is, or was raised from; None if there is none.
+
+    An exception group, as of a task group, is a conflict if there is nothing else in it, but for outages.
+    """
+    return _find(error, set())
+
+
+def _find(error: BaseException | None, seen: set[int]) -> SessionConflict | None:
     while error is not None and id(error) not in seen:
         if isinstance(error, SessionConflict):
             return error
         seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            found = [(one, _find(one, seen)) for one in error.exceptions]
+            conflicts = [conflict for _, conflict in found if conflict is not None]
+            if conflicts and all(conflict is not None or is_outage(one) for one, conflict in found):
+                return conflicts[0]
         error = error.__cause__
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
 from session._headers import Headers
 
-__all__ = ["OUTAGE", "TAKEN", "commits", "cookies", "is_outage", "outage_headers", "report"]
+__all__ = ["OUTAGE", "TAKEN", "commits", "cookies", "find_outage", "is_outage", "outage_headers", "report"]
 
 RETRY_AFTER_S = 5
 OUTAGE = b"The session store cannot be reached. Please try again soon.\n"
@@ -32,14 +32,27 @@ def cookies(scope: Mapping[str, object]) -> str | None:
     return b"; ".join(found).decode("latin-1") if found else None
 
 
+def find_outage(error: BaseException | None) -> StoreError | None:
+    """Return the error of a store that failed: not of this session, and nothing that the app did; None if it is another error.
+
+    An exception group, as of a task group, is an outage if there is nothing else in it: an error of the app's is not hidden.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        found = [find_outage(one) for one in error.exceptions]
+        return found[0] if all(found) else None
+    if isinstance(error, StoreError) and not isinstance(error, Conflict | CorruptRecordError | ItemTooLargeError):
+        return error
+    return None
+
+
 def is_outage(error: BaseException | None) -> bool:
-    """Whether it is the store that failed: not this session, and nothing that the app did."""
-    return isinstance(error, StoreError) and not isinstance(error, Conflict | CorruptRecordError | ItemTooLargeError)
+    """Return True if it is the store that failed, as `find_outage` does."""
+    return find_outage(error) is not None
 
 
 def report(error: BaseException) -> None:
     """Log an outage that was answered here; messages name no token."""
-    _log.error("answered with 503: %s", error, exc_info=error)
+    _log.error("answered with 503: %s", find_outage(error) or error, exc_info=error)
 
 
 def outage_headers() -> Headers:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeAlias, TypeVar
 
 from session._policy import Policy
 from session._state import State, begin_again
-from session.session import BaseSession
 
 __all__ = [
     "Course",
@@ -18,10 +17,8 @@ __all__ = [
     "begin_answer",
     "begin_run",
     "check_rerun",
-    "forbid_reruns",
     "is_safe",
     "may_rerun",
-    "open_sessions",
 ]
 
 R = TypeVar("R")
@@ -115,19 +112,3 @@ def begin_answer(last: State, policy: Policy) -> State:
         state.ended = last.ended or (last.token is None and not last.destroyed)
         state.gone = last.gone or state.ended
     return state
-
-
-# Sessions of other managers in the same request
-
-
-def open_sessions(request: Mapping[str, object]) -> list[BaseSession]:
-    """Return the sessions in an environ or scope that are not committed or discarded yet."""
-    # By the class's bases: to ask an abstract class costs ten times as much.
-    found = [value for value in request.values() if BaseSession in type(value).__mro__]
-    return [session for session in found if isinstance(session, BaseSession) and not session._state.closed]
-
-
-def forbid_reruns(request: Mapping[str, object]) -> None:
-    """Note that the request has stored something: for its other sessions, too, it must not be run again."""
-    for session in open_sessions(request):
-        session._state.rerun = False

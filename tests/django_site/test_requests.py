@@ -34,7 +34,7 @@ from dynamostore import (
     UnavailableError,
 )
 from dynamostore.testing import FakeClock
-from session import SessionManager
+from session import SessionConflict, SessionManager, SessionTypeError
 from session.web.django import SessionMiddleware, SessionStore
 from tests.backends import TABLE, Backends
 from tests.counting import CountingStore
@@ -603,6 +603,54 @@ def assert_is_503(response: Response) -> None:
     assert not response.cookies
 
 
+def test_an_outage_in_a_task_group_is_a_503(visitor: Client, counted: CountingStore) -> None:
+    middleware = ["session.web.django.SessionMiddleware", f"{__name__}.grouping_middleware"]
+    with with_middleware(*middleware):
+        tab = another(visitor)
+        counted.failure = UnavailableError("down")
+        grouping.others = [ThrottledError("slow")]
+        assert_is_503(tab.get("/ignore"))
+        grouping.others = [LookupError("a mistake")]
+        assert tab.get("/ignore").status_code == 500
+
+
+def test_a_conflict_in_a_task_group_is_a_409(visitor: Client) -> None:
+    middleware = ["session.web.django.SessionMiddleware", f"{__name__}.grouping_middleware"]
+    with with_middleware(*middleware):
+        grouping.others = [SessionConflict("in a task")]
+        assert another(visitor).post("/ignore").status_code == 409
+
+
+class Grouping:
+    others: list[Exception]
+
+
+grouping = Grouping()
+
+
+def grouping_middleware(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        errors = list(grouping.others)
+        try:
+            request.session.get("n")
+        except StoreError as error:
+            errors.append(error)
+        raise ExceptionGroup("in tasks", errors)
+
+    return middleware
+
+
+def test_what_is_made_of_the_key_depends_on_the_cookie(visitor: Client, counted: CountingStore) -> None:
+    with with_middleware("session.web.django.SessionMiddleware", f"{__name__}.naming_middleware"):
+        response = another(visitor).get("/ignore")
+    assert (response.content, response["Vary"]) == (key_of(visitor).encode(), "Cookie")
+    assert counted.taken() == []
+
+
+def naming_middleware(get_response: Any) -> Any:
+    return lambda request: HttpResponse(request.session.session_key)
+
+
 # Real servers
 
 
@@ -735,3 +783,97 @@ def test_the_example_app(backends: Backends, command: tuple[str, ...]) -> None:
         assert COOKIE not in browser.cookies
         assert browser.get("/get", headers={"Cookie": f"{COOKIE}={key}"}).text == ""
         assert browser.get("/elsewhere").status_code == 404
+
+
+# Another object in the session's place
+
+
+def putting_middleware(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = get_response(request)
+        request.session = putting.made()
+        response.status_code = putting.status
+        return response
+
+    return middleware
+
+
+class Putting:
+    """What a view puts into ``request.session``, and the status of its response."""
+
+    made: Callable[[], Any]
+    status = 200
+
+
+putting = Putting()
+
+
+@pytest.fixture
+def replaced(visitor: Client) -> Iterator[Client]:
+    """A client with a session in which n is 1, whose requests replace it."""
+    putting.status = 200
+    with with_middleware("session.web.django.SessionMiddleware", f"{__name__}.putting_middleware"):
+        # A client keeps the middleware that it had first.
+        yield another(visitor)
+
+
+def test_a_mapping_in_the_sessions_place_becomes_its_data(replaced: Client, manager: SessionManager) -> None:
+    putting.made = lambda: {"color": "red"}
+    replaced.get("/read")
+    assert SessionStore(key_of(replaced)).load() == {"color": "red"}
+    putting.made = dict
+    replaced.get("/ignore")
+    assert SessionStore(key_of(replaced)).load() == {}
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_none_in_the_sessions_place_flushes_it(replaced: Client, counted: CountingStore, status: int) -> None:
+    key, putting.made, putting.status = key_of(replaced), lambda: None, status
+    replaced.get("/ignore")
+    assert counted.taken() == ["delete"]
+    assert not SessionStore().exists(key)
+    assert replaced.cookies[COOKIE]["max-age"] == 0
+
+
+def test_another_store_in_the_sessions_place_is_saved_instead(replaced: Client) -> None:
+    key = key_of(replaced)
+
+    def made() -> SessionStore:
+        session = SessionStore()
+        session["color"] = "red"
+        return session
+
+    putting.made = made
+    replaced.get("/read")
+    assert SessionStore(key_of(replaced)).load() == {"color": "red"}
+    assert key_of(replaced) != key
+
+
+@pytest.mark.parametrize("value", [7, [], {"a": object()}, {7: 1}], ids=repr)
+def test_anything_else_in_the_sessions_place_is_a_500(replaced: Client, value: object) -> None:
+    putting.made = lambda: value
+    assert replaced.get("/count").status_code == 500
+    with pytest.raises(SessionTypeError):
+        Client(headers={"Cookie": f"{COOKIE}={key_of(replaced)}"}).get("/count")
+    assert SessionStore(key_of(replaced)).load() == {"n": 1}
+
+
+def test_a_mapping_beside_a_500_is_not_stored(replaced: Client) -> None:
+    putting.made, putting.status = dict, 500
+    replaced.get("/ignore")
+    assert SessionStore(key_of(replaced)).load() == {"n": 1}
+
+
+def test_a_session_that_was_taken_out_is_left_alone(visitor: Client) -> None:
+    with with_middleware("session.web.django.SessionMiddleware", f"{__name__}.taking_middleware"):
+        assert another(visitor).get("/count").status_code == 200
+    assert SessionStore(key_of(visitor)).load() == {"n": 1}
+
+
+def taking_middleware(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = get_response(request)
+        del request.session
+        return response
+
+    return middleware

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from session.aio import AsyncSessionManager
 from session.manager import SessionManager
-from session.session import AsyncSession, BaseSession
+from session.session import AsyncSession
 from session.web._exchange import TAKEN
 from session.web._reruns import Rerun, check_rerun
+from session.web._slots import SLOTS, find_slot
 
 from ._exchange import ASGIApp, Message, Receive, Scope, Send, Settings
 from ._http import Request
@@ -55,7 +56,9 @@ class SessionMiddleware:
     *autoload*.
 
     *manager*: an `AsyncSessionManager`, or a `SessionManager`, whose store is then called in threads. *key* is the session's
-    in the scope: two managers, with cookies of two names, need two keys.
+    in the scope: two managers, with cookies of two names, need two keys. A mapping that the app puts there replaces the
+    session's data, None (or Litestar's ``Empty``) destroys the session; anything else is a `SessionTypeError
+    <session.SessionTypeError>`, and nothing is stored.
 
     A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
     seconds, and only if no byte of its response is out and it has stored nothing. *rerun*: "safe" for GET, HEAD and OPTIONS
@@ -100,7 +103,7 @@ class SessionMiddleware:
     ) -> None:
         if not isinstance(manager, AsyncSessionManager | SessionManager):
             raise TypeError(f"manager must be an AsyncSessionManager or a SessionManager, not {type(manager).__name__}")
-        if key in SCOPE:
+        if key in SCOPE or key == SLOTS:
             raise ValueError(f"key {key!r} is reserved by ASGI; choose another key")
         check_rerun(rerun)
         if conflict is not None and not callable(conflict):
@@ -132,10 +135,9 @@ class SessionMiddleware:
             await self._app(scope, receive, send)
             return
         settings = self._settings
-        there = scope.get(settings.key)
-        # A closed one is of an earlier dispatch of the same scope.
-        if isinstance(there, BaseSession) and not there._state.closed:
-            if there._policy.manager is not settings.manager._policy.manager:
+        there = find_slot(scope, (settings.key,))
+        if there is not None:
+            if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.key))
             # This middleware is around the app twice.
             await self._app(scope, receive, send)
@@ -153,6 +155,11 @@ def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSes
     session = scope.get(key)
     if not isinstance(session, AsyncSession):
         raise RuntimeError(  # noqa: TRY004 (it is the app's set-up that is wrong)
-            f"there is no session in scope[{key!r}]: is the app in a session.web.asgi.SessionMiddleware?"
+            f"there is no session in scope[{key!r}]"
+            + (
+                f", but a {type(session).__name__}: get the session before you replace it"
+                if key in scope
+                else ": is the app in a session.web.asgi.SessionMiddleware?"
+            )
         )
     return session

@@ -15,7 +15,8 @@ from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.web._conflicts import conflict_body, conflict_headers, masked_path, report_conflict
 from session.web._exchange import OUTAGE, commits, outage_headers
-from session.web._reruns import Rerun, forbid_reruns
+from session.web._reruns import Rerun
+from session.web._slots import adopt, begin_slot, forbid_reruns
 
 from . import _session
 from ._contexts import in_context
@@ -46,14 +47,12 @@ class Settings:
     sleep: Callable[[float], Awaitable[object]]
     clock: Callable[[], float]
 
-    def begin(self, state: State, scope: Scope, *, socket: bool = False) -> WebSession:
-        """Return a new session, which is in the scope from now on."""
+    def begin(self, state: State, scope: Scope) -> WebSession:
+        """Return a new session."""
         policy = self.manager._policy
         if policy.on_conflict == "report":
             state.route = lambda: " ".join(route_of(scope))
-        session = WebSession(state, policy, self.drive, self.drive_here, socket=socket)
-        scope[self.key] = session
-        return session
+        return WebSession(state, policy, self.drive, self.drive_here, socket=scope["type"] == "websocket")
 
 
 class Exchange:
@@ -67,6 +66,7 @@ class Exchange:
         """What the commit raised in the app's ``send``; frameworks make other errors of it."""
         self._scope = scope
         self._send = send
+        self._slot = begin_slot(scope, session, (settings.key,))
 
     async def send(self, message: Message) -> None:
         """The app's ``send``."""
@@ -79,7 +79,7 @@ class Exchange:
     async def forget(self, error: BaseException) -> None:
         """Discard the session of an app that has failed; *error* stays what is raised."""
         try:
-            await self.session.abandon()
+            await self._abandon()
         except StoreError as failure:
             note_failed_destroy(error, failure)
         self._settled()
@@ -97,8 +97,10 @@ class Exchange:
         shown = session._conflict
         try:
             if not commits(status, commit_errors=self.settings.commit_errors):
+                self._slot.take(self._scope)
                 await session.abandon()
             else:
+                await self._adopt()
                 await (session._commit() if close else session.save())
         except SessionConflict as error:
             if shown is None:
@@ -117,6 +119,19 @@ class Exchange:
             await self.forget(error)
             raise
         self._settled()
+
+    async def _adopt(self) -> None:
+        """Have the session be what the app put in its place."""
+        data = self._slot.take(self._scope)
+        if data is not None:
+            await self.session.load()
+            adopt(self.session, data)
+
+    async def _abandon(self) -> None:
+        """Discard the session; nothing happens if it is closed."""
+        if not self.session._state.closed:
+            self._slot.forget(self._scope)
+            await self.session.abandon()
 
     def _settled(self) -> None:
         if self.session._state.stored:

@@ -11,7 +11,8 @@ from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
 from session.web._exchange import cookies, is_outage, report
-from session.web._reruns import Course, begin_answer, begin_run, may_rerun, open_sessions
+from session.web._reruns import Course, begin_answer, begin_run, may_rerun
+from session.web._slots import open_slots
 
 from ._contexts import keep
 from ._exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, Settings, call, status_of
@@ -93,7 +94,7 @@ class Request:
         if self._course is None and self._begun is not None:
             self._course = Course.since(self._begun, self._settings.clock)
         self._goes_on = self._course is not None and self._course.goes_on(self._state)
-        others = [other._state for other in open_sessions(self._scope) if not _state.is_untouched(other._state)]
+        others = [slot.session._state for slot in open_slots(self._scope) if slot.is_touched(self._scope)]
         if others:
             # Another middleware around this one has a session with changes of this run in it, so the request is that one's
             # to run again, or to refuse.
@@ -157,7 +158,9 @@ class _Run(Exchange):
             # The app has swallowed it, and answered nothing.
             raise self.failure
         # Without a response there is nothing to commit for.
-        await self.session.abandon()
+        await self._abandon()
+        # What was put in the session's place by now is not stored, and not passed over in silence.
+        self._slot.take(self._scope)
 
     async def release(self) -> None:
         """Send what was held back: it stays the response."""

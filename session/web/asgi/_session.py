@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 from dynamostore.steps import Plan, to_its_end
 from session._policy import Policy
 from session._state import State
+from session.changes import Draft
 from session.data import SessionData
 from session.errors import SessionConflict, SessionError, SessionNotLoadedError
 from session.manager import SessionManager
@@ -36,6 +37,10 @@ DriveHere: TypeAlias = SyncDrive
 T = TypeVar("T")
 
 _TOO_LATE = "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
+_NEEDS_ASYNCIO = (
+    "session.web.asgi and the async store need asyncio, and this runs on another event loop (trio, say): serve the app on asyncio "
+    '(hypercorn --worker-class asyncio; TestClient(app, backend="asyncio"))'
+)
 
 
 class WebSession(AsyncSession):
@@ -44,13 +49,19 @@ class WebSession(AsyncSession):
     *socket*: it is a WebSocket's, so each `save` begins the reads anew.
     """
 
-    __slots__ = ("_conflict", "_drive_here", "_failure", "_late", "_loop", "_outage", "_socket")
+    __slots__ = ("_awaited", "_conflict", "_drive_here", "_failure", "_late", "_loop", "_outage", "_socket", "_task")
 
     def __init__(
         self, state: State, policy: Policy, drive: Drive, drive_here: DriveHere | None, *, socket: bool = False
     ) -> None:
         super().__init__(state, policy, drive)
-        self._loop = asyncio.get_running_loop()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(_NEEDS_ASYNCIO) from None
+        self._task = asyncio.current_task()
+        # True once it was read or could have been.
+        self._awaited = False
         self._drive_here = drive_here
         self._failure: Exception | None = None
         # What the app was shown last.
@@ -62,6 +73,7 @@ class WebSession(AsyncSession):
     async def load(self) -> None:
         with self._watched():
             await super().load()
+        self._awaited = True
 
     async def save(self) -> None:
         await super().save()
@@ -75,7 +87,9 @@ class WebSession(AsyncSession):
             if self._state.record is None and not self._state.ended:
                 raise SessionError(_TOO_LATE)
         with self._watched():
-            return await super().atomic(change)
+            result = await super().atomic(change)
+        self._awaited = True
+        return result
 
     async def autoload(self) -> None:
         """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
@@ -109,6 +123,24 @@ class WebSession(AsyncSession):
                 self._conflict = error
             raise
 
+    def _reading(self) -> Draft:
+        state = self._state
+        if state.loaded and state.record is None and not (self._awaited or state.closed):
+            # Without a cookie there is nothing to read. But the next request of this client has one, and must not be the first to
+            # fail. After `destroy` there is nothing to read in either.
+            if not (state.destroying or state.destroyed or self._can_wait()):
+                raise SessionNotLoadedError(_not_loaded())
+            self._awaited = True
+        return super()._reading()
+
+    def _can_wait(self) -> bool:
+        """Return True where a read can be waited for."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return True
+        return GREENLETS and asyncio.current_task() is self._task
+
     def _load(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -122,6 +154,7 @@ class WebSession(AsyncSession):
             # Here, and not in another thread of what may be the same pool, all of whose threads may be waiting, too.
             with self._watched():
                 self._drive_here(lifecycle.load(self._state, self._policy))
+            self._awaited = True
             return
         if GREENLETS and wait(self.load):
             return
@@ -129,12 +162,16 @@ class WebSession(AsyncSession):
             # The request is over and never read it: now a log does, and must not fail.
             self._drive_here(lifecycle.load(self._state, self._policy))
         else:
-            raise SessionNotLoadedError(
-                "the session was not read yet, and cannot be waited for here: await its load() first; or put SessionMiddleware "
-                "within what runs the handler in a task of its own (as the innermost); or have all read beforehand: "
-                "SessionMiddleware(..., autoload=True)"
-                + ("" if GREENLETS else "; or install dynamostore[asgi], with which there is no need to")
-            )
+            raise SessionNotLoadedError(_not_loaded())
+
+
+def _not_loaded() -> str:
+    return (
+        "the session was not read yet, and cannot be waited for here: await its load() first; or put SessionMiddleware "
+        "within what runs the handler in a task of its own (as the innermost); or have all read beforehand: "
+        "SessionMiddleware(..., autoload=True)"
+        + ("" if GREENLETS else "; or install dynamostore[asgi], with which there is no need to")
+    )
 
 
 def off_the_loop(manager: SessionManager) -> Drive:

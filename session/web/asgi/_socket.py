@@ -22,7 +22,7 @@ REASON = "the session was changed by another request"
 async def serve_socket(settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
     """Have the app serve a WebSocket."""
     state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
-    session = settings.begin(state, scope, socket=True)
+    session = settings.begin(state, scope)
     exchange = _WebSocket(settings, session, scope, receive, send)
     try:
         if settings.autoload:
@@ -71,6 +71,7 @@ class _WebSocket(Exchange):
             await self._send(message)
 
     async def done(self) -> None:
+        await self._adopt()
         if not self.session._late and self.session._state.token_is_new:
             # It was refused, without a response that could carry a cookie.
             await self.session.abandon()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property, partial
 from typing import TypeAlias
 
@@ -22,9 +22,9 @@ from django.utils.cache import patch_vary_headers
 from dynamostore import StoreError
 from session import _state
 from session.cookies import values_of
-from session.errors import SessionConflict
+from session.errors import SessionConflict, SessionTypeError
 from session.web._conflicts import find_conflict, report_conflict
-from session.web._exchange import OUTAGE, cookies, is_outage, outage_headers, report
+from session.web._exchange import OUTAGE, cookies, find_outage, is_outage, outage_headers, report
 
 from ._manager import get_conflict_view, get_rerun
 from ._page import Page, begin_anew, refusal
@@ -38,6 +38,7 @@ GetResponse: TypeAlias = Callable[[HttpRequest], HttpResponseBase | Awaitable[Ht
 _OUTAGE = "_dynamostore_outage"
 _CONFLICT = "_dynamostore_conflict"
 _RUNS = "_dynamostore_runs"
+_SESSION = "_dynamostore_session"
 # What Django answers by itself, with a 400, 403 or 404, is the app's own answer.
 _ANSWERS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
@@ -50,6 +51,9 @@ class SessionMiddleware(DjangoSessionMiddleware):
     or `conflict`, and nothing is stored. Where the store fails, in a view, in another middleware or when the session is
     saved, the answer is a 503 with ``Retry-After``; the client keeps its cookie. What is a request's own fault (a session too
     large, say) stays what it is.
+
+    A mapping that a view puts into ``request.session`` replaces the session's data, None flushes it, and another
+    ``SessionStore`` takes its place; anything else is a `SessionTypeError <session.SessionTypeError>`.
 
     With Django's own middleware both are a 500, and a request whose session has ended meanwhile is a 400. With a
     ``renewal_grace`` this one is needed: Django's would hand out the old key again.
@@ -105,6 +109,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         session = request.session
         runs = _runs_of(request)
         if isinstance(session, BaseSessionStore):
+            setattr(request, _SESSION, session)
             rerunnable = runs is not None and runs.may_rerun
             policy = session._site.checked if rerunnable else session._site.unchecked
             session._enter(policy, attempt=runs.course.attempt if runs else 1, route=described(request))
@@ -132,10 +137,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
             return response if response.status_code == 503 else self._answer_outage(request, noted)
         conflict = getattr(request, _CONFLICT, None)
         if conflict is not None and (response.status_code == 409 or response.status_code >= 500):
+            _take(request)
             return self._end_stale(request, response, conflict)
+        put = _take(request)
         session = getattr(request, "session", None)
         shown = isinstance(session, BaseSessionStore) and session._refused
         try:
+            _adopt(session, put, response.status_code)
             return self._save(request, response)
         except SessionConflict as error:
             if shown:
@@ -200,11 +208,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
         close_stale(response)
         report_conflict(error, request.method or "", route_of(request))
         request.session = anew = begin_anew(session)
+        setattr(request, _SESSION, anew)
         try:
             answer = (
                 self._page.make(request, partial(self.conflict, request, error)) if self._has_page else refusal(request)
             )
-            if anew.modified:
+            _adopt(anew, _take(request), answer.status_code)
+            if anew.modified or request.session is not anew:
                 return self._save(request, answer)
             patch_vary_headers(answer, ("Cookie",))
             return answer
@@ -225,10 +235,11 @@ class SessionMiddleware(DjangoSessionMiddleware):
         return Page()
 
     def _answer_outage(self, request: HttpRequest, error: BaseException) -> HttpResponse:
-        assert isinstance(error, StoreError)
+        outage = find_outage(error)
+        assert outage is not None
         report(error)
         setattr(request, _OUTAGE, error)
-        return self.unavailable(request, error)
+        return self.unavailable(request, outage)
 
 
 def _set_cookie(request: HttpRequest) -> None:
@@ -253,6 +264,39 @@ def _runs_of(request: HttpRequest) -> Runs | None:
     # None where only `process_request` is called, as tests of views do.
     runs: Runs | None = getattr(request, _RUNS, None)
     return runs
+
+
+def _take(request: HttpRequest) -> object:
+    """Return what the view put in the session's place, and put the session back; another session of Django's stays there."""
+    put, session = getattr(request, "session", None), getattr(request, _SESSION, None)
+    if session is not None and hasattr(request, "session") and not _is_session(put):
+        request.session = session
+    return put
+
+
+def _is_session(value: object) -> bool:
+    # As Django's own middleware sees it.
+    return hasattr(value, "accessed")
+
+
+def _adopt(session: object, put: object, status: int) -> None:
+    """Have *session* be what the view put in its place: the data of a mapping; None flushes it."""
+    if not isinstance(session, BaseSessionStore) or _is_session(put):
+        return
+    if put is None:
+        session.flush()
+    elif not isinstance(put, Mapping):
+        raise SessionTypeError(
+            f"request.session was replaced by a {type(put).__name__}: replace it by a SessionStore, by a dict (the session's new "
+            "data), or by None, which flushes it",
+            wanted="Mapping",
+            found=type(put).__name__,
+        )
+    elif status < 500:
+        # As Django saves: not beside a 500.
+        data = dict(put)
+        session.clear()
+        session.update(data)
 
 
 def _note(request: HttpRequest | None = None, **_: object) -> None:

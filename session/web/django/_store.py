@@ -79,14 +79,15 @@ class BaseSessionStore(TypedAccess, SessionBase):
 
     @property
     def session_key(self) -> str | None:
-        """The key to hand the client; after `cycle_key` at once the new one."""
-        state = self._core._state
-        # Django's own middleware would send "None" as the key of a session that ended meanwhile.
-        return state.coming or (state.presented if state.ended else self._core.token)
+        """The key to hand the client; after `cycle_key` at once the new one. Reads nothing, but is access: ``Vary: Cookie``."""
+        self.accessed = True
+        return self._session_key
 
     @property
     def _session_key(self) -> str | None:
-        return self.session_key
+        state = self._core._state
+        # Django's own middleware would send "None" as the key of a session that ended meanwhile.
+        return state.coming or (state.presented if state.ended else self._core.token)
 
     @_session_key.setter
     def _session_key(self, value: str | None) -> None:
@@ -329,7 +330,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         """Delete the session of a key, now; without one, this one, whose data stays here, but is not stored again."""
         state = self._core._state
         state.rerun = False
-        if session_key is None or session_key == self.session_key:
+        if session_key is None or session_key == self._session_key:
             # A session that was renewed meanwhile is reached by the key that the client sent.
             token = state.presented if state.ended else state.token
             # All that the client sent: none of them may log it in again.

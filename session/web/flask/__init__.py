@@ -32,8 +32,9 @@ from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.mergeable import Merge
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
-from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
-from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, forbid_reruns
+from session.web._exchange import OUTAGE, commits, find_outage, is_outage, outage_headers, report
+from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun
+from session.web._slots import forbid_reruns
 
 from ._context import call, current_session, forget_session
 from ._runs import Settings, drop_changes_of_others, runs_of, unsent, wrap
@@ -153,7 +154,9 @@ class SessionInterface(flask.sessions.SessionInterface):
         """Return the answer to an error of a view. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
         if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
-            return handle(error)
+            # Of a group of them, Flask would know no handler.
+            outage = find_outage(error)
+            return handle(error) if outage is None or outage is error else _handled(handle, error, outage)
         if self._is_run_again(session, conflict, error):
             raise error
         self._begin_answer(session, conflict, error)
@@ -231,7 +234,7 @@ class SessionInterface(flask.sessions.SessionInterface):
     def _close(self, session: FlaskSession, response: flask.Response) -> None:
         if not session._state.closed:
             self._settle(session, response.status_code)
-        # As Flask has it: to use it at all is enough. Its token, say, is known without looking.
+        # As Flask has it: to use it at all is enough. Its status, say, is known without looking.
         session._state.looked = session.accessed
         before = list(response.headers)
         after = self.manager.headers(session, before)
@@ -323,16 +326,16 @@ def _refused(error: SessionConflict) -> flask.Response:  # noqa: ARG001 (an erro
     return flask.current_app.response_class(conflict_body(accept), 409, headers=conflict_headers(accept))
 
 
-def _handled(handle: Callable[[Exception], Answer], error: Exception, conflict: SessionConflict) -> Answer:
-    """Return the answer of the app's error handlers to *error*, or to the conflict that it was raised from, or the 409."""
-    for one in (error, conflict):
+def _handled(handle: Callable[[Exception], Answer], error: Exception, within: SessionConflict | StoreError) -> Answer:
+    """Return the answer of the app's error handlers to *error*, or to the conflict or outage in it, or the 409 or 503."""
+    for one in (error, within):
         try:
             return handle(one)
         except Exception as unhandled:
             # Flask raises the error that is being handled if there is no handler for it.
-            if unhandled is not error and unhandled is not conflict:
+            if unhandled is not error and unhandled is not within:
                 raise
-    return _refused(conflict)
+    return _refused(within) if isinstance(within, SessionConflict) else _unavailable(within)
 
 
 def _route(request: flask.Request) -> str:

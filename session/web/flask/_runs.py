@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from session import _state
-from session.web._reruns import Course, Rerun, may_rerun, open_sessions
+from session.web._reruns import Course, Rerun, may_rerun
+from session.web._slots import open_slots
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -59,7 +59,7 @@ class Runs:
     def go_on_after(self, conflict: SessionConflict, state: State, environ: WSGIEnvironment) -> bool:
         """Return True if the run that met *conflict* is to be followed by another one, so its answer does not matter."""
         if self.stale is None:
-            if not self.course.goes_on(state) or any(other._state.stored for other in open_sessions(environ)):
+            if not self.course.goes_on(state) or any(slot.session._state.stored for slot in open_slots(environ)):
                 return False
             self.stale, self.last = conflict, state
         return True
@@ -73,9 +73,8 @@ def runs_of(app: flask.Flask, environ: WSGIEnvironment) -> Runs | None:
 
 def drop_changes_of_others(environ: WSGIEnvironment) -> None:
     """Forget the changes that a stale run has made in sessions of middleware around the app; a pending `destroy` stays."""
-    for other in open_sessions(environ):
-        if not _state.is_untouched(other._state) and not other._state.destroying:
-            _state.discard(other._state)
+    for slot in open_slots(environ):
+        slot.drop(environ)
 
 
 def _is_rerunnable(environ: WSGIEnvironment, settings: Settings, request: Callable[[], flask.Request]) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from session.manager import SessionManager
-from session.session import BaseSession, Session
+from session.session import Session
 from session.web._exchange import TAKEN
 from session.web._reruns import Rerun, check_rerun
+from session.web._slots import SLOTS, find_slot
 
 from ._exchange import Exchange, Settings
 
@@ -25,7 +26,9 @@ class SessionMiddleware:
     It is committed before the headers go out: when the app has returned its body, or, for a body that is made while it is
     sent, with its first bytes. A change after that raises `SessionClosedError <session.SessionClosedError>`. Nothing but a
     `destroy <session.Session.destroy>` is committed if the app raises, or answers with 500 and over (unless *commit_errors*).
-    *key* is the session's in the environ: two managers, with cookies of two names, need two keys.
+    *key* is the session's in the environ; one without a dot is there with the prefix ``dynamostore.``, too. Two managers, with
+    cookies of two names, need two keys. A mapping that the app puts there replaces the session's data, None destroys the session;
+    anything else is a `SessionTypeError <session.SessionTypeError>`, and nothing is stored.
 
     A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
     seconds, and only if it has no body, no byte of its response is out and it has stored nothing. *rerun*: "safe" for GET, HEAD
@@ -63,22 +66,21 @@ class SessionMiddleware:
     ) -> None:
         if not isinstance(manager, SessionManager):
             raise TypeError(f"manager must be a SessionManager, not {type(manager).__name__}")
-        if key.isupper() or key.startswith("wsgi."):
+        if key.isupper() or key.startswith("wsgi.") or key == SLOTS:
             raise ValueError(f"key {key!r} is reserved by WSGI; choose another key")
         check_rerun(rerun)
         if conflict is not None and not callable(conflict):
             raise TypeError(f"conflict must be a WSGI app, not {type(conflict).__name__}")
         self._app = app
-        self._settings = Settings(app, manager, key, commit_errors, rerun, conflict, sleep, clock)
+        self._settings = Settings(app, manager, _keys(key), commit_errors, rerun, conflict, sleep, clock)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as WSGI has it (PEP 3333)."""
         settings = self._settings
-        there = environ.get(settings.key)
-        # A closed one is of an earlier dispatch of the same environ.
-        if isinstance(there, BaseSession) and not there._state.closed:
-            if there._policy.manager is not settings.manager._policy.manager:
-                raise RuntimeError(TAKEN.format(settings.key))
+        there = find_slot(environ, settings.keys)
+        if there is not None:
+            if there.session._policy.manager is not settings.manager._policy.manager:
+                raise RuntimeError(TAKEN.format(settings.keys[0]))
             # This middleware is around the app twice.
             return self._app(environ, start_response)
         return Exchange(settings, environ, start_response).run()
@@ -86,9 +88,18 @@ class SessionMiddleware:
 
 def get_session(environ: WSGIEnvironment, key: str = "session") -> Session:
     """Return the session of a request; raise `RuntimeError` if no `SessionMiddleware` with that *key* is around the app."""
-    session = environ.get(key)
-    if not isinstance(session, Session):
-        raise RuntimeError(  # noqa: TRY004 (it is the app's set-up that is wrong)
-            f"there is no session in environ[{key!r}]: is the app in a session.web.wsgi.SessionMiddleware?"
+    found = [environ[name] for name in _keys(key) if name in environ]
+    if found and isinstance(found[0], Session):
+        return found[0]
+    raise RuntimeError(
+        f"there is no session in environ[{key!r}]"
+        + (
+            f", but a {type(found[0]).__name__}: get the session before you replace it"
+            if found
+            else ": is the app in a session.web.wsgi.SessionMiddleware?"
         )
-    return session
+    )
+
+
+def _keys(key: str) -> tuple[str, ...]:
+    return (key,) if "." in key else (key, f"dynamostore.{key}")

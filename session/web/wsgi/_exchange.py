@@ -17,7 +17,8 @@ from session.manager import SessionManager, note_failed_destroy
 from session.session import Session
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
 from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
-from session.web._reruns import Course, Rerun, begin_answer, begin_run, forbid_reruns, may_rerun, open_sessions
+from session.web._reruns import Course, Rerun, begin_answer, begin_run, may_rerun
+from session.web._slots import Slot, adopt, begin_slot, forbid_reruns, open_slots
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -40,7 +41,7 @@ class Settings:
 
     app: WSGIApplication
     manager: SessionManager
-    key: str
+    keys: tuple[str, ...]
     commit_errors: bool
     rerun: Rerun[WSGIEnvironment]
     conflict: WSGIApplication | None
@@ -83,8 +84,7 @@ class Exchange:
             self._state.route = self._route
         self.shown = None
         session = Session(self._state, policy, self._drive)
-        self.environ[settings.key] = session
-        response = _Response(self, session)
+        response = _Response(self, session, begin_slot(self.environ, session, settings.keys))
         try:
             return response.deliver(self._app(self.environ, response.start))
         except BaseException as error:
@@ -95,7 +95,7 @@ class Exchange:
 
     def answer_to(self, error: BaseException, response: _Response) -> Answer | None:
         """Return what makes the answer to *error*, which the app or the commit raised; None if it is the server's to see."""
-        self._forget(error, response.session)
+        self._forget(error, response)
         if response.begun or not isinstance(error, Exception):
             return None
         conflict = find_conflict(error)
@@ -123,19 +123,19 @@ class Exchange:
             self.shown = error
             raise
 
-    def _forget(self, error: BaseException, session: Session) -> None:
+    def _forget(self, error: BaseException, response: _Response) -> None:
         """Discard the session of a run that has failed; *error* stays what is raised."""
         try:
-            self.settings.manager.discard(session)
+            response.discard()
         except StoreError as failure:
             note_failed_destroy(error, failure)
-        self.settled(session)
+        self.settled(response.session)
 
     def _answer_to_conflict(self, conflict: SessionConflict, response: _Response) -> Answer | None:
         if self._course is None and self._begun is not None:
             self._course = Course.since(self._begun, self.settings.clock)
         again = self._course is not None and self._course.goes_on(self._state)
-        others = [other._state for other in open_sessions(self.environ) if not _state.is_untouched(other._state)]
+        others = [slot.session._state for slot in open_slots(self.environ) if slot.is_touched(self.environ)]
         if others:
             # Another middleware around this one has a session with changes of this run in it, so the request is that one's
             # to run again, or to refuse.
@@ -179,8 +179,9 @@ class Exchange:
 class _Response:
     """The response of one run: what the app says of its start is held back until the session is stored."""
 
-    def __init__(self, exchange: Exchange, session: Session) -> None:
+    def __init__(self, exchange: Exchange, session: Session, slot: Slot) -> None:
         self.session = session
+        self._slot = slot
         self._exchange = exchange
         self._manager = exchange.settings.manager
         self._environ = exchange.environ
@@ -240,9 +241,18 @@ class _Response:
         accept = self._environ.get("HTTP_ACCEPT")
         return self._refuse("409 Conflict", conflict_headers(accept), conflict_body(accept))
 
-    def abandoned(self) -> None:
-        """The server closes the body without having asked for any of it: nobody gets this response."""
-        if not self.begun:
+    def closed(self) -> None:
+        """The server closes the body; if it has not asked for any of it, nobody gets this response."""
+        if self.begun:
+            # What was put in the session's place by now is not stored, and not passed over in silence.
+            self._slot.take(self._environ)
+        else:
+            self.discard()
+
+    def discard(self) -> None:
+        """Discard the session; nothing happens if it is closed."""
+        if not self.session._state.closed:
+            self._slot.forget(self._environ)
             self._manager.discard(self.session)
 
     def _settle(self, status: int) -> None:
@@ -250,10 +260,13 @@ class _Response:
         if self.session._state.closed:
             return
         shown = self._exchange.shown
+        data = self._slot.take(self._environ)
         if not commits(status, commit_errors=self._exchange.settings.commit_errors):
             self._manager.discard(self.session)
         else:
             try:
+                if data is not None:
+                    adopt(self.session, data)
                 self._manager.commit(self.session)
             except SessionConflict as error:
                 if shown is None:
@@ -302,7 +315,7 @@ class _Body:
     def close(self) -> None:
         """The server is done with the response."""
         try:
-            self._response.abandoned()
+            self._response.closed()
         finally:
             _close(self._body)
 
