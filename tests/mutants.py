@@ -285,8 +285,8 @@ MUTANTS = [
     Mutant(
         "session: an unknown token is not adopted",
         STORING,
-        "    token = state.coming or _state.new_token()\n    expiry_ns",
-        "    token = state.presented or _state.new_token()\n    expiry_ns",
+        "    token = state.coming or _state.new_token(policy)\n    expiry_ns",
+        "    token = state.presented or _state.new_token(policy)\n    expiry_ns",
     ),
     Mutant(
         "session: a deadline that was set stands on the winner's data, too",

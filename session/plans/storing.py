@@ -22,7 +22,7 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
     """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
     if state.draft.changes() is None and not state.insisting:
         return
-    token = state.coming or _state.new_token()
+    token = state.coming or _state.new_token(policy)
     expiry_ns = policy.expiry_ns(state.deadline_ns)
     payload = policy.codec.encode(state.draft.data, state.deadline_ns)
     state.record = yield from issue(write("create", token=policy.key(token), data=payload, expiry=from_ns(expiry_ns)))
@@ -82,7 +82,7 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     content = {"data": policy.codec.encode(writing.data, writing.deadline_ns), "expiry": from_ns(expiry_ns)}
     token = state.token
     if state.renewing:
-        token = state.coming or _state.new_token()
+        token = state.coming or _state.new_token(policy)
         content["token"] = policy.key(token)
         if state.grace and policy.renewal_grace:
             content["grace"] = policy.renewal_grace

@@ -187,7 +187,7 @@ def test_a_malformed_cookie_is_no_session_and_costs_nothing(
     assert counted.taken() == []
     assert client.get("/count").content == b"1"
     assert counted.taken() == ["create"]
-    assert len(key_of(client)) == 43
+    assert len(key_of(client)) == 40
 
 
 @pytest.mark.parametrize("jar", ["{0}={1}; {0}=garbage", "{0}=garbage; {0}={1}", "a=b; {0}=; {0}={1}; {0}=garbage"])
@@ -277,6 +277,28 @@ def test_the_cookie_lasts_as_long_as_the_session(client: Client, clock: FakeCloc
     client.get("/expire?seconds=60")
     clock.advance(timedelta(seconds=61))
     assert client.get("/read").content == b"0"
+
+
+def test_an_expiry_that_is_set_anew_in_each_request_keeps_the_session(
+    visitor: Client, counted: CountingStore, clock: FakeClock
+) -> None:
+    for _ in range(3):
+        response = visitor.get("/expire?seconds=60")
+        assert response.cookies[COOKIE]["max-age"] == 60
+        clock.advance(timedelta(seconds=40))
+    assert visitor.get("/read").content == b"1"
+    clock.advance(timedelta(seconds=21))
+    assert visitor.get("/read").content == b"0"
+
+
+@pytest.mark.parametrize("save_every_request", [False, True])
+def test_what_a_view_saves_is_not_saved_again_by_the_middleware(
+    visitor: Client, counted: CountingStore, clock: FakeClock, save_every_request: bool
+) -> None:
+    clock.advance(timedelta(seconds=1))
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=save_every_request):
+        assert COOKIE in visitor.get("/save").cookies
+    assert counted.taken() == ["find", "replace"]
 
 
 def test_within_a_renewals_grace_the_old_key_is_not_handed_out_again(counted: CountingStore, clock: FakeClock) -> None:

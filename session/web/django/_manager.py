@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
 from dynamostore import Table, connect
-from session._policy import Policy
+from session._policy import SHORT_TOKEN_BYTES, Policy
 from session.errors import SessionConflict
 from session.manager import SessionManager
 from session.mergeable import merge_json_list
@@ -69,7 +69,8 @@ def get_site() -> Site:
 
 def _make_site(setting: object, table: object) -> Site:
     manager = _make_manager(setting, table)
-    policy = manager._policy
+    # As Django's own keys do, they fit into the columns of 40 characters that other apps have for them.
+    policy = replace(manager._policy, token_bytes=SHORT_TOKEN_BYTES)
     return Site(
         setting,
         table,

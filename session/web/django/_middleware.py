@@ -181,12 +181,15 @@ class SessionMiddleware(DjangoSessionMiddleware):
         name = conf.settings.SESSION_COOKIE_NAME
         state = session._core._state
         if not state.ended:
+            session._closing = True
             try:
                 response = super().process_response(request, response)
             except SessionInterrupted:
                 if not session._core._state.ended:
                     raise
                 patch_vary_headers(response, ("Cookie",))
+            finally:
+                session._closing = False
             if session._core._state.ended or session._is_outdated():
                 # The request that ended or renewed the session has said so to the client; a cookie from here could take that
                 # of a new login away.

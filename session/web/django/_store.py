@@ -55,6 +55,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
         # Whether the middleware is to save in any case, and whether that is to be written in any case; and whether it
         # was told not to.
         self._modified = self._insisted = self._dismissed = False
+        # True while our middleware saves what the app left.
+        self._closing = False
         super().__init__(session_key)
         self._dismissed = False
 
@@ -165,18 +167,15 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def _read(self) -> None:
         self._core._reading()
 
-    def _changing(self) -> Session:
-        core = self._get_session()
-        self._dismissed = False
-        return core
-
     def __setitem__(self, key: str, value: JSONValue) -> None:
         """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
-        self._changing()[key] = value
+        self._get_session()[key] = value
+        self.modified = True
 
     def __delitem__(self, key: str) -> None:
         """Remove *key*; KeyError if it is not there."""
-        del self._changing()[key]
+        del self._get_session()[key]
+        self.modified = True
 
     @overload
     def pop(self, key: str) -> JSONValue: ...
@@ -184,22 +183,29 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def pop(self, key: str, default: D) -> JSONValue | D: ...
     def pop(self, key: str, default: object = MISSING) -> object:
         """Remove *key* and return its value, or *default* if there is none; KeyError if neither."""
-        core = self._changing() if self._has(key) else self._get_session()
+        core = self._get_session()
+        if self._has(key):
+            self.modified = True
         return core.pop(key) if default is MISSING else core.pop(key, default)
 
     def setdefault(self, key: str, value: JSONValue = None) -> JSONValue:
         """Return the value of *key*, set to a copy of *value* first if there is none; the session's own, to change."""
-        core = self._get_session() if self._has(key) else self._changing()
-        return core.setdefault(key, value)
+        missing = not self._has(key)
+        held = self._get_session().setdefault(key, value)
+        if missing:
+            self.modified = True
+        return held
 
     def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
         """Set keys to copies of values, or none of them if one is refused."""
         copies = {key: values.native(key, value) for key, value in dict(dict_).items()}
-        self._changing().update(copies)
+        self._get_session().update(copies)
+        self.modified = True
 
     def clear(self) -> None:
         """Remove all data; the key stays. (To log out: `flush`.)"""
-        self._changing().clear()
+        self._get_session().clear()
+        self.modified = True
 
     def remove(self, key: str) -> None:
         """Remove *key*; nothing happens if it is not there."""
@@ -207,7 +213,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
 
     def increment(self, key: str, by: int = 1) -> None:
         """Add *by* to the int under *key*, without reading it; two requests that increment at once both count."""
-        self._changing().increment(key, by)
+        self._get_session().increment(key, by)
+        self.modified = True
 
     def peek(self, key: str, default: JSONValue = None) -> JSONValue:
         """Return a copy of the value of *key*, or *default*, without reading it: for hooks and logs.
@@ -224,10 +231,13 @@ class BaseSessionStore(TypedAccess, SessionBase):
         return self._get_session()._peek(key)
 
     def _put(self, key: str, value: JSONValue) -> None:
-        self._changing()._put(key, value)
+        self._get_session()._put(key, value)
+        self.modified = True
 
     def _drop(self, key: str) -> None:
-        core = self._changing() if self._has(key) else self._get_session()
+        core = self._get_session()
+        if self._has(key):
+            self.modified = True
         core.remove(key)
 
     # Its life
@@ -236,8 +246,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def save(self, must_create: bool = False) -> None:
         """Store what was changed, on top of what others changed meanwhile; a new session even if it is empty.
 
-        The session then lives on for `get_expiry_age`. Nothing is written if nothing was changed, unless ``modified`` was
-        set or SESSION_SAVE_EVERY_REQUEST is. Raises `SessionConflict <session.SessionConflict>` if this request read what
+        The session then lives on for `get_expiry_age`, even if nothing was changed. (With the manager's ``idle_timeout`` only
+        a change begins the lifetime anew, or ``modified = True``.) Raises `SessionConflict <session.SessionConflict>` if this request read what
         another one changed meanwhile; as the last line of a database transaction it rolls that back. Raises ``UpdateError``
         if the session was deleted meanwhile. In both cases nothing is stored. With *must_create* raises ``CreateError`` if it
         is stored already.
@@ -252,7 +262,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
                 self._begin(None)
                 self._lost()
             lifecycle.insist(state)
-        insisted = self._insisted or (conf.settings.SESSION_SAVE_EVERY_REQUEST and not state.written)
+        insisted = self._insisted or self._moves_the_expiry()
+        modified, before = self.modified, state.token
         changing = insisted or state.changed or (bool(state.draft.pending()) if state.ended else state.record is None)
         if changing:
             # Django moves the expiry with each change: that is not the app's doing, and conflicts with nothing.
@@ -260,8 +271,15 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._storing(core.save)
         if state.ended and changing:
             self._lost()
-        # The cookie is still to be set.
-        self._modified, self._insisted = True, False
+        # The cookie is still to be set, for a new key in any case.
+        self._modified, self._insisted = modified or state.token != before, False
+
+    def _moves_the_expiry(self) -> bool:
+        """Return True if a save of what nobody changed begins the lifetime anew, as one of Django's does."""
+        if conf.settings.SESSION_SAVE_EVERY_REQUEST:
+            return not (self._closing and self._core._state.written)
+        # With an idle timeout, to have looked is to be saved; and Django's own middleware calls `save` for that.
+        return not self._closing and self._manager._policy.idle_ns is None
 
     def _storing(self, store: Callable[[], T]) -> T:
         self._refused = False
@@ -311,7 +329,9 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def load(self) -> dict[str, JSONValue]:
         """The data as it is stored now; ``{}`` if there is none."""
         if not self._core._state.loaded:
-            return dict(self._get_session())
+            # Django's does not count as access.
+            self._read()
+            return dict(self._core)
         return dict(self._manager.load(self._core.token))
 
     @_waits_for_the_store
@@ -357,13 +377,14 @@ class BaseSessionStore(TypedAccess, SessionBase):
         put; a request that read anything but messages and what logins keep is a conflict. *grace*: for the manager's
         ``renewal_grace`` the old key still works; not for logins, since whoever planted it would read the session.
         """
-        core = self._changing()
+        core = self._get_session()
         state = core._state
         if state.record is not None:
             core.renew_token(grace=grace)
         elif not state.ended:
             lifecycle.insist(state)
-            state.coming = _state.new_token()
+            state.coming = _state.new_token(core._policy)
+        self.modified = True
 
     @classmethod
     def clear_expired(cls) -> None:
