@@ -20,7 +20,7 @@ from session.manager import SessionManager
 from session.mergeable import merge_json_list
 from session.web._reruns import Rerun, check_rerun
 
-__all__ = ["ConflictView", "Site", "get_conflict_view", "get_manager", "get_rerun", "get_site"]
+__all__ = ["DJANGOS_KEYS", "ConflictView", "Site", "get_conflict_view", "get_manager", "get_rerun", "get_site"]
 
 ConflictView: TypeAlias = Callable[[HttpRequest, SessionConflict], HttpResponse | Awaitable[HttpResponse]]
 
@@ -28,6 +28,8 @@ ConflictView: TypeAlias = Callable[[HttpRequest, SessionConflict], HttpResponse 
 _MERGEABLE = {"_messages": merge_json_list}
 # A login reads and writes these: django.contrib.auth, and CSRF_USE_SESSIONS.
 _LOGIN_KEYS = frozenset(("_auth_user_id", "_auth_user_backend", "_auth_user_hash", "_csrftoken"))
+DJANGOS_KEYS = _LOGIN_KEYS | _MERGEABLE.keys() | {"_session_expiry"}
+"""What Django itself keeps in a session."""
 
 
 @dataclass(frozen=True, slots=True)

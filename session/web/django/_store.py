@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import NoReturn, TypeAlias, TypeVar, overload
+from typing import Any, NoReturn, TypeAlias, TypeVar, overload
 
 from django import conf
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -24,6 +24,7 @@ from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
 from session.types import JSONValue
 
+from ._corrupt import CORRUPT, is_missing, report_replaced
 from ._manager import get_site
 
 __all__ = ["BaseSessionStore"]
@@ -167,6 +168,45 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def _read(self) -> None:
         self._core._reading()
 
+    def _holder(self, key: str) -> Session | None:
+        """Return the session to look *key* up in; None if it is corrupt, and *key* one of Django's own."""
+        try:
+            return self._get_session()
+        except CORRUPT as error:
+            if not is_missing(key, error):
+                raise
+            return None
+
+    def __contains__(self, key: object) -> bool:
+        """Return True if *key* is there."""
+        core = self._holder(key) if isinstance(key, str) else self._get_session()
+        return core is not None and key in core
+
+    # Typed as loosely as Django's own, which projects' code rests on.
+    def __getitem__(self, key: str) -> Any:
+        """Return the value of *key*; KeyError if there is none."""
+        core = self._holder(key)
+        if core is None:
+            raise KeyError(key)
+        return core[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of *key*, or *default*."""
+        core = self._holder(key)
+        return default if core is None else core.get(key, default)
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """As `get`."""
+        return await self._when_read(lambda: self.get(key, default))
+
+    async def _when_read(self, do: Callable[[], T]) -> T:
+        """Return what *do* returns; it runs in a thread if it has to read the session first."""
+        return do() if self._core._state.loaded else await asyncio.to_thread(do)
+
+    def has_key(self, key: str) -> bool:
+        """Return True if *key* is there."""
+        return key in self
+
     def __setitem__(self, key: str, value: JSONValue) -> None:
         """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
         self._get_session()[key] = value
@@ -183,7 +223,11 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def pop(self, key: str, default: D) -> JSONValue | D: ...
     def pop(self, key: str, default: object = MISSING) -> object:
         """Remove *key* and return its value, or *default* if there is none; KeyError if neither."""
-        core = self._get_session()
+        core = self._holder(key)
+        if core is None:
+            if default is MISSING:
+                raise KeyError(key)
+            return default
         if self._has(key):
             self.modified = True
         return core.pop(key) if default is MISSING else core.pop(key, default)
@@ -253,7 +297,13 @@ class BaseSessionStore(TypedAccess, SessionBase):
         is stored already.
         """
         known = self._core._state.loaded or must_create
-        core = self._get_session()
+        try:
+            core = self._get_session()
+        except CORRUPT:
+            if not self._closing or self._insisted:
+                raise
+            # With SESSION_SAVE_EVERY_REQUEST. What cannot be read was not changed either.
+            return
         state = core._state
         if must_create and state.record is not None:
             raise CreateError
@@ -341,7 +391,10 @@ class BaseSessionStore(TypedAccess, SessionBase):
         if state.coming is not None and session_key in (state.coming, state.token):
             return session_key == state.coming
         there = self._manager.load(session_key)
-        there._reading()
+        try:
+            there._reading()
+        except CORRUPT:
+            return True
         return there.token is not None
 
     @_waits_for_the_store
@@ -376,8 +429,14 @@ class BaseSessionStore(TypedAccess, SessionBase):
         If another request renewed the session first, a login gets a session of its own, under yet another key, with what it
         put; a request that read anything but messages and what logins keep is a conflict. *grace*: for the manager's
         ``renewal_grace`` the old key still works; not for logins, since whoever planted it would read the session.
+        A corrupt session is deleted at once, and the new key is that of an empty one.
         """
-        core = self._get_session()
+        try:
+            self._get_session()
+        except CORRUPT as error:
+            self.flush()
+            report_replaced(error)
+        core = self._core
         state = core._state
         if state.record is not None:
             core.renew_token(grace=grace)
@@ -425,4 +484,5 @@ class BaseSessionStore(TypedAccess, SessionBase):
         return kwargs if "expiry" in kwargs else {**kwargs, "expiry": self._custom_expiry()}
 
     def _custom_expiry(self) -> JSONValue:
-        return self._get_session().peek(_EXPIRY)
+        core = self._holder(_EXPIRY)
+        return None if core is None else core.peek(_EXPIRY)
