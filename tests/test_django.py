@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import django
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.exceptions import SynchronousOnlyOperation
-from django.core.management import call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from django.test import override_settings
 from django.utils import timezone
 
-from dynamostore import UnavailableError
+import dynamostore
+from dynamostore import StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore.batch import Batch, BatchIncompleteError, Tally
 from dynamostore.testing import FakeClock
 from session import SessionConflict, SessionManager, SessionTypeError, Status
 from session.web.django import SessionStore, get_manager
@@ -1144,6 +1147,43 @@ def test_clearsessions_deletes_what_has_expired(backends: Backends, clock: FakeC
         keys = [get_manager()._policy.key(session.session_key or "") for session in (old, new)]
         there = [store.client.get_item(TableName=store.table.name, Key={"token": {"S": key}}) for key in keys]
         assert ["Item" in reply for reply in there] == [False, True]
+
+
+@pytest.mark.parametrize("failing", ["server", "table"])
+def test_a_clearsessions_that_fails_says_it_in_a_line(
+    backends: Backends, failing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No need to wait for a server that will not come.
+    monkeypatch.setattr("session.web.django._clearing.Batch", partial(Batch, attempts=1))
+    where = backends.server("ministack").url if failing == "table" else "http://127.0.0.1:9"
+    store = dynamostore.connect("no_such_table", region="us-east-1", endpoint_url=where, attempts=1)
+    with override_settings(SESSION_MANAGER=SessionManager(store)):
+        with pytest.raises(SystemExit) as ended:
+            ManagementUtility(["manage.py", "clearsessions"]).execute()
+        assert ended.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("ClearExpiredError: the expired sessions were not deleted: ")
+        assert ("create it with store.create_table()" if failing == "table" else "no answer") in line
+        assert "resume" not in line
+        # For callers it is the store's own.
+        expected = TableNotFoundError if failing == "table" else BatchIncompleteError
+        for clear in (SessionStore.clear_expired, lambda: asyncio.run(SessionStore.aclear_expired())):
+            with pytest.raises(StoreError) as raised:
+                clear()
+            assert isinstance(raised.value.__cause__, expected)
+
+
+def test_expired_sessions_that_could_not_be_deleted_are_an_error(
+    backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally = Tally(done=1, failed={"a": ThrottledError("slow down"), "b": ThrottledError("slow down")})
+    monkeypatch.setattr(Batch, "purge_expired", lambda _: tally)
+    manager = SessionManager(backends.server("ministack").store())
+    with (
+        override_settings(SESSION_MANAGER=manager),
+        pytest.raises(CommandError, match="2 expired sessions were not deleted: slow down"),
+    ):
+        call_command("clearsessions")
 
 
 def test_encode_and_decode_are_djangos(session: SessionStore) -> None:

@@ -449,13 +449,14 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def clear_expired(cls) -> None:
         """Delete the sessions that have expired: what ``clearsessions`` calls. It reads the whole table, and is billed for that.
 
-        DynamoDB's TTL does so by itself and free of charge, so with that on there is no need to call it.
+        DynamoDB's TTL does so by itself and free of charge, so with that on there is no need to call it. Raises a `StoreError
+        <dynamostore.StoreError>` that is also a ``CommandError``, so that ``manage.py`` prints a line.
         """
         store = get_site().manager.store
         if isinstance(store, DynamoStore):
-            from dynamostore.batch import Batch
+            from ._clearing import clear_expired
 
-            Batch(store).purge_expired()
+            clear_expired(store)
 
     # Django's middleware asks for these as well, so they do not count as reads
 
