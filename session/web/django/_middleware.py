@@ -24,10 +24,10 @@ from session import _state
 from session.cookies import Cookie
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict, report_conflict
-from session.web._exchange import OUTAGE, is_outage, outage_headers, report
+from session.web._exchange import is_outage, report
 
 from ._manager import get_conflict_view, get_rerun
-from ._page import Page, begin_anew, refusal
+from ._page import Page, begin_anew, refusal, unavailable
 from ._runs import Runs, close_stale, described, route_of
 from ._store import BaseSessionStore
 
@@ -155,8 +155,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
             return self._answer_outage(request, error)
 
     def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for who overrides it)
-        """Return the 503; override it for a page of your own."""
-        return HttpResponse(OUTAGE, status=503, headers=dict(outage_headers()))
+        """Return the 503, which says why if DEBUG is on; override it for a page of your own."""
+        return unavailable(error)
 
     def conflict(self, request: HttpRequest, error: SessionConflict) -> HttpResponse:
         """Return the answer to a stale request: that of SESSION_CONFLICT_VIEW, or a 409. Override it for a page of your own.
