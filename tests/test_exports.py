@@ -49,6 +49,7 @@ THIRD_PARTY = {
     "session.web.asgi._waiting": {"greenlet"},
     "session.web.django._checks": {"django"},
     "session.web.django._clearing": {"django"},
+    "session.web.django._data": {"django"},
     "session.web.django._manager": {"django"},
     "session.web.django._middleware": {"asgiref", "django"},
     "session.web.django._page": {"django"},

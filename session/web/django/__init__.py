@@ -17,9 +17,10 @@ from session.data import SessionData
 from session.typed import MISSING
 from session.types import JSONValue
 
+from ._data import Updates
 from ._manager import get_manager
 from ._middleware import SessionMiddleware
-from ._store import BaseSessionStore, Updates
+from ._store import BaseSessionStore
 
 __all__ = ["SessionMiddleware", "SessionStore", "get_manager"]
 

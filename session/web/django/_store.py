@@ -1,49 +1,39 @@
-"""`BaseSessionStore`: Django's API of a session on the core's, without the awaited methods."""
+"""`BaseSessionStore`: the life of a session as Django has it, on the core's: saved, renewed, deleted, expired."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, TypeAlias, TypeVar, overload
+from typing import NoReturn, TypeVar
 
 from django import conf
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.utils import timezone
-from django.utils.asyncio import async_unsafe
 
 from dynamostore import DynamoStore
 from dynamostore.instants import INT64_MAX, from_ns, to_ns
-from session import _state, values
+from session import _state
 from session._policy import Policy
 from session._state import Status
 from session.data import SessionData
 from session.errors import SessionConflict
 from session.plans import atomic, lifecycle
-from session.session import Session
-from session.typed import MISSING, Missing, TypedAccess
 from session.types import JSONValue
 
-from ._corrupt import CORRUPT, is_missing, report_replaced
+from ._corrupt import CORRUPT, report_replaced
+from ._data import BaseSessionData, waits_for_the_store
 from ._manager import get_site
 
 __all__ = ["BaseSessionStore"]
 
-D = TypeVar("D")
 T = TypeVar("T")
-
-Updates: TypeAlias = Mapping[str, object] | Iterable[tuple[str, object]]
 
 # No deadline is later: it is kept in 64 bits of nanoseconds.
 _LATEST = from_ns(INT64_MAX)
 _EXPIRY = "_session_expiry"
-_waits_for_the_store = async_unsafe(
-    "This waits for the session store, which would hold up the event loop: await the async method instead (aget, aset, "
-    "asave, aflush, ...). Once a session was read, all that only looks at it or changes it may be called as it is."
-)
 
 
-class BaseSessionStore(TypedAccess, SessionBase):
+class BaseSessionStore(BaseSessionData):
     """Django's API of a session, and its typed getters; `SessionStore <session.web.django.SessionStore>` has the async methods."""
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -148,153 +138,15 @@ class BaseSessionStore(TypedAccess, SessionBase):
             return False
         return state.record.token != self._manager._policy.key(state.token)
 
-    # The data
-
-    def _get_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
-        self.accessed = True
-        if not self._core._state.loaded:
-            self._read()
-        return self._core
-
-    _session = property(_get_session)
-
-    async def _aget_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
-        self.accessed = True
-        if not self._core._state.loaded:
-            await asyncio.to_thread(self._read)
-        return self._core
-
-    @_waits_for_the_store
-    def _read(self) -> None:
-        self._core._reading()
-
-    def _holder(self, key: str) -> Session | None:
-        """Return the session to look *key* up in; None if it is corrupt, and *key* one of Django's own."""
-        try:
-            return self._get_session()
-        except CORRUPT as error:
-            if not is_missing(key, error):
-                raise
-            return None
-
-    def __contains__(self, key: object) -> bool:
-        """Return True if *key* is there."""
-        core = self._holder(key) if isinstance(key, str) else self._get_session()
-        return core is not None and key in core
-
-    # Typed as loosely as Django's own, which projects' code rests on.
-    def __getitem__(self, key: str) -> Any:
-        """Return the value of *key*; KeyError if there is none."""
-        core = self._holder(key)
-        if core is None:
-            raise KeyError(key)
-        return core[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of *key*, or *default*."""
-        core = self._holder(key)
-        return default if core is None else core.get(key, default)
-
-    async def aget(self, key: str, default: Any = None) -> Any:
-        """As `get`."""
-        return await self._when_read(lambda: self.get(key, default))
-
-    async def _when_read(self, do: Callable[[], T]) -> T:
-        """Return what *do* returns; it runs in a thread if it has to read the session first."""
-        return do() if self._core._state.loaded else await asyncio.to_thread(do)
-
-    def has_key(self, key: str) -> bool:
-        """Return True if *key* is there."""
-        return key in self
-
-    def __setitem__(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
-        self._get_session()[key] = value
-        self.modified = True
-
-    def __delitem__(self, key: str) -> None:
-        """Remove *key*; KeyError if it is not there."""
-        del self._get_session()[key]
-        self.modified = True
-
-    @overload
-    def pop(self, key: str) -> JSONValue: ...
-    @overload
-    def pop(self, key: str, default: D) -> JSONValue | D: ...
-    def pop(self, key: str, default: object = MISSING) -> object:
-        """Remove *key* and return its value, or *default* if there is none; KeyError if neither."""
-        core = self._holder(key)
-        if core is None:
-            if default is MISSING:
-                raise KeyError(key)
-            return default
-        if self._has(key):
-            self.modified = True
-        return core.pop(key) if default is MISSING else core.pop(key, default)
-
-    def setdefault(self, key: str, value: JSONValue = None) -> JSONValue:
-        """Return the value of *key*, set to a copy of *value* first if there is none; the session's own, to change."""
-        missing = not self._has(key)
-        held = self._get_session().setdefault(key, value)
-        if missing:
-            self.modified = True
-        return held
-
-    def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
-        """Set keys to copies of values, or none of them if one is refused."""
-        copies = {key: values.native(key, value) for key, value in dict(dict_).items()}
-        self._get_session().update(copies)
-        self.modified = True
-
-    def clear(self) -> None:
-        """Remove all data; the key stays. (To log out: `flush`.)"""
-        self._get_session().clear()
-        self.modified = True
-
-    def remove(self, key: str) -> None:
-        """Remove *key*; nothing happens if it is not there."""
-        self._drop(key)
-
-    def increment(self, key: str, by: int = 1) -> None:
-        """Add *by* to the int under *key*, without reading it; two requests that increment at once both count."""
-        self._get_session().increment(key, by)
-        self.modified = True
-
-    def peek(self, key: str, default: JSONValue = None) -> JSONValue:
-        """Return a copy of the value of *key*, or *default*, without reading it: for hooks and logs.
-
-        A decision must not rest on it: it is not compared with the stored session when that is saved.
-        """
-        return self._get_session().peek(key, default)
-
-    def _has(self, key: str) -> bool:
-        """Return True if *key* is there; that does not count as a read."""
-        return key in self._get_session()._reading().data
-
-    def _peek(self, key: str) -> JSONValue | Missing:
-        return self._get_session()._peek(key)
-
-    def _put(self, key: str, value: JSONValue) -> None:
-        self._get_session()._put(key, value)
-        self.modified = True
-
-    def _drop(self, key: str) -> None:
-        core = self._get_session()
-        if self._has(key):
-            self.modified = True
-        core.remove(key)
-
-    # Its life
-
-    @_waits_for_the_store
+    @waits_for_the_store
     def save(self, must_create: bool = False) -> None:
         """Store what was changed, on top of what others changed meanwhile; a new session even if it is empty.
 
         The session then lives on for `get_expiry_age`, even if nothing was changed. (With the manager's ``idle_timeout`` only
-        a change begins the lifetime anew, or ``modified = True``.) Raises `SessionConflict <session.SessionConflict>` if this request read what
-        another one changed meanwhile; as the last line of a database transaction it rolls that back. Raises ``UpdateError``
-        if the session was deleted meanwhile. In both cases nothing is stored. With *must_create* raises ``CreateError`` if it
-        is stored already.
+        a change begins the lifetime anew, or ``modified = True``.) Raises `SessionConflict <session.SessionConflict>` if this
+        request read what another one changed meanwhile; as the last line of a database transaction it rolls that back. Raises
+        ``UpdateError`` if the session was deleted meanwhile. In both cases nothing is stored. With *must_create* raises
+        ``CreateError`` if it is stored already.
         """
         known = self._core._state.loaded or must_create
         try:
@@ -342,7 +194,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def _lost(self) -> NoReturn:
         raise UpdateError("the session was deleted or renewed by another request, or has expired: nothing was stored")
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def atomic(self, change: Callable[[SessionData], T]) -> T:
         """Run ``change(s)`` on what is stored now, store it at once, and return what it returned.
 
@@ -366,7 +218,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
             date = timezone.make_aware(date, timezone.get_default_timezone())
         return to_ns(min(date, _LATEST))
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def create(self) -> None:
         """Store a new session with a key of its own and this one's data, if that was read; it is this one from now on."""
         state = self._core._state
@@ -375,7 +227,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._core.update(data)
         self.save(must_create=True)
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def load(self) -> dict[str, JSONValue]:
         """The data as it is stored now; ``{}`` if there is none."""
         if not self._core._state.loaded:
@@ -384,7 +236,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
             return dict(self._core)
         return dict(self._manager.load(self._core.token))
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def exists(self, session_key: str | None) -> bool:
         """Whether there is a session of that key. A key that `cycle_key` replaced is none, though still to be renewed."""
         state = self._core._state
@@ -397,7 +249,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
             return True
         return there.token is not None
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def delete(self, session_key: str | None = None) -> None:
         """Delete the session of a key, now; without one, this one, whose data stays here, but is not stored again."""
         state = self._core._state
@@ -414,7 +266,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         elif _state.is_well_formed_token(session_key) and not (state.coming and session_key == state.token):
             self._manager.store.delete(self._manager._policy.key(session_key))
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def flush(self) -> None:
         """Delete the session, now, and begin a new one, which gets a key if something is put. What ``logout`` calls."""
         # If the store fails, nobody is logged out, and the cookie stays.
