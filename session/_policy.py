@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from dynamostore.instants import INT64_MAX, Clock, duration_ns
 
@@ -15,9 +15,12 @@ from .codecs import Codec
 from .mergeable import Merge, check_mergeable
 from .merging import Level, Rules
 
-__all__ = ["OnConflict", "Policy", "make_policy"]
+__all__ = ["SHORT_TOKEN_BYTES", "OnConflict", "Policy", "make_policy"]
 
 OnConflict: TypeAlias = Literal["merge", "serialize", "raise", "overwrite", "merge_unchecked", "report"]
+
+SHORT_TOKEN_BYTES: Final = 30
+"""The `Policy.token_bytes` of a token of 40 characters, for a framework whose users keep tokens in columns of that length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,8 @@ class Policy:
     """How the sessions of one manager live; all lengths of time in nanoseconds.
 
     *rules*: which reads count in a conflict. *login_keys*: keys that a request which loses a renewal may have read and still
-    begin a session of its own. *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its
-    changes. *manager*: the same object in all the policies that one manager derives from this one.
+    begin a session of its own. *token_bytes*: the random bytes in a new token, 32 or `SHORT_TOKEN_BYTES`.
+    *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its changes. *manager*: the same object in all the policies that one manager derives from this one.
     """
 
     codec: Codec
@@ -39,6 +42,7 @@ class Policy:
     renewal_grace: timedelta = timedelta(0)
     rules: Rules = field(default_factory=Rules)
     login_keys: frozenset[str] = frozenset()
+    token_bytes: int = 32
     raises_if_ended: bool = True
     manager: object = field(default_factory=object)
 

@@ -26,7 +26,8 @@ Deadline: TypeAlias = Literal["new", "keep"]
 REMEMBER = "__rememberMe"
 """The key under which a session keeps its cookie's persistence, as in SCS v2."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+# Of the lengths that `Policy.token_bytes` gives: what one manager made, any other reads.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{40}(?:[A-Za-z0-9_-]{3})?")
 
 MOST_TOKENS = 4
 """How many tokens of one client are tried, one read each."""
@@ -181,7 +182,7 @@ class State:
 
 
 def is_well_formed_token(token: object) -> TypeGuard[str]:
-    """Return True if *token* looks like those that `new_token` makes."""
+    """Return True if *token* looks like those that `new_token` makes, by any policy."""
     return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
 
@@ -291,6 +292,6 @@ def remembered(data: Mapping[str, JSONValue]) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def new_token() -> str:
-    """Return 32 random bytes in unpadded URL-safe base64: 43 characters."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
+def new_token(policy: Policy) -> str:
+    """Return as many random bytes as *policy* says in unpadded URL-safe base64: 43 characters of 32 bytes, 40 of 30."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(policy.token_bytes)).rstrip(b"=").decode("ascii")

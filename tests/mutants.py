@@ -288,8 +288,8 @@ MUTANTS = [
     Mutant(
         "session: an unknown token is not adopted",
         STORING,
-        "    token = state.coming or state.tried_token or _state.new_token()\n",
-        "    token = state.presented or state.tried_token or _state.new_token()\n",
+        "    token = state.coming or state.tried_token or _state.new_token(policy)\n",
+        "    token = state.presented or state.tried_token or _state.new_token(policy)\n",
     ),
     Mutant(
         "session: a deadline that was set stands on the winner's data, too",

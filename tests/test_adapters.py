@@ -13,12 +13,13 @@ from typing import TypeAlias
 import httpx
 import pytest
 
-from dynamostore import Record, StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore import Record, StoreError, TableNotFoundError, ThrottledError, UnavailableError, connect
 from dynamostore.testing import FakeClock
 from session import Cookie, SessionConflict, SessionManager
 from session.session import BaseSession
 
 from .adapters import ON_ASGI, ON_WSGI, Action, Answer, Hosts, Site
+from .backends import Backends
 from .counting import CountingStore
 
 HOUR = timedelta(hours=1)
@@ -366,6 +367,26 @@ def test_a_conflict_in_a_task_group_is_run_again_or_a_409(
     assert client.post("/").status_code == 409
     assert client.get("/read").text == "1"
     assert client.get("/").text == "2"
+
+
+def test_a_missing_table_is_named_in_the_first_line_of_the_log(
+    serve: Serve,
+    counted: CountingStore,
+    backends: Backends,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    there = connect("no_such_table", region="us-east-1", endpoint_url=backends.server("ministack").url)
+    monkeypatch.setattr(counted, "_store", there)
+    client = serve(ACTIONS)
+    for path, sent in (("/read", {"Cookie": f"session={'A' * 43}"}), ("/change", {})):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            response = client.get(path, headers=sent)
+        assert (response.status_code, "no_such_table" in response.text) == (503, False)
+        first = caplog.records[0].getMessage()
+        assert "table 'no_such_table'" in first
+        assert "create it with store.create_table()" in first
 
 
 def test_an_app_may_answer_an_outage_itself(serve: Serve, counted: CountingStore) -> None:

@@ -6,19 +6,22 @@ In requests, with auth, messages and the admin, and under real servers: tests/dj
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import django
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.exceptions import SynchronousOnlyOperation
-from django.core.management import call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from django.test import override_settings
 from django.utils import timezone
 
-from dynamostore import UnavailableError
+import dynamostore
+from dynamostore import StoreError, TableNotFoundError, ThrottledError, UnavailableError
+from dynamostore.batch import Batch, BatchIncompleteError, Tally
 from dynamostore.testing import FakeClock
 from session import SessionConflict, SessionManager, SessionTypeError, Status
 from session.web.django import SessionStore, get_manager
@@ -211,15 +214,99 @@ def test_a_change_within_a_list_needs_no_modified_flag(key: str) -> None:
     assert stored(key)["cart"] == ["apple", "pear"]
 
 
-def test_what_is_as_it_was_does_not_modify(key: str, counted: CountingStore) -> None:
+# To put what is there already
+
+
+SAME: dict[str, Callable[[SessionStore], object]] = {
+    "an item": lambda s: s.__setitem__("a", 1),
+    "update": lambda s: s.update({"cart": ["apple"]}),
+    "update of nothing": lambda s: s.update({}),
+    "an item that comes and goes": lambda s: (s.setdefault("new"), s.pop("new")),
+    "put_int": lambda s: s.put_int("a", 1),
+    "increment by 0": lambda s: s.increment("a", 0),
+    "set_expiry": lambda s: s.set_expiry(60),
+    "the test cookie": lambda s: s.set_test_cookie(),
+}
+ASAME: dict[str, Callable[[SessionStore], Awaitable[object]]] = {
+    "aset": lambda s: s.aset("a", 1),
+    "aupdate": lambda s: s.aupdate({"cart": ["apple"]}),
+    "aset_expiry": lambda s: s.aset_expiry(60),
+    "the test cookie": lambda s: s.aset_test_cookie(),
+}
+
+
+@pytest.fixture
+def brief(key: str, counted: CountingStore) -> str:
+    """The key of a session that expires after 60 s."""
     session = SessionStore(key)
-    session["a"] = 1
-    session.update({"cart": ["apple"]})
-    session["new"] = True
-    del session["new"]
-    assert not session.modified
+    session.set_expiry(60)
+    session.set_test_cookie()
     session.save()
+    counted.taken()
+    return key
+
+
+@pytest.mark.parametrize("put", SAME.values(), ids=SAME)
+def test_what_is_put_as_it_was_modifies_and_moves_the_expiry(
+    brief: str, counted: CountingStore, clock: FakeClock, put: Callable[[SessionStore], object]
+) -> None:
+    before = stored(brief)
+    for _ in range(3):
+        clock.advance(40 * S)
+        session = SessionStore(brief)
+        put(session)
+        assert session.modified
+        counted.taken()
+        session.save()
+        assert counted.taken() == ["replace"]
+    assert stored(brief) == before
+    clock.advance(61 * S)
+    assert stored(brief) == {}
+
+
+@pytest.mark.parametrize("method", ["save", "asave"])
+def test_a_save_moves_the_expiry_though_nothing_was_changed(
+    brief: str, counted: CountingStore, clock: FakeClock, method: str
+) -> None:
+    session = SessionStore(brief)
+    for _ in range(3):
+        clock.advance(40 * S)
+        session.save() if method == "save" else asyncio.run(session.asave())
+        assert not session.modified
+    assert counted.taken() == ["find", "replace", "replace", "replace"]
+    clock.advance(61 * S)
+    with pytest.raises(UpdateError):
+        session.save()
+
+
+def test_with_an_idle_timeout_a_save_of_nothing_moves_only_that(counted: CountingStore, clock: FakeClock) -> None:
+    with override_settings(SESSION_MANAGER=SessionManager(counted, idle_timeout=HOUR, clock=clock)):
+        session = SessionStore()
+        session.set_expiry(2 * 3600)
+        session.save()
+        for _ in range(2):
+            clock.advance(0.9 * HOUR)
+            session = SessionStore(session.session_key)
+            session.save()
+            assert session.session_key is not None
+        clock.advance(0.3 * HOUR)
+        assert stored(session.session_key) == {}
+
+
+def test_pop_and_remove_of_what_is_missing_do_not_modify(key: str, counted: CountingStore) -> None:
+    session = SessionStore(key)
+    session.pop("missing", None)
+    session.remove("missing")
+    session.set_expiry(None)
+    session.setdefault("a", 7)
+    assert not session.modified
     assert counted.taken() == ["find"]
+
+
+def test_load_is_no_access(key: str) -> None:
+    session = SessionStore(key)
+    assert session.load() == {"a": 1, "cart": ["apple"]}
+    assert not session.accessed
 
 
 def test_what_was_changed_can_be_dismissed(session: SessionStore) -> None:
@@ -463,7 +550,46 @@ def test_cycle_key_of_a_new_session_gives_it_a_key_at_once(session: SessionStore
     assert session.exists(key)
 
 
-@pytest.mark.parametrize("bad", ["", "1", "12345678", "x" * 42, "x" * 44, "é" * 43, "../" * 14 + "x", None])
+def test_a_key_fits_into_a_column_of_40_characters(key: str, session: SessionStore) -> None:
+    cycled, created = SessionStore(key), SessionStore(key)
+    cycled.cycle_key()
+    created.create()
+    session.cycle_key()
+    for each in (key, cycled.session_key, created.session_key, session.session_key):
+        assert each is not None
+        assert len(each) == 40
+        assert each.isascii()
+
+
+def test_a_key_of_an_earlier_version_is_read_until_it_is_renewed(manager: SessionManager) -> None:
+    with manager.session(None) as s:
+        s.put_int("n", 1)
+    assert s.token is not None
+    assert len(s.token) == 43
+    session = SessionStore(s.token)
+    session.increment("n")
+    session.save()
+    assert session.session_key == s.token
+    session.cycle_key()
+    session.save()
+    assert len(session.session_key or "") == 40
+    assert stored(session.session_key) == {"n": 2}
+    assert not SessionStore().exists(s.token)
+    SessionStore(session.session_key).flush()
+    assert stored(session.session_key) == {}
+
+
+def test_another_adapter_reads_a_key_of_djangos(key: str, manager: SessionManager) -> None:
+    assert manager.token(f"session=other; session={key}") == key
+    with manager.session(key) as s:
+        assert s.get_int("a") == 1
+        s.renew_token()
+    assert len(s.token or "") == 43
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "1", "12345678", *("x" * n for n in (39, 41, 42, 44)), "é" * 40, "é" * 43, "../" * 14 + "x", None]
+)
 def test_a_key_that_could_not_be_ours_is_none_and_costs_nothing(
     manager: SessionManager, counted: CountingStore, bad: str | None
 ) -> None:
@@ -970,10 +1096,7 @@ def test_modified_set_by_hand_begins_the_lifetime_anew(key: str, clock: FakeCloc
     session.modified = True
     session.save()
     assert counted.taken() == ["find", "replace"]
-    clock.advance(S)
-    session.save()
-    assert counted.taken() == []
-    clock.advance(59 * S)
+    clock.advance(60 * S)
     assert SessionStore(key)["a"] == 1
     clock.advance(S)
     assert "a" not in SessionStore(key)
@@ -1002,16 +1125,6 @@ def test_an_idle_timeout_is_moved_on_by_looking(counted: CountingStore, clock: F
         assert "a" not in SessionStore(session.session_key)
 
 
-@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
-def test_save_every_request_writes_once(key: str, counted: CountingStore, clock: FakeClock) -> None:
-    clock.advance(S)
-    session = SessionStore(key)
-    session.save()
-    clock.advance(S)
-    session.save()
-    assert counted.taken() == ["find", "replace"]
-
-
 def test_clearsessions_leaves_what_lives(key: str) -> None:
     call_command("clearsessions")
     asyncio.run(SessionStore.aclear_expired())
@@ -1034,6 +1147,43 @@ def test_clearsessions_deletes_what_has_expired(backends: Backends, clock: FakeC
         keys = [get_manager()._policy.key(session.session_key or "") for session in (old, new)]
         there = [store.client.get_item(TableName=store.table.name, Key={"token": {"S": key}}) for key in keys]
         assert ["Item" in reply for reply in there] == [False, True]
+
+
+@pytest.mark.parametrize("failing", ["server", "table"])
+def test_a_clearsessions_that_fails_says_it_in_a_line(
+    backends: Backends, failing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No need to wait for a server that will not come.
+    monkeypatch.setattr("session.web.django._clearing.Batch", partial(Batch, attempts=1))
+    where = backends.server("ministack").url if failing == "table" else "http://127.0.0.1:9"
+    store = dynamostore.connect("no_such_table", region="us-east-1", endpoint_url=where, attempts=1)
+    with override_settings(SESSION_MANAGER=SessionManager(store)):
+        with pytest.raises(SystemExit) as ended:
+            ManagementUtility(["manage.py", "clearsessions"]).execute()
+        assert ended.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("ClearExpiredError: the expired sessions were not deleted: ")
+        assert ("create it with store.create_table()" if failing == "table" else "no answer") in line
+        assert "resume" not in line
+        # For callers it is the store's own.
+        expected = TableNotFoundError if failing == "table" else BatchIncompleteError
+        for clear in (SessionStore.clear_expired, lambda: asyncio.run(SessionStore.aclear_expired())):
+            with pytest.raises(StoreError) as raised:
+                clear()
+            assert isinstance(raised.value.__cause__, expected)
+
+
+def test_expired_sessions_that_could_not_be_deleted_are_an_error(
+    backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally = Tally(done=1, failed={"a": ThrottledError("slow down"), "b": ThrottledError("slow down")})
+    monkeypatch.setattr(Batch, "purge_expired", lambda _: tally)
+    manager = SessionManager(backends.server("ministack").store())
+    with (
+        override_settings(SESSION_MANAGER=manager),
+        pytest.raises(CommandError, match="2 expired sessions were not deleted: slow down"),
+    ):
+        call_command("clearsessions")
 
 
 def test_encode_and_decode_are_djangos(session: SessionStore) -> None:
@@ -1094,6 +1244,24 @@ def test_every_async_method_does_what_the_other_does(manager: SessionManager, co
         assert not await session.aexists(third)
 
     asyncio.run(main())
+
+
+@has_async
+@pytest.mark.parametrize("put", ASAME.values(), ids=ASAME)
+def test_what_is_put_as_it_was_moves_the_expiry_by_the_async_methods(
+    brief: str, counted: CountingStore, clock: FakeClock, put: Callable[[SessionStore], Awaitable[object]]
+) -> None:
+    async def change() -> None:
+        session = SessionStore(brief)
+        await put(session)
+        assert session.modified
+        await session.asave()
+
+    clock.advance(40 * S)
+    asyncio.run(change())
+    assert counted.taken() == ["find", "replace"]
+    clock.advance(40 * S)
+    assert stored(brief)["a"] == 1
 
 
 @has_async

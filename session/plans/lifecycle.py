@@ -51,7 +51,7 @@ def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadli
     if deadline == "new":
         reschedule(state, policy.new_deadline_ns())
     state.renewing = state.record is not None and not state.destroying
-    state.coming = _state.new_token() if state.renewing else None
+    state.coming = _state.new_token(policy) if state.renewing else None
     state.grace = grace and state.renewing
 
 

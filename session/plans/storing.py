@@ -34,7 +34,7 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
 
 def create(state: State, policy: Policy, draft: Draft) -> Plan[str]:
     """Store the data of *draft* as a new session, and return its token."""
-    token = state.coming or state.tried_token or _state.new_token()
+    token = state.coming or state.tried_token or _state.new_token(policy)
     tried, state.tried_token = token == state.tried_token, token
     payload = policy.codec.encode(draft.data, state.deadline_ns)
     content = {"data": payload, "expiry": from_ns(policy.expiry_ns(state.deadline_ns))}
@@ -113,7 +113,7 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     content = {"data": policy.codec.encode(writing.data, writing.deadline_ns), "expiry": from_ns(expiry_ns)}
     token = state.token
     if state.renewing:
-        token = state.coming or _state.new_token()
+        token = state.coming or _state.new_token(policy)
         content["token"] = policy.key(token)
         if state.grace and policy.renewal_grace:
             content["grace"] = policy.renewal_grace

@@ -29,6 +29,7 @@ SETTINGS: dict[str, object] = {
         "django.contrib.contenttypes",
         "django.contrib.messages",
         "django.contrib.sessions",
+        "session.web.django",
     ],
     "MIDDLEWARE": [
         "session.web.django.SessionMiddleware",

@@ -32,6 +32,7 @@ from dynamostore import (
     TableNotFoundError,
     ThrottledError,
     UnavailableError,
+    connect,
 )
 from dynamostore.testing import FakeClock
 from session import SessionConflict, SessionManager, SessionTypeError
@@ -189,7 +190,7 @@ def test_a_malformed_cookie_is_no_session_and_costs_nothing(
     assert counted.taken() == []
     assert client.get("/count").content == b"1"
     assert counted.taken() == ["create"]
-    assert len(key_of(client)) == 43
+    assert len(key_of(client)) == 40
 
 
 @pytest.mark.parametrize("jar", ["{0}={1}; {0}=garbage", "{0}=garbage; {0}={1}", "a=b; {0}=; {0}={1}; {0}=garbage"])
@@ -392,6 +393,28 @@ def test_the_cookie_lasts_as_long_as_the_session(client: Client, clock: FakeCloc
     assert client.get("/read").content == b"0"
 
 
+def test_an_expiry_that_is_set_anew_in_each_request_keeps_the_session(
+    visitor: Client, counted: CountingStore, clock: FakeClock
+) -> None:
+    for _ in range(3):
+        response = visitor.get("/expire?seconds=60")
+        assert response.cookies[COOKIE]["max-age"] == 60
+        clock.advance(timedelta(seconds=40))
+    assert visitor.get("/read").content == b"1"
+    clock.advance(timedelta(seconds=21))
+    assert visitor.get("/read").content == b"0"
+
+
+@pytest.mark.parametrize("save_every_request", [False, True])
+def test_what_a_view_saves_is_not_saved_again_by_the_middleware(
+    visitor: Client, counted: CountingStore, clock: FakeClock, save_every_request: bool
+) -> None:
+    clock.advance(timedelta(seconds=1))
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=save_every_request):
+        assert COOKIE in visitor.get("/save").cookies
+    assert counted.taken() == ["find", "replace"]
+
+
 def test_within_a_renewals_grace_the_old_key_is_not_handed_out_again(counted: CountingStore, clock: FakeClock) -> None:
     client, late = Client(), Client()
     with override_settings(SESSION_MANAGER=SessionManager(counted, renewal_grace=timedelta(seconds=5), clock=clock)):
@@ -474,7 +497,7 @@ def test_an_outage_is_a_503_and_no_logout(
     counted.failure = outage
     with override_settings(DEBUG=debug):
         response = visitor.get(path)
-    assert_is_503(response)
+    assert_is_503(response, debug=debug)
     assert len(counted.taken()) == 1
     counted.failure = None
     assert visitor.get("/read").content == b"1"
@@ -491,7 +514,7 @@ def test_an_outage_that_begins_before_the_save_is_a_503(
     meanwhile.happens = fail
     with override_settings(DEBUG=debug):
         response = visitor.get(path)
-    assert_is_503(response)
+    assert_is_503(response, debug=debug)
     assert counted.taken() == ["find", "replace"]
     counted.failure = None
     assert visitor.get("/read").content == b"1"
@@ -517,7 +540,7 @@ def test_an_outage_in_another_middleware_is_a_503(visitor: Client, counted: Coun
     counted.failure = UnavailableError("down")
     middleware = ["session.web.django.SessionMiddleware", f"{__name__}.reading_middleware"]
     with with_middleware(*middleware), override_settings(DEBUG=debug):
-        assert_is_503(another(visitor).get("/ignore"))
+        assert_is_503(another(visitor).get("/ignore"), debug=debug)
         assert len(counted.taken()) == 1
 
 
@@ -595,11 +618,35 @@ def test_an_outage_is_logged_without_the_key(
     assert key_of(visitor) not in caplog.text
 
 
-def assert_is_503(response: Response) -> None:
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_missing_table_is_named_in_the_first_line_of_the_log_and_with_debug_on_the_page(
+    browser: httpx.Client, backends: Backends, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    store = connect("no_such_table", region="us-east-1", endpoint_url=backends.server("ministack").url)
+    with caplog.at_level(logging.WARNING), override_settings(SESSION_MANAGER=SessionManager(store), DEBUG=debug):
+        for path in ("/read", "/count", "/login", "/async/count"):
+            caplog.clear()
+            response = (
+                browser.post(path, data=CREDENTIALS)
+                if path == "/login"
+                else browser.get(path, headers={"Cookie": f"{COOKIE}={'A' * 40}"})
+            )
+            assert response.status_code == 503
+            first = caplog.records[0].getMessage()
+            assert first.startswith("answered with 503: ")
+            for text, expected in ((first, True), (response.text, debug)):
+                assert ("table 'no_such_table'" in text) is expected
+                assert ("create it with store.create_table()" in text) is expected
+
+
+def assert_is_503(response: Response, *, debug: bool = False) -> None:
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
     assert response["Cache-Control"] == "no-store"
-    assert response.content == b"The session store cannot be reached. Please try again soon.\n"
+    body, _, why = response.content.partition(b"\n")
+    assert body == b"The session store cannot be reached. Please try again soon."
+    assert (b"DEBUG is on, so here is why: " in why) is debug
+    assert response["Content-Length"] == str(len(response.content))
     assert not response.cookies
 
 

@@ -77,6 +77,12 @@ def expire(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def save(request: HttpRequest) -> HttpResponse:
+    session_of(request).increment("n")
+    request.session.save()
+    return HttpResponse()
+
+
 def fail(request: HttpRequest) -> HttpResponse:
     session_of(request).increment("n")
     raise ZeroDivisionError
@@ -151,6 +157,7 @@ urlpatterns = [
     path("append", append),
     path("renew", renew),
     path("expire", expire),
+    path("save", save),
     path("fail", fail),
     path("login", log_in),
     path("logout", log_out),

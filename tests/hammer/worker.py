@@ -14,6 +14,7 @@ from unittest import mock
 
 import dynamostore
 from session import Session, SessionData, SessionManager, Status, _state
+from session._policy import Policy
 
 from .journal import Event, Journal, What
 from .tally import Current, count
@@ -307,9 +308,9 @@ class Worker:
         with self._lock:
             return dice.choice(self._cold) if self._cold else None
 
-    def new_token(self) -> str:
+    def new_token(self, policy: Policy) -> str:
         """A token for the operation that this thread is in, entered in the journal before it can be stored."""
-        token = _MAKE_TOKEN()
+        token = _MAKE_TOKEN(policy)
         self.journal.write(Event("mint", self.current.op, token=token))
         return token
 

@@ -82,7 +82,7 @@ class Tags:
         return cls.versions
 
     @classmethod
-    def token(cls) -> str:
+    def token(cls, policy: object) -> str:
         cls.tokens += 1
         return f"token{cls.tokens}".ljust(43, "-")
 

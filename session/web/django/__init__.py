@@ -17,9 +17,10 @@ from session.data import SessionData
 from session.typed import MISSING
 from session.types import JSONValue
 
+from ._data import Updates
 from ._manager import get_manager
 from ._middleware import SessionMiddleware
-from ._store import BaseSessionStore, Updates
+from ._store import BaseSessionStore
 
 __all__ = ["SessionMiddleware", "SessionStore", "get_manager"]
 
@@ -39,10 +40,13 @@ class SessionStore(BaseSessionStore):
     The async methods wait for the store in a thread, and not in the one that Django shares for what is not thread-safe.
     """
 
+    async def ahas_key(self, key: str) -> bool:
+        """As `has_key`."""
+        return await self._when_read(lambda: key in self)
+
     async def aset(self, key: str, value: JSONValue) -> None:
         """As ``session[key] = value``."""
-        await self._aget_session()
-        self[key] = value
+        await self._when_read(lambda: self.update({key: value}))
 
     @overload
     async def apop(self, key: str) -> JSONValue: ...
@@ -50,18 +54,15 @@ class SessionStore(BaseSessionStore):
     async def apop(self, key: str, default: D) -> JSONValue | D: ...
     async def apop(self, key: str, default: object = MISSING) -> object:
         """As `pop`."""
-        await self._aget_session()
-        return self.pop(key, default)
+        return await self._when_read(lambda: self.pop(key, default))
 
     async def asetdefault(self, key: str, value: JSONValue = None) -> JSONValue:
         """As `setdefault`."""
-        await self._aget_session()
-        return self.setdefault(key, value)
+        return await self._when_read(lambda: self.setdefault(key, value))
 
     async def aupdate(self, dict_: Updates) -> None:  # type: ignore[override]  # as update
         """As `update`."""
-        await self._aget_session()
-        self.update(dict_)
+        await self._when_read(lambda: self.update(dict_))
 
     async def asave(self, must_create: bool = False) -> None:
         """As `save`."""
@@ -89,13 +90,11 @@ class SessionStore(BaseSessionStore):
 
     async def acycle_key(self, *, grace: bool = False) -> None:
         """As `cycle_key`."""
-        await self._aget_session()
-        self.cycle_key(grace=grace)
+        await self._when_read(lambda: self.cycle_key(grace=grace))
 
     async def apeek(self, key: str, default: JSONValue = None) -> JSONValue:
         """As `peek`."""
-        await self._aget_session()
-        return self.peek(key, default)
+        return await self._when_read(lambda: self.peek(key, default))
 
     @classmethod
     async def aclear_expired(cls) -> None:
@@ -108,20 +107,16 @@ class SessionStore(BaseSessionStore):
 
     async def aget_expiry_age(self, **kwargs: object) -> int:
         """As `get_expiry_age`."""
-        await self._aget_session()
-        return self.get_expiry_age(**kwargs)
+        return await self._when_read(lambda: self.get_expiry_age(**kwargs))
 
     async def aget_expiry_date(self, **kwargs: object) -> datetime:
         """As `get_expiry_date`."""
-        await self._aget_session()
-        return self.get_expiry_date(**kwargs)
+        return await self._when_read(lambda: self.get_expiry_date(**kwargs))
 
     async def aget_expire_at_browser_close(self) -> bool:
         """As `get_expire_at_browser_close`."""
-        await self._aget_session()
-        return self.get_expire_at_browser_close()
+        return await self._when_read(self.get_expire_at_browser_close)
 
     async def aset_expiry(self, value: datetime | timedelta | int | None) -> None:
         """As `set_expiry`."""
-        await self._aget_session()
-        self.set_expiry(value)
+        await self._when_read(lambda: self.set_expiry(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -14,13 +14,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
 from dynamostore import Table, connect
-from session._policy import Policy
+from session._policy import SHORT_TOKEN_BYTES, Policy
 from session.errors import SessionConflict
 from session.manager import SessionManager
 from session.mergeable import merge_json_list
 from session.web._reruns import Rerun, check_rerun
 
-__all__ = ["ConflictView", "Site", "get_conflict_view", "get_manager", "get_rerun", "get_site"]
+__all__ = ["DJANGOS_KEYS", "ConflictView", "Site", "get_conflict_view", "get_manager", "get_rerun", "get_site"]
 
 ConflictView: TypeAlias = Callable[[HttpRequest, SessionConflict], HttpResponse | Awaitable[HttpResponse]]
 
@@ -28,6 +28,8 @@ ConflictView: TypeAlias = Callable[[HttpRequest, SessionConflict], HttpResponse 
 _MERGEABLE = {"_messages": merge_json_list}
 # A login reads and writes these: django.contrib.auth, and CSRF_USE_SESSIONS.
 _LOGIN_KEYS = frozenset(("_auth_user_id", "_auth_user_backend", "_auth_user_hash", "_csrftoken"))
+DJANGOS_KEYS = _LOGIN_KEYS | _MERGEABLE.keys() | {"_session_expiry"}
+"""What Django itself keeps in a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def get_site() -> Site:
 
 def _make_site(setting: object, table: object) -> Site:
     manager = _make_manager(setting, table)
-    policy = manager._policy
+    # As Django's own keys do, they fit into the columns of 40 characters that other apps have for them.
+    policy = replace(manager._policy, token_bytes=SHORT_TOKEN_BYTES)
     return Site(
         setting,
         table,

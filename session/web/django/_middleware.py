@@ -24,10 +24,10 @@ from session import _state
 from session.cookies import values_of
 from session.errors import SessionConflict, SessionTypeError
 from session.web._conflicts import find_conflict, report_conflict
-from session.web._exchange import OUTAGE, cookies, find_outage, is_outage, outage_headers, report
+from session.web._exchange import cookies, find_outage, is_outage, report
 
 from ._manager import get_conflict_view, get_rerun
-from ._page import Page, begin_anew, refusal
+from ._page import Page, begin_anew, refusal, unavailable
 from ._runs import Runs, close_stale, described, route_of
 from ._store import BaseSessionStore
 
@@ -159,8 +159,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
             return self._answer_outage(request, error)
 
     def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for who overrides it)
-        """Return the 503; override it for a page of your own."""
-        return HttpResponse(OUTAGE, status=503, headers=dict(outage_headers()))
+        """Return the 503, which says why if DEBUG is on; override it for a page of your own."""
+        return unavailable(error)
 
     def conflict(self, request: HttpRequest, error: SessionConflict) -> HttpResponse:
         """Return the answer to a stale request: that of SESSION_CONFLICT_VIEW, or a 409. Override it for a page of your own.
@@ -185,12 +185,15 @@ class SessionMiddleware(DjangoSessionMiddleware):
         name = conf.settings.SESSION_COOKIE_NAME
         state = session._core._state
         if not state.ended:
+            session._closing = True
             try:
                 response = super().process_response(request, response)
             except SessionInterrupted:
                 if not session._core._state.ended:
                     raise
                 patch_vary_headers(response, ("Cookie",))
+            finally:
+                session._closing = False
             if session._core._state.ended or session._is_outdated():
                 # The request that ended or renewed the session has said so to the client; a cookie from here could take that
                 # of a new login away.

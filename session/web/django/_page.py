@@ -1,4 +1,4 @@
-"""The answer to a stale request as a page of Django's: with a session, a user, messages and a CSRF token of its own."""
+"""The answers of the middleware: to an outage; and to a stale request, as a page with a session, a user and messages of its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from django import conf
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
+from dynamostore import StoreError
 from session.web._conflicts import conflict_body, conflict_headers
+from session.web._exchange import OUTAGE, outage_headers
 
 from ._store import BaseSessionStore
 
-__all__ = ["Page", "begin_anew", "refusal"]
+__all__ = ["Page", "begin_anew", "refusal", "unavailable"]
 
 # Those of Django's middleware on which a page may rest, and that hold what the stale run left.
 _RESTED_ON = frozenset(
@@ -61,6 +63,13 @@ class Page:
             if names & _RESTED_ON:
                 made.append(kind(lambda _: HttpResponse()))
         return made
+
+
+def unavailable(error: StoreError) -> HttpResponse:
+    """Return the 503 of a project without an answer of its own; with DEBUG it says why."""
+    why = f"\nDEBUG is on, so here is why: {type(error).__name__}: {error}\n" if conf.settings.DEBUG else ""
+    headers = {**dict(outage_headers()), "Content-Length": str(len(OUTAGE) + len(why.encode()))}
+    return HttpResponse(OUTAGE + why.encode(), status=503, headers=headers)
 
 
 def refusal(request: HttpRequest) -> HttpResponse:

@@ -1,48 +1,39 @@
-"""`BaseSessionStore`: Django's API of a session on the core's, without the awaited methods."""
+"""`BaseSessionStore`: the life of a session as Django has it, on the core's: saved, renewed, deleted, expired."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NoReturn, TypeAlias, TypeVar, overload
+from typing import NoReturn, TypeVar
 
 from django import conf
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.utils import timezone
-from django.utils.asyncio import async_unsafe
 
 from dynamostore import DynamoStore
 from dynamostore.instants import INT64_MAX, from_ns, to_ns
-from session import _state, values
+from session import _state
 from session._policy import Policy
 from session._state import Status
 from session.data import SessionData
 from session.errors import SessionConflict
 from session.plans import atomic, lifecycle
-from session.session import Session
-from session.typed import MISSING, Missing, TypedAccess
 from session.types import JSONValue
 
+from ._corrupt import CORRUPT, report_replaced
+from ._data import BaseSessionData, waits_for_the_store
 from ._manager import get_site
 
 __all__ = ["BaseSessionStore"]
 
-D = TypeVar("D")
 T = TypeVar("T")
-
-Updates: TypeAlias = Mapping[str, object] | Iterable[tuple[str, object]]
 
 # No deadline is later: it is kept in 64 bits of nanoseconds.
 _LATEST = from_ns(INT64_MAX)
 _EXPIRY = "_session_expiry"
-_waits_for_the_store = async_unsafe(
-    "This waits for the session store, which would hold up the event loop: await the async method instead (aget, aset, "
-    "asave, aflush, ...). Once a session was read, all that only looks at it or changes it may be called as it is."
-)
 
 
-class BaseSessionStore(TypedAccess, SessionBase):
+class BaseSessionStore(BaseSessionData):
     """Django's API of a session, and its typed getters; `SessionStore <session.web.django.SessionStore>` has the async methods."""
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -55,6 +46,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
         # Whether the middleware is to save in any case, and whether that is to be written in any case; and whether it
         # was told not to.
         self._modified = self._insisted = self._dismissed = False
+        # True while our middleware saves what the app left.
+        self._closing = False
         super().__init__(session_key)
         self._dismissed = False
 
@@ -146,105 +139,24 @@ class BaseSessionStore(TypedAccess, SessionBase):
             return False
         return state.record.token != self._manager._policy.key(state.token)
 
-    # The data
-
-    def _get_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
-        self.accessed = True
-        if not self._core._state.loaded:
-            self._read()
-        return self._core
-
-    _session = property(_get_session)
-
-    async def _aget_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
-        self.accessed = True
-        if not self._core._state.loaded:
-            await asyncio.to_thread(self._read)
-        return self._core
-
-    @_waits_for_the_store
-    def _read(self) -> None:
-        self._core._reading()
-
-    def _changing(self) -> Session:
-        core = self._get_session()
-        self._dismissed = False
-        return core
-
-    def __setitem__(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
-        self._changing()[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        """Remove *key*; KeyError if it is not there."""
-        del self._changing()[key]
-
-    @overload
-    def pop(self, key: str) -> JSONValue: ...
-    @overload
-    def pop(self, key: str, default: D) -> JSONValue | D: ...
-    def pop(self, key: str, default: object = MISSING) -> object:
-        """Remove *key* and return its value, or *default* if there is none; KeyError if neither."""
-        core = self._changing() if self._has(key) else self._get_session()
-        return core.pop(key) if default is MISSING else core.pop(key, default)
-
-    def setdefault(self, key: str, value: JSONValue = None) -> JSONValue:
-        """Return the value of *key*, set to a copy of *value* first if there is none; the session's own, to change."""
-        core = self._get_session() if self._has(key) else self._changing()
-        return core.setdefault(key, value)
-
-    def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
-        """Set keys to copies of values, or none of them if one is refused."""
-        copies = {key: values.native(key, value) for key, value in dict(dict_).items()}
-        self._changing().update(copies)
-
-    def clear(self) -> None:
-        """Remove all data; the key stays. (To log out: `flush`.)"""
-        self._changing().clear()
-
-    def remove(self, key: str) -> None:
-        """Remove *key*; nothing happens if it is not there."""
-        self._drop(key)
-
-    def increment(self, key: str, by: int = 1) -> None:
-        """Add *by* to the int under *key*, without reading it; two requests that increment at once both count."""
-        self._changing().increment(key, by)
-
-    def peek(self, key: str, default: JSONValue = None) -> JSONValue:
-        """Return a copy of the value of *key*, or *default*, without reading it: for hooks and logs.
-
-        A decision must not rest on it: it is not compared with the stored session when that is saved.
-        """
-        return self._get_session().peek(key, default)
-
-    def _has(self, key: str) -> bool:
-        """Return True if *key* is there; that does not count as a read."""
-        return key in self._get_session()._reading().data
-
-    def _peek(self, key: str) -> JSONValue | Missing:
-        return self._get_session()._peek(key)
-
-    def _put(self, key: str, value: JSONValue) -> None:
-        self._changing()._put(key, value)
-
-    def _drop(self, key: str) -> None:
-        core = self._changing() if self._has(key) else self._get_session()
-        core.remove(key)
-
-    # Its life
-
-    @_waits_for_the_store
+    @waits_for_the_store
     def save(self, must_create: bool = False) -> None:
         """Store what was changed, on top of what others changed meanwhile; a new session even if it is empty.
 
-        The session then lives on for `get_expiry_age`. Nothing is written if nothing was changed, unless ``modified`` was
-        set or SESSION_SAVE_EVERY_REQUEST is. Raises `SessionConflict <session.SessionConflict>` if this request read what
-        another one changed meanwhile; as the last line of a database transaction it rolls that back. Raises ``UpdateError``
-        if the session was deleted meanwhile. In both cases nothing is stored. With *must_create* raises ``CreateError`` if it
-        is stored already.
+        The session then lives on for `get_expiry_age`, even if nothing was changed. (With the manager's ``idle_timeout`` only
+        a change begins the lifetime anew, or ``modified = True``.) Raises `SessionConflict <session.SessionConflict>` if this
+        request read what another one changed meanwhile; as the last line of a database transaction it rolls that back. Raises
+        ``UpdateError`` if the session was deleted meanwhile. In both cases nothing is stored. With *must_create* raises
+        ``CreateError`` if it is stored already.
         """
         known = self._core._state.loaded or must_create
-        core = self._get_session()
+        try:
+            core = self._get_session()
+        except CORRUPT:
+            if not self._closing or self._insisted:
+                raise
+            # With SESSION_SAVE_EVERY_REQUEST. What cannot be read was not changed either.
+            return
         state = core._state
         if must_create and state.record is not None:
             raise CreateError
@@ -253,7 +165,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
                 self._begin(None)
                 self._lost()
             lifecycle.insist(state)
-        insisted = self._insisted or (conf.settings.SESSION_SAVE_EVERY_REQUEST and not state.written)
+        insisted = self._insisted or self._moves_the_expiry()
+        modified, before = self.modified, state.token
         changing = insisted or state.changed or (bool(state.draft.pending()) if state.ended else state.record is None)
         if changing:
             # Django moves the expiry with each change: that is not the app's doing, and conflicts with nothing.
@@ -261,8 +174,15 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._storing(core.save)
         if state.ended and changing:
             self._lost()
-        # The cookie is still to be set.
-        self._modified, self._insisted = True, False
+        # The cookie is still to be set, for a new key in any case.
+        self._modified, self._insisted = modified or state.token != before, False
+
+    def _moves_the_expiry(self) -> bool:
+        """Return True if a save of what nobody changed begins the lifetime anew, as one of Django's does."""
+        if conf.settings.SESSION_SAVE_EVERY_REQUEST:
+            return not (self._closing and self._core._state.written)
+        # With an idle timeout, to have looked is to be saved; and Django's own middleware calls `save` for that.
+        return not self._closing and self._manager._policy.idle_ns is None
 
     def _storing(self, store: Callable[[], T]) -> T:
         self._refused = False
@@ -275,7 +195,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
     def _lost(self) -> NoReturn:
         raise UpdateError("the session was deleted or renewed by another request, or has expired: nothing was stored")
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def atomic(self, change: Callable[[SessionData], T]) -> T:
         """Run ``change(s)`` on what is stored now, store it at once, and return what it returned.
 
@@ -299,7 +219,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
             date = timezone.make_aware(date, timezone.get_default_timezone())
         return to_ns(min(date, _LATEST))
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def create(self) -> None:
         """Store a new session with a key of its own and this one's data, if that was read; it is this one from now on."""
         state = self._core._state
@@ -308,24 +228,29 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._core.update(data)
         self.save(must_create=True)
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def load(self) -> dict[str, JSONValue]:
         """The data as it is stored now; ``{}`` if there is none."""
         if not self._core._state.loaded:
-            return dict(self._get_session())
+            # Django's does not count as access.
+            self._read()
+            return dict(self._core)
         return dict(self._manager.load(self._core.token))
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def exists(self, session_key: str | None) -> bool:
         """Whether there is a session of that key. A key that `cycle_key` replaced is none, though still to be renewed."""
         state = self._core._state
         if state.coming is not None and session_key in (state.coming, state.token):
             return session_key == state.coming
         there = self._manager.load(session_key)
-        there._reading()
+        try:
+            there._reading()
+        except CORRUPT:
+            return True
         return there.token is not None
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def delete(self, session_key: str | None = None) -> None:
         """Delete the session of a key, now; without one, this one, whose data stays here, but is not stored again."""
         state = self._core._state
@@ -344,7 +269,7 @@ class BaseSessionStore(TypedAccess, SessionBase):
         elif _state.is_well_formed_token(session_key) and not (state.coming and session_key == state.token):
             self._manager.store.delete(self._manager._policy.key(session_key))
 
-    @_waits_for_the_store
+    @waits_for_the_store
     def flush(self) -> None:
         """Delete the session, now, and begin a new one, which gets a key if something is put. What ``logout`` calls."""
         # If the store fails, nobody is logged out, and the cookie stays.
@@ -359,26 +284,34 @@ class BaseSessionStore(TypedAccess, SessionBase):
         If another request renewed the session first, a login gets a session of its own, under yet another key, with what it
         put; a request that read anything but messages and what logins keep is a conflict. *grace*: for the manager's
         ``renewal_grace`` the old key still works; not for logins, since whoever planted it would read the session.
+        A corrupt session is deleted at once, and the new key is that of an empty one.
         """
-        core = self._changing()
+        try:
+            self._get_session()
+        except CORRUPT as error:
+            self.flush()
+            report_replaced(error)
+        core = self._core
         state = core._state
         if state.record is not None:
             core.renew_token(grace=grace)
         elif not state.ended:
             lifecycle.insist(state)
-            state.coming = _state.new_token()
+            state.coming = _state.new_token(core._policy)
+        self.modified = True
 
     @classmethod
     def clear_expired(cls) -> None:
         """Delete the sessions that have expired: what ``clearsessions`` calls. It reads the whole table, and is billed for that.
 
-        DynamoDB's TTL does so by itself and free of charge, so with that on there is no need to call it.
+        DynamoDB's TTL does so by itself and free of charge, so with that on there is no need to call it. Raises a `StoreError
+        <dynamostore.StoreError>` that is also a ``CommandError``, so that ``manage.py`` prints a line.
         """
         store = get_site().manager.store
         if isinstance(store, DynamoStore):
-            from dynamostore.batch import Batch
+            from ._clearing import clear_expired
 
-            Batch(store).purge_expired()
+            clear_expired(store)
 
     # Django's middleware asks for these as well, so they do not count as reads
 
@@ -407,4 +340,5 @@ class BaseSessionStore(TypedAccess, SessionBase):
         return kwargs if "expiry" in kwargs else {**kwargs, "expiry": self._custom_expiry()}
 
     def _custom_expiry(self) -> JSONValue:
-        return self._get_session().peek(_EXPIRY)
+        core = self._holder(_EXPIRY)
+        return None if core is None else core.peek(_EXPIRY)

@@ -1,0 +1,169 @@
+"""`BaseSessionData`: the data of a session as Django's API has it, with typed getters; whatever is changed modifies it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar, overload
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils.asyncio import async_unsafe
+
+from session import values
+from session.session import Session
+from session.typed import MISSING, Missing, TypedAccess
+from session.types import JSONValue
+
+from ._corrupt import CORRUPT, is_missing
+
+__all__ = ["BaseSessionData", "Updates", "waits_for_the_store"]
+
+D = TypeVar("D")
+T = TypeVar("T")
+
+Updates: TypeAlias = Mapping[str, object] | Iterable[tuple[str, object]]
+
+waits_for_the_store = async_unsafe(
+    "This waits for the session store, which would hold up the event loop: await the async method instead (aget, aset, "
+    "asave, aflush, ...). Once a session was read, all that only looks at it or changes it may be called as it is."
+)
+
+
+class BaseSessionData(TypedAccess, SessionBase):
+    """Django's API of a session's data, and its typed getters, on the core's session."""
+
+    _core: Session
+
+    def _get_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
+        self.accessed = True
+        if not self._core._state.loaded:
+            self._read()
+        return self._core
+
+    _session = property(_get_session)
+
+    async def _aget_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
+        self.accessed = True
+        if not self._core._state.loaded:
+            await asyncio.to_thread(self._read)
+        return self._core
+
+    @waits_for_the_store
+    def _read(self) -> None:
+        self._core._reading()
+
+    def _holder(self, key: str) -> Session | None:
+        """Return the session to look *key* up in; None if it is corrupt, and *key* one of Django's own."""
+        try:
+            return self._get_session()
+        except CORRUPT as error:
+            if not is_missing(key, error):
+                raise
+            return None
+
+    def __contains__(self, key: object) -> bool:
+        """Return True if *key* is there."""
+        core = self._holder(key) if isinstance(key, str) else self._get_session()
+        return core is not None and key in core
+
+    # Typed as loosely as Django's own, which projects' code rests on.
+    def __getitem__(self, key: str) -> Any:
+        """Return the value of *key*; KeyError if there is none."""
+        core = self._holder(key)
+        if core is None:
+            raise KeyError(key)
+        return core[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of *key*, or *default*."""
+        core = self._holder(key)
+        return default if core is None else core.get(key, default)
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """As `get`."""
+        return await self._when_read(lambda: self.get(key, default))
+
+    async def _when_read(self, do: Callable[[], T]) -> T:
+        """Return what *do* returns; it runs in a thread if it has to read the session first."""
+        return do() if self._core._state.loaded else await asyncio.to_thread(do)
+
+    def has_key(self, key: str) -> bool:
+        """Return True if *key* is there."""
+        return key in self
+
+    def __setitem__(self, key: str, value: JSONValue) -> None:
+        """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
+        self._get_session()[key] = value
+        self.modified = True
+
+    def __delitem__(self, key: str) -> None:
+        """Remove *key*; KeyError if it is not there."""
+        del self._get_session()[key]
+        self.modified = True
+
+    @overload
+    def pop(self, key: str) -> JSONValue: ...
+    @overload
+    def pop(self, key: str, default: D) -> JSONValue | D: ...
+    def pop(self, key: str, default: object = MISSING) -> object:
+        """Remove *key* and return its value, or *default* if there is none; KeyError if neither."""
+        core = self._holder(key)
+        if core is None:
+            if default is MISSING:
+                raise KeyError(key)
+            return default
+        if self._has(key):
+            self.modified = True
+        return core.pop(key) if default is MISSING else core.pop(key, default)
+
+    def setdefault(self, key: str, value: JSONValue = None) -> JSONValue:
+        """Return the value of *key*, set to a copy of *value* first if there is none; the session's own, to change."""
+        missing = not self._has(key)
+        held = self._get_session().setdefault(key, value)
+        if missing:
+            self.modified = True
+        return held
+
+    def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
+        """Set keys to copies of values, or none of them if one is refused."""
+        copies = {key: values.native(key, value) for key, value in dict(dict_).items()}
+        self._get_session().update(copies)
+        self.modified = True
+
+    def clear(self) -> None:
+        """Remove all data; the key stays. (To log out: `flush`.)"""
+        self._get_session().clear()
+        self.modified = True
+
+    def remove(self, key: str) -> None:
+        """Remove *key*; nothing happens if it is not there."""
+        self._drop(key)
+
+    def increment(self, key: str, by: int = 1) -> None:
+        """Add *by* to the int under *key*, without reading it; two requests that increment at once both count."""
+        self._get_session().increment(key, by)
+        self.modified = True
+
+    def peek(self, key: str, default: JSONValue = None) -> JSONValue:
+        """Return a copy of the value of *key*, or *default*, without reading it: for hooks and logs.
+
+        A decision must not rest on it: it is not compared with the stored session when that is saved.
+        """
+        return self._get_session().peek(key, default)
+
+    def _has(self, key: str) -> bool:
+        """Return True if *key* is there; that does not count as a read."""
+        return key in self._get_session()._reading().data
+
+    def _peek(self, key: str) -> JSONValue | Missing:
+        return self._get_session()._peek(key)
+
+    def _put(self, key: str, value: JSONValue) -> None:
+        self._get_session()._put(key, value)
+        self.modified = True
+
+    def _drop(self, key: str) -> None:
+        core = self._get_session()
+        if self._has(key):
+            self.modified = True
+        core.remove(key)
