@@ -10,9 +10,11 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, assert_type
+from wsgiref.types import WSGIApplication
 
 import flask
 import httpx
@@ -21,7 +23,9 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
+from werkzeug.debug import DebuggedApplication
 from werkzeug.routing import BaseConverter
+from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
 from dynamostore import (
@@ -175,6 +179,27 @@ def inside(app: flask.Flask, view: Callable[[], Any]) -> None:
         return "" if result is None else result
 
     app.add_url_rule("/view", "view", viewed)
+
+
+def changing() -> Iterator[str]:
+    """A stream that changes the session."""
+    try:
+        flask.session["color"] = "red"
+    except SessionClosedError as error:
+        yield str(error)
+
+
+@contextmanager
+def on_the_development_server(app: WSGIApplication) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class TestWhatFlasksSessionsDo:
@@ -484,7 +509,7 @@ class TestVary:
 class TestPermanent:
     @pytest.mark.parametrize("persist", [True, False])
     @pytest.mark.parametrize("said", [True, False, None])
-    def test_it_says_whether_the_cookie_outlives_the_browser(
+    def test_it_is_what_the_app_said_and_the_cookie_follows(
         self, counted: CountingStore, clock: FakeClock, persist: bool, said: bool | None
     ) -> None:
         app = make_app(SessionManager(counted, clock=clock, cookie=Cookie(persist=persist)))
@@ -493,36 +518,119 @@ class TestPermanent:
             session.put_int("user_id", 7)
             if said is not None:
                 flask.session.permanent = said
-            assert flask.session.permanent is (persist if said is None else said)
+            assert flask.session.permanent is (said is True)
 
         inside(app, view)
         client = app.test_client()
         lasting = persist if said is None else said
         assert ("Expires=" in client.get("/view").headers["Set-Cookie"]) is lasting
         with client.session_transaction() as s:
-            assert s.permanent is lasting
+            assert s.permanent is (said is True)
+
+    @given(persist=st.booleans(), said=st.lists(st.lists(st.booleans() | st.none() | st.text("pdcr", max_size=1))))
+    def test_any_words_over_requests(self, persist: bool, said: list[list[bool | str | None]]) -> None:
+        """As Flask has it for the last word, which lasts until the data or the session goes; and the cookie follows it."""
+        manager = SessionManager(MemoryStore(), cookie=Cookie(persist=persist))
+        app = make_app(manager)
+        app.testing = True
+        words: list[bool | str | None] = []
+        last: bool | None = None
+
+        def view() -> None:
+            nonlocal last
+            for word in words:
+                match word:
+                    case bool():
+                        flask.session.permanent = last = word
+                    case "p":
+                        session.put_string("k", secrets.token_hex())
+                    case "d" | "c":
+                        (session.destroy if word == "d" else session.clear)()
+                        last = None
+                    case "r":
+                        session.remember()
+                        last = True
+                assert flask.session.permanent is (last is True)
+
+        inside(app, view)
+        client = app.test_client()
+        for words in said:  # noqa: B007 (the view reads it)
+            client.get("/view")
+            cookie = client.get_cookie("session")
+            if cookie is None:
+                # Nothing was put: a word alone begins no session.
+                last = None
+            else:
+                assert (cookie.expires is not None) is (persist if last is None else last)
+            with client.session_transaction() as s:
+                assert s.permanent is (last is True)
 
     def test_changing_it_changes_the_cookie(self, app: flask.Flask, stored: StoredSession) -> None:
+        said: list[bool] = [False, True, True]
+
         def view() -> None:
-            flask.session.permanent = not flask.session.permanent
+            flask.session.permanent = said.pop(0)
 
         inside(app, view)
         client = known(app, stored)
-        said = client.get("/view").headers["Set-Cookie"]
-        assert said.startswith(f"session={stored.token};")
-        assert "Expires" not in said
+        answer = client.get("/view").headers["Set-Cookie"]
+        assert answer.startswith(f"session={stored.token};")
+        assert "Expires" not in answer
         assert "Expires" in client.get("/view").headers["Set-Cookie"]
+        assert "Set-Cookie" not in client.get("/view").headers
         assert "Set-Cookie" not in client.get("/get/k").headers
 
+    @pytest.mark.parametrize("persist", [True, False])
+    @pytest.mark.parametrize("said", [True, False])
     def test_an_app_that_always_says_so_stores_no_session_for_a_visitor(
-        self, app: flask.Flask, client: FlaskClient, counted: CountingStore
+        self, counted: CountingStore, persist: bool, said: bool
+    ) -> None:
+        app = make_app(SessionManager(counted, cookie=Cookie(persist=persist)))
+
+        @app.before_request
+        def lasting() -> None:
+            flask.session.permanent = said
+            assert flask.session.permanent is said
+            assert not flask.session.modified
+
+        client = app.test_client()
+        assert "Set-Cookie" not in client.get("/").headers
+        assert counted.taken() == []
+        # What is stored then has it.
+        assert ("Expires" in client.get("/put/k/v").headers["Set-Cookie"]) is said
+        assert counted.taken() == ["create"]
+        client.get("/get/k")
+        assert counted.taken() == ["find"]
+
+    def test_a_session_of_before_the_app_said_so_is_stored_once(
+        self, app: flask.Flask, stored: StoredSession, counted: CountingStore
     ) -> None:
         @app.before_request
         def lasting() -> None:
             flask.session.permanent = True
 
-        assert "Set-Cookie" not in client.get("/").headers
-        assert counted.taken() == []
+        client = known(app, stored)
+        client.get("/get/k")
+        assert counted.taken() == ["find", "replace"]
+        client.get("/get/k")
+        assert counted.taken() == ["find"]
+
+    def test_the_answer_to_a_conflict_knows_no_word_of_the_stale_request(
+        self, manager: SessionManager, stored: StoredSession
+    ) -> None:
+        app = make_app(manager)
+
+        @app.post("/order")
+        def order() -> str:
+            session.destroy()
+            flask.session.permanent = True
+            raise SessionConflict("stale", keys=())
+
+        @app.errorhandler(SessionConflict)
+        def conflict(error: SessionConflict) -> str:
+            return str(flask.session.permanent)
+
+        assert known(app, stored).post("/order").text == "False"
 
     def test_any_true_value_will_do(self, app: flask.Flask) -> None:
         with app.test_request_context():
@@ -534,7 +642,7 @@ class TestPermanent:
     ) -> None:
         with known(app, stored) as client:
             client.get("/")
-            assert flask.session.permanent is True
+            assert flask.session.permanent is False
         assert counted.taken() == ["find"]
 
     def test_a_prolonged_session_prolongs_its_cookie(self, counted: CountingStore, clock: FakeClock) -> None:
@@ -667,12 +775,127 @@ class TestTheTestClient:
         with pytest.raises(TypeError, match="Cookies are disabled"), client.session_transaction():
             pass
 
-    def test_what_the_request_had_can_be_read_after_it(self, client: FlaskClient) -> None:
-        with client:
+    @pytest.mark.parametrize("init", [True, False])
+    def test_what_the_request_had_can_be_looked_at_after_it(
+        self, manager: SessionManager, counted: CountingStore, init: bool
+    ) -> None:
+        app = make_app(manager, init=init)
+        inside(app, lambda: flask.flash("Hello"))
+        with app.test_client() as client:
             client.get("/put/color/red")
             assert flask.session["color"] == "red"
+            client.get("/view")
+            counted.taken()
+            # Takes them out of the session.
+            assert flask.get_flashed_messages() == ["Hello"]
+            assert "_flashes" not in flask.session
+        assert counted.taken() == []
+        with app.test_client() as another:
+            another.set_cookie("session", cookie_of(client) or "")
+            another.get("/")
+            assert counted.taken() == []
+            # As it was never looked at, this reads it.
+            assert flask.get_flashed_messages() == ["Hello"]
+            assert counted.taken() == ["find"]
+
+    @pytest.mark.parametrize("path", ["/", "/get/k", "/put/k/other", "/logout"])
+    def test_a_change_after_it_is_seen_there_and_not_stored(
+        self, app: flask.Flask, stored: StoredSession, counted: CountingStore, path: str
+    ) -> None:
+        with known(app, stored) as client:
+            client.get(path)
+            before = session.modified, session.status, session.token
+            record = stored._memory._records.get(stored._key)
+            counted.taken()
+            session["late"] = [1]
+            session.setdefault("cart", ["pear"])
+            session.setdefault("later", [])
+            assert session.pop("late") == [1]
+            session.increment("m", 2)
+            assert (session.get_int("m"), session.get("later")) == (2, [])
+            session["k"] = "late"
+            assert session.peek("k") == "late"
+            session.clear()
+            assert dict(session) == {}
+            assert (session.modified, session.status, session.token) == before
+            client.get("/")
+            assert counted.taken() in ([], ["find"])
+            assert stored._memory._records.get(stored._key) == record
+
+    ENDS: Mapping[str, Callable[[], object]] = {
+        "save": lambda: session.save(),  # noqa: PLW0108 (there is no session yet)
+        "destroy": lambda: session.destroy(),  # noqa: PLW0108 (as above)
+        "renew_token": lambda: session.renew_token(),  # noqa: PLW0108 (as above)
+        "set_deadline": lambda: session.set_deadline(datetime(2100, 1, 1, tzinfo=UTC)),
+        "atomic": lambda: session.atomic(lambda stored: stored.pop("k")),
+    }
+
+    @pytest.mark.parametrize("end", ENDS)
+    def test_what_would_have_to_be_stored_is_refused_after_it(
+        self, app: flask.Flask, stored: StoredSession, end: str
+    ) -> None:
+        with known(app, stored) as client:
+            client.get("/get/k")
+            session["k"] = "late"
             with pytest.raises(SessionClosedError):
-                flask.session["color"] = "blue"
+                self.ENDS[end]()
+        assert stored.now() == stored.record
+
+    def test_a_teardown_function_may_not_change_it(self, app: flask.Flask, client: FlaskClient) -> None:
+        """It runs in production, too, where a change would be lost."""
+        refused: list[str] = []
+
+        def teardown(error: BaseException | None) -> None:
+            if not refused:
+                with pytest.raises(SessionClosedError) as caught:
+                    flask.session["color"] = "blue"
+                refused.append(str(caught.value))
+
+        app.teardown_request_funcs.setdefault(None, []).insert(0, teardown)
+        with client:
+            client.get("/put/color/red")
+            assert refused == ["the session is closed: a change now would be lost"]
+            assert flask.session["color"] == "red"
+
+    def test_a_development_server_with_the_debugger_is_strict(self, app: flask.Flask) -> None:
+        """It keeps contexts, too; and what is lost in production must not go unnoticed there."""
+        inside(app, lambda: flask.stream_with_context(changing()))
+        with on_the_development_server(DebuggedApplication(app, evalex=True)) as url:
+            assert httpx.get(f"{url}/view").text == "the session is closed: a change now would be lost"
+
+    def test_a_transaction_within_a_look(self, app: flask.Flask, client: FlaskClient) -> None:
+        with client:
+            client.get("/put/color/red")
+            flask.session["color"] = "late"
+            with client.session_transaction() as s:
+                assert s["color"] == "red"
+                s["color"] = "blue"
+                s.permanent = True
+            assert flask.session["color"] == "late"
+            client.get("/")
+            assert flask.session["color"] == "blue"
+            assert flask.session.permanent
+
+    def test_a_transaction_may_renew_and_destroy(self, client: FlaskClient) -> None:
+        client.get("/put/color/red")
+        before = cookie_of(client)
+        with client.session_transaction() as s:
+            assert isinstance(s, FlaskSession)
+            s.renew_token()
+        assert cookie_of(client) not in (None, before)
+        assert client.get("/get/color").json == {"value": "red"}
+        with client.session_transaction() as s:
+            assert isinstance(s, FlaskSession)
+            s.destroy()
+        assert cookie_of(client) is None
+
+    def test_messages_of_a_transaction_are_shown(self, app: flask.Flask, client: FlaskClient) -> None:
+        inside(app, flask.get_flashed_messages)
+        with client.session_transaction() as s:
+            s["_flashes"] = [("message", "Hello")]
+        assert client.get("/view").json == ["Hello"]
+        with client.session_transaction() as s:
+            assert dict(s) == {}
 
     def test_a_redirect_that_is_followed_has_the_session_too(self, app: flask.Flask, client: FlaskClient) -> None:
         def view() -> Response:
@@ -863,16 +1086,7 @@ class TestStreaming:
         assert cookie_of(client) is not None
 
     def test_a_change_while_streaming_is_refused(self, app: flask.Flask, client: FlaskClient) -> None:
-        def view() -> Iterator[str]:
-            def generate() -> Iterator[str]:
-                try:
-                    flask.session["color"] = "red"
-                except SessionClosedError as error:
-                    yield str(error)
-
-            return flask.stream_with_context(generate())
-
-        inside(app, view)
+        inside(app, lambda: flask.stream_with_context(changing()))
         assert client.get("/view").text == "the session is closed: a change now would be lost"
 
 

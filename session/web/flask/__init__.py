@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import flask
 import flask.sessions
@@ -36,18 +36,13 @@ from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, re
 from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, forbid_reruns
 
 from ._context import call, current_session, forget_session
-from ._runs import Settings, drop_changes_of_others, runs_of, unsent, wrap
-from ._session import FlaskSession
+from ._runs import Settings, drop_changes_of_others, is_kept_for_a_test, runs_of, unsent, wrap
+from ._session import Answer, FlaskSession
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-    from flask.typing import ResponseReturnValue
-    from werkzeug.exceptions import HTTPException
-
 __all__ = ["FlaskSession", "SessionInterface", "session"]
-
-Answer: TypeAlias = "ResponseReturnValue | HTTPException"
 
 MERGEABLE: Final[dict[str, Merge]] = {"_flashes": "merge"}
 """Flask's own key that two requests may both change: the messages that are flashed."""
@@ -152,6 +147,10 @@ class SessionInterface(flask.sessions.SessionInterface):
     def on_user_exception(self, error: Exception, handle: Callable[[Exception], Answer]) -> Answer:
         """Return the answer to an error of a view. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
+        if conflict is None and isinstance(session, FlaskSession) and is_outage(error):
+            session._outage, session._outage_answer = error, None
+            session._outage_answer = handle(error)
+            return session._outage_answer
         if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
             return handle(error)
         if self._is_run_again(session, conflict, error):
@@ -160,15 +159,29 @@ class SessionInterface(flask.sessions.SessionInterface):
         return _handled(handle, error, conflict)
 
     def on_exception(self, app: flask.Flask, error: Exception) -> WSGIApplication | None:
-        """Return the response to a conflict that nobody has handled; None if it is another error. A part of `init_app`."""
+        """Return the response to a conflict or an outage that nobody has handled; None if it is Flask's to make. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
         if not isinstance(session, FlaskSession):
             return None
         if session._runs is not None and session._runs.stale is not None:
             return unsent
-        if conflict is None or session._state.closed:
+        if session._state.closed:
             return None
+        if conflict is None:
+            return self._answer_outage(app, session, error) if is_outage(error) else None
         return unsent if self._is_run_again(session, conflict, error) else self._answer(app, session, error)
+
+    def _answer_outage(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response | None:
+        """Return the response to an outage that was met where Flask asks no error handlers, as in an ``after_request`` function."""
+        if error is not session._outage:
+            return self._answer(app, session, error)
+        if session._outage_answer is None:
+            return None  # The handlers were asked, and raised it.
+        # Its answer met it again.
+        answer = app.make_response(session._outage_answer)
+        session._failed = True
+        self._close(session, answer)
+        return answer
 
     def _is_run_again(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> bool:
         """Return True if another run follows the one that *conflict* ends; discards the session."""
@@ -191,8 +204,7 @@ class SessionInterface(flask.sessions.SessionInterface):
             state.looked = True
         else:
             session._state = begin_answer(state, self._unchecked)
-        session._policy = self._unchecked
-        session._answers, session._failed, session._shown = True, False, False
+        session._answers, session._failed, session._shown, session._permanent = True, False, False, None
         forget_session()
 
     def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:
@@ -221,9 +233,10 @@ class SessionInterface(flask.sessions.SessionInterface):
         try:
             # Comes back to save_session, which commits what the answer to a conflict has put, or discards the session now.
             return call(app.process_response, answer)
-        except Exception:
-            # As Flask does with an error while it answers an error.
-            app.logger.exception("an after_request function failed on the answer to a session that was not stored")
+        except Exception as failure:
+            if failure is not session._outage:
+                # As Flask does with an error while it answers an error.
+                app.logger.exception("an after_request function failed on the answer to a session that was not stored")
             session._failed = True
             self._close(session, answer)
             return answer
@@ -307,6 +320,14 @@ class SessionInterface(flask.sessions.SessionInterface):
     def get_cookie_partitioned(self, app: flask.Flask) -> bool:
         """Whether the manager's cookie is partitioned."""
         return self.manager.cookie.partitioned
+
+
+@flask.request_tearing_down.connect
+def _end(_app: flask.Flask, **_: object) -> None:
+    """Note the end of a request of the test client, which keeps its context, after all teardown functions."""
+    session = current_session()
+    if isinstance(session, FlaskSession) and is_kept_for_a_test(flask.request.environ):
+        session._end()
 
 
 def _unavailable(error: StoreError) -> flask.Response:
