@@ -55,7 +55,7 @@ THIRD_PARTY = {
     "session.web.django": {"django"},
     "session.web.flask._context": {"flask"},
     "session.web.flask._runs": {"flask"},
-    "session.web.flask._session": {"flask"},
+    "session.web.flask._session": {"flask", "werkzeug"},
     "session.web.flask": {"flask", "werkzeug"},
 }
 EVERYWHERE = {"msgspec"}

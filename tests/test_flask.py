@@ -1232,6 +1232,133 @@ class TestOutage:
         with pytest.raises(ItemTooLargeError, match="'big'"):
             client.get("/view")
 
+    # Where Flask asks no error handlers
+
+    @pytest.mark.parametrize("testing", [True, False])
+    def test_in_an_after_request_function_it_is_a_503_too(
+        self,
+        app: flask.Flask,
+        outage: Outage,
+        stored: StoredSession,
+        caplog: pytest.LogCaptureFixture,
+        testing: bool,
+    ) -> None:
+        app.testing = testing
+
+        @app.after_request
+        def who(response: flask.Response) -> flask.Response:
+            response.headers["X-Value"] = session.get_string("k")
+            return response
+
+        client = known(app, stored)
+        outage.down = {"find"}
+        # A page that ignores the session, one that looks at it first, and one that is not there.
+        for path in ("/", "/get/k", "/nowhere"):
+            reply = client.get(path)
+            assert self.refused(reply), path
+            assert "X-Value" not in reply.headers
+            (record,) = caplog.records[-1:]
+            assert (record.name, record.levelno) == ("session.web", logging.ERROR)
+        outage.down.clear()
+        assert client.get("/").headers["X-Value"] == "before"
+        assert client.get("/all").json == {"k": "before", "n": 1, "cart": ["apple"]}
+
+    def test_the_store_and_the_handler_are_asked_once(self, manager: SessionManager, stored: StoredSession) -> None:
+        store = CountingStore(MemoryStore())
+        app = make_app(SessionManager(store))
+        asked: list[StoreError] = []
+
+        @app.errorhandler(StoreError)
+        def mine(error: StoreError) -> Response:
+            asked.append(error)
+            return flask.Response("mine", 504)
+
+        @app.after_request
+        def look(response: flask.Response) -> flask.Response:
+            response.headers.add("X-Run", "1")
+            session.get("k")
+            return response
+
+        client = known(app, stored)
+        store.failure = UnavailableError("no answer", operation="GetItem")
+        for path in ("/", "/get/k"):
+            reply = client.get(path)
+            assert (reply.text, reply.status_code) == ("mine", 504)
+            assert reply.headers.getlist("X-Run") == ["1"]
+            assert store.taken() == ["find"]
+            assert len(asked) == 1
+            asked.clear()
+
+    def test_a_view_may_ask_again(self, manager: SessionManager, stored: StoredSession) -> None:
+        store = CountingStore(MemoryStore())
+        app = make_app(SessionManager(store))
+
+        def view() -> str:
+            store.failure = UnavailableError("no answer", operation="GetItem")
+            with pytest.raises(UnavailableError):
+                session.get("k")
+            store.failure = None
+            return session.get_string("k", default="nothing")
+
+        inside(app, view)
+        assert known(app, stored).get("/view").text == "nothing"
+        assert store.taken() == ["find", "find"]
+
+    def test_an_outage_of_another_store_leaves_the_session_to_be_read(
+        self, app: flask.Flask, stored: StoredSession
+    ) -> None:
+        def view() -> None:
+            raise UnavailableError("the orders", operation="GetItem")
+
+        @app.after_request
+        def look(response: flask.Response) -> flask.Response:
+            response.headers["X-Value"] = session.get_string("k")
+            return response
+
+        inside(app, view)
+        reply = known(app, stored).get("/view")
+        assert self.refused(reply)
+        assert reply.headers["X-Value"] == "before"
+
+    def test_in_a_url_converter_it_is_a_503_too(self, app: flask.Flask, outage: Outage, stored: StoredSession) -> None:
+        class Mine(BaseConverter):
+            def to_python(self, value: str) -> str:
+                return f"{value} of {session.get_string('k')}"
+
+        app.url_map.converters["mine"] = Mine
+        app.add_url_rule("/list/<mine:name>", "list", lambda name: name)
+        client = known(app, stored)
+        outage.down = {"find"}
+        assert self.refused(client.get("/list/books"))
+        outage.down.clear()
+        assert client.get("/list/books").text == "books of before"
+
+    def test_a_handler_that_raises_it_again_has_its_way(
+        self, app: flask.Flask, outage: Outage, stored: StoredSession
+    ) -> None:
+        asked: list[StoreError] = []
+
+        @app.errorhandler(StoreError)
+        def mine(error: StoreError) -> str:
+            asked.append(error)
+            raise error
+
+        outage.down = {"find"}
+        assert known(app, stored).get("/get/k").status_code == 500
+        assert len(asked) == 1
+
+    def test_a_session_that_is_none_is_no_outage_there_either(self, app: flask.Flask, stored: StoredSession) -> None:
+        @app.after_request
+        def look(response: flask.Response) -> flask.Response:
+            session.get("k")
+            return response
+
+        stored.put(b"{secret")
+        reply = known(app, stored).get("/")
+        assert reply.status_code == 500
+        assert "secret" not in reply.text
+        assert "Set-Cookie" not in reply.headers
+
     # At the commit, when the view has answered already
 
     @pytest.mark.parametrize("init", [True, False])
