@@ -53,6 +53,7 @@ THIRD_PARTY = {
     "session.web.django._runs": {"django"},
     "session.web.django._store": {"django"},
     "session.web.django": {"django"},
+    "session.web.flask._config": {"flask"},
     "session.web.flask._context": {"flask"},
     "session.web.flask._runs": {"flask"},
     "session.web.flask._session": {"flask", "werkzeug"},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import secrets
 import socket
 import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -387,7 +389,8 @@ class TestWhatFlasksSessionsDo:
             PERMANENT_SESSION_LIFETIME=timedelta(seconds=1),
             APPLICATION_ROOT="/elsewhere",
         )
-        said = app.test_client().get("/put/color/red").headers["Set-Cookie"]
+        with pytest.warns(UserWarning, match="do not use PERMANENT_SESSION_LIFETIME"):
+            said = app.test_client().get("/put/color/red").headers["Set-Cookie"]
         assert said.startswith("id=")
         assert "; Path=/shop; Domain=example.org; Expires=" in said
         assert "Max-Age=86400; Secure; HttpOnly; SameSite=Strict; Partitioned" in said
@@ -504,6 +507,105 @@ class TestVary:
         theme, ours = reply.headers.getlist("Set-Cookie")
         assert theme == "theme=dark; Path=/"
         assert ours.startswith("session=")
+
+
+class TestUnusedSettings:
+    # What a setting is to be, what the warning says to write instead, and what the manager has already.
+    DIFFERENT: Mapping[str, tuple[object, str, object]] = {
+        "PERMANENT_SESSION_LIFETIME": (timedelta(days=7), "lifetime=timedelta(days=7)", timedelta(days=14)),
+        "SESSION_REFRESH_EACH_REQUEST": (False, "idle_timeout=None", True),
+        "SESSION_COOKIE_NAME": ("sid", "cookie=Cookie(name='sid')", "id"),
+        "SESSION_COOKIE_DOMAIN": ("example.org", "cookie=Cookie(domain='example.org')", None),
+        "SESSION_COOKIE_PATH": ("/cart", "cookie=Cookie(path='/cart')", "/shop"),
+        "SESSION_COOKIE_HTTPONLY": (False, "cookie=Cookie(http_only=False)", True),
+        "SESSION_COOKIE_SAMESITE": ("lax", "cookie=Cookie(same_site='Lax')", "strict"),
+        "APPLICATION_ROOT": ("/cart", "cookie=Cookie(path='/cart')", "/shop"),
+    }
+
+    def manager(self, **cookie: Any) -> SessionManager:
+        cookie = {"name": "id", "path": "/shop", "same_site": "Strict", **cookie}
+        return SessionManager(MemoryStore(), lifetime=timedelta(days=14), idle_timeout=HOUR, cookie=Cookie(**cookie))
+
+    def warned(self, act: Callable[[], object]) -> list[warnings.WarningMessage]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            act()
+        return caught
+
+    @pytest.mark.parametrize("name", DIFFERENT)
+    @pytest.mark.parametrize("when", ["before", "after", "alone"])
+    def test_one_that_differs_is_named_with_what_to_write_instead(self, name: str, when: str) -> None:
+        value, instead, _ = self.DIFFERENT[name]
+        app = flask.Flask("shop")
+        interface = SessionInterface(self.manager())
+        at_first: list[warnings.WarningMessage] = []
+        if when == "alone":
+            app.session_interface = interface
+        elif when == "before":
+            app.config[name] = value
+        if when != "alone":
+            at_first = self.warned(lambda: interface.init_app(app))
+            assert len(at_first) == (when == "before")
+        app.config[name] = value
+        caught = self.warned(lambda: app.test_client().get("/"))
+        (warning,) = at_first if when == "before" else caught
+        assert warning.category is UserWarning
+        said = str(warning.message)
+        assert name in said
+        assert f"SessionManager(..., {instead})" in said
+        assert self.warned(lambda: app.test_client().get("/")) == []
+        if when == "before":
+            assert caught == []
+            assert warning.filename == __file__
+
+    @pytest.mark.parametrize("name", DIFFERENT)
+    def test_one_that_the_manager_has_is_not_named(self, name: str) -> None:
+        app = flask.Flask("shop")
+        app.config[name] = self.DIFFERENT[name][2]
+        assert self.warned(lambda: SessionInterface(self.manager()).init_app(app)) == []
+
+    def test_those_that_no_manager_has_by_default(self) -> None:
+        app = flask.Flask("shop")
+        app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_PARTITIONED=True, SESSION_COOKIE_SAMESITE="None")
+        strict = self.manager(secure=True, partitioned=True, same_site="None")
+        assert self.warned(lambda: SessionInterface(strict).init_app(app)) == []
+        (warning,) = self.warned(lambda: SessionInterface(self.manager(secure=False)).init_app(app))
+        assert "Cookie(secure=True, same_site='None', partitioned=True)" in str(warning.message)
+
+    def test_an_app_that_sets_nothing_is_not_warned(self) -> None:
+        assert self.warned(lambda: SessionInterface(self.manager()).init_app(flask.Flask("shop"))) == []
+
+    @pytest.mark.parametrize("lifetime", [3600, HOUR, timedelta(days=14), 14 * 86_400])
+    def test_the_lifetime_may_be_the_managers_or_the_idle_timeout_in_seconds(self, lifetime: object) -> None:
+        app = flask.Flask("shop")
+        app.config["PERMANENT_SESSION_LIFETIME"] = lifetime
+        assert self.warned(lambda: SessionInterface(self.manager()).init_app(app)) == []
+
+    @pytest.mark.parametrize(
+        ("lifetime", "instead"),
+        [(60, "timedelta(seconds=60)"), (10**30, f"timedelta(seconds={10**30})"), (float("inf"), "timedelta(...)")],
+    )
+    def test_a_lifetime_of_any_kind_is_only_named(self, lifetime: object, instead: str) -> None:
+        app = flask.Flask("shop")
+        app.config["PERMANENT_SESSION_LIFETIME"] = lifetime
+        with pytest.warns(UserWarning, match=re.escape(f"SessionManager(..., lifetime={instead})")):
+            SessionInterface(self.manager()).init_app(app)
+
+    def test_without_an_idle_timeout_nothing_is_refreshed(self) -> None:
+        app = flask.Flask("shop")
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+        assert self.warned(lambda: SessionInterface(SessionManager(MemoryStore())).init_app(app)) == []
+
+    def test_each_app_is_warned_once_for_each_setting(self) -> None:
+        interface = SessionInterface(self.manager())
+        apps = [flask.Flask("shop"), flask.Flask("blog")]
+        for app in apps:
+            app.config["SESSION_COOKIE_NAME"] = "sid"
+            assert len(self.warned(lambda: interface.init_app(app))) == 1  # noqa: B023 (called at once)
+            app.config["APPLICATION_ROOT"] = "/cart"
+            (warning,) = self.warned(lambda: app.test_client().get("/"))  # noqa: B023 (as above)
+            assert "use APPLICATION_ROOT of" in str(warning.message)
+            assert self.warned(lambda: app.test_client().get("/")) == []  # noqa: B023 (as above)
 
 
 class TestPermanent:

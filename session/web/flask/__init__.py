@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary, WeakSet
 
 import flask
 import flask.sessions
@@ -35,6 +36,7 @@ from session.web._conflicts import conflict_body, conflict_headers, find_conflic
 from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
 from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun, forbid_reruns
 
+from ._config import warn_of_unused
 from ._context import call, current_session, forget_session
 from ._runs import Settings, drop_changes_of_others, is_kept_for_a_test, runs_of, unsent, wrap
 from ._session import Answer, FlaskSession
@@ -61,7 +63,8 @@ class SessionInterface(flask.sessions.SessionInterface):
     A session is committed before the response goes out, after all ``after_request`` functions. With a response of 500 or
     above it is discarded (unless *commit_errors*), but for a `destroy <session.Session.destroy>`, which counts. The cookie's
     settings are the manager's: ``SESSION_COOKIE_...``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST`` and
-    ``SECRET_KEY`` of the app's configuration are not used.
+    ``SECRET_KEY`` of the app's configuration are not used; a `UserWarning` says so where they differ from the manager's, at
+    `init_app` and once more at the first request.
 
     A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
     seconds, and only if it has no body and has stored nothing. *rerun*: "safe" for GET, HEAD and OPTIONS; "never"; or a function
@@ -91,6 +94,9 @@ class SessionInterface(flask.sessions.SessionInterface):
         # A request that can be run again is stale also for a message that it showed: so none is shown twice.
         self._checked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=True)
         self._unchecked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=False)
+        # The settings of each app that were warned of, and the apps that have served a request.
+        self._warned: WeakKeyDictionary[flask.Flask, frozenset[str]] = WeakKeyDictionary()
+        self._serving: WeakSet[flask.Flask] = WeakSet()
 
     def init_app(self, app: flask.Flask) -> None:
         """Have *app* use these sessions, run stale requests again, and answer conflicts with 409 and outages with 503.
@@ -105,9 +111,14 @@ class SessionInterface(flask.sessions.SessionInterface):
                 app.register_error_handler(kind, handler)
         wrap(app, self._settings, self)
         app.teardown_request(self._finish)
+        self._warned[app] = warn_of_unused(app, self.manager)
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> FlaskSession:
         """Return the session of a request's client; nothing is read."""
+        if app not in self._serving:
+            self._serving.add(app)
+            # The app may have been configured since.
+            warn_of_unused(app, self.manager, self._warned.get(app, frozenset()))
         runs = runs_of(app, request.environ)
         policy = self._unchecked if runs is None else self._checked
         if runs is None or runs.last is None:
