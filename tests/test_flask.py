@@ -704,6 +704,28 @@ class TestPermanent:
         client.get("/get/k")
         assert counted.taken() == ["find"]
 
+    def test_an_app_that_says_what_is_so_already_stores_nothing(
+        self, counted: CountingStore, stored: StoredSession
+    ) -> None:
+        app = make_app(SessionManager(counted, cookie=Cookie(persist=False)))
+
+        @app.before_request
+        def short() -> None:
+            flask.session.permanent = False
+
+        known(app, stored).get("/get/k")
+        assert counted.taken() == ["find"]
+
+    def test_a_word_is_stored_with_what_an_atomic_step_stored(self, app: flask.Flask, client: FlaskClient) -> None:
+        def view() -> None:
+            flask.session.permanent = True
+            session.atomic(lambda stored: stored.put_string("k", "v"))
+
+        inside(app, view)
+        client.get("/view")
+        with client.session_transaction() as s:
+            assert s.permanent is True
+
     def test_a_session_of_before_the_app_said_so_is_stored_once(
         self, app: flask.Flask, stored: StoredSession, counted: CountingStore
     ) -> None:
@@ -958,6 +980,27 @@ class TestTheTestClient:
             client.get("/put/color/red")
             assert refused == ["the session is closed: a change now would be lost"]
             assert flask.session["color"] == "red"
+
+    def test_a_list_that_the_request_took_is_the_requests_own(self, app: flask.Flask, stored: StoredSession) -> None:
+        with known(app, stored) as client:
+            client.get("/get/cart")
+            cart = session["cart"]
+            assert isinstance(cart, list)
+            cart.append("pear")
+            assert session["cart"] == ["apple", "pear"]
+            assert not session.modified
+
+    def test_a_copied_context_that_ends_earlier_ends_no_request(self, app: flask.Flask, stored: StoredSession) -> None:
+        def view() -> None:
+            thread = threading.Thread(target=flask.copy_current_request_context(lambda: flask.session.get("k")))
+            thread.start()
+            thread.join()
+            flask.session["k"] = "after"
+
+        inside(app, view)
+        with known(app, stored) as client:
+            client.get("/view")
+        assert client.get("/get/k").json == {"value": "after"}
 
     def test_a_development_server_with_the_debugger_is_strict(self, app: flask.Flask) -> None:
         """It keeps contexts, too; and what is lost in production must not go unnoticed there."""
@@ -1387,6 +1430,7 @@ class TestOutage:
             reply = client.get(path)
             assert (reply.text, reply.status_code) == ("mine", 504)
             assert reply.headers.getlist("X-Run") == ["1"]
+            assert reply.headers["Vary"] == "Cookie"
             assert store.taken() == ["find"]
             assert len(asked) == 1
             asked.clear()
@@ -1421,6 +1465,28 @@ class TestOutage:
         reply = known(app, stored).get("/view")
         assert self.refused(reply)
         assert reply.headers["X-Value"] == "before"
+
+    def test_a_logout_counts_where_another_store_fails_then(
+        self, app: flask.Flask, stored: StoredSession, memory: MemoryStore
+    ) -> None:
+        @app.after_request
+        def audit(response: flask.Response) -> flask.Response:
+            raise UnavailableError("the audit log", operation="PutItem")
+
+        client = known(app, stored)
+        reply = client.get("/logout")
+        assert (reply.status_code, reply.data) == (503, OUTAGE)
+        assert cookie_of(client) is None
+        assert memory._records == {}
+
+    def test_an_outage_after_the_commit_undoes_nothing(self, app: flask.Flask, client: FlaskClient) -> None:
+        def fail(sender: flask.Flask, response: flask.Response) -> None:
+            if response.status_code == 200:
+                raise UnavailableError("the audit log", operation="PutItem")
+
+        with flask.request_finished.connected_to(fail, app):
+            assert client.get("/put/k/v").status_code == 500
+        assert client.get("/get/k").json == {"value": "v"}
 
     def test_in_a_url_converter_it_is_a_503_too(self, app: flask.Flask, outage: Outage, stored: StoredSession) -> None:
         class Mine(BaseConverter):

@@ -190,7 +190,7 @@ class SessionInterface(flask.sessions.SessionInterface):
             return None  # The handlers were asked, and raised it.
         # Its answer met it again.
         answer = app.make_response(session._outage_answer)
-        session._failed = True
+        self._discard(session, error)
         self._close(session, answer)
         return answer
 
@@ -248,6 +248,9 @@ class SessionInterface(flask.sessions.SessionInterface):
             if failure is not session._outage:
                 # As Flask does with an error while it answers an error.
                 app.logger.exception("an after_request function failed on the answer to a session that was not stored")
+            if conflict is None and not session._failed:
+                # It was not the commit that failed: a logout counts.
+                self._discard(session, error)
             session._failed = True
             self._close(session, answer)
             return answer
