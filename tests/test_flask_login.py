@@ -180,6 +180,26 @@ def test_a_remembered_user_is_back_when_the_browser_was_closed(duration: timedel
     assert client.get("/password").text == "ada"
 
 
+def test_a_remembered_login_is_given_a_token_of_its_own() -> None:
+    """As the documentation has it: Flask-Login itself logs in whoever has the token, too."""
+    site = Site()
+
+    @flask_login.user_loaded_from_cookie.connect_via(site.app)
+    def remembered(app: flask.Flask, user: User) -> None:
+        session.renew_token()
+
+    client = restarted(site.member(remember=True))
+    with client.session_transaction() as s:
+        s["cart"] = ["apple"]
+    planted = client.get_cookie("session")
+    assert planted is not None
+    assert who(client) == "ada"
+    assert site.held(client)["cart"] == ["apple"]
+    thief = site.app.test_client()
+    thief.set_cookie("session", planted.value)
+    assert who(thief) is None
+
+
 def test_their_own_test_client_logs_in() -> None:
     site = Site(None)
     site.app.test_client_class = flask_login.FlaskLoginClient
@@ -358,8 +378,7 @@ def test_strong_protection_of_a_permanent_session_is_basic(said: str) -> None:
     assert fresh(client) is False
 
 
-def test_the_whole_session_can_be_ended_with_the_login() -> None:
-    """A recipe of the documentation."""
+def test_a_session_that_is_ended_as_flask_login_ends_the_login() -> None:
     site = Site("strong")
 
     @flask_login.session_protected.connect_via(site.app)
@@ -371,6 +390,17 @@ def test_the_whole_session_can_be_ended_with_the_login() -> None:
     assert client.get_cookie(REMEMBER) is None
     assert client.get_cookie("session") is None
     assert list(site.memory._records) == []
+
+
+@pytest.mark.parametrize("protection", ["basic", "strong"])
+def test_a_guest_is_not_logged_out_of_anything(protection: str) -> None:
+    site = Site(protection)
+    client = site.app.test_client()
+    with client.session_transaction() as s:
+        s["cart"] = ["apple"]
+    for _ in range(2):
+        assert who(client) is None
+        assert site.held(client)["cart"] == ["apple"]
 
 
 # Outages

@@ -1,3 +1,4 @@
+# Flask-Login ships no types; this is what the tests use of it.
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -25,6 +26,7 @@ class FlaskLoginClient(FlaskClient): ...
 
 current_user: UserMixin
 session_protected: NamedSignal
+user_loaded_from_cookie: NamedSignal
 
 def confirm_login() -> None: ...
 def fresh_login_required(func: V) -> V: ...
