@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import flask
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamostore import MemoryStore, UnavailableError
-from session import Cookie, SessionManager
+from session import Cookie, JSONValue, SessionManager
 from session.web._exchange import OUTAGE
 from session.web.flask import SessionInterface, session
 
@@ -133,6 +135,43 @@ def test_a_login_keeps_the_data_and_changes_the_token() -> None:
     planted = site.app.test_client()
     planted.set_cookie("session", before.value)
     assert who(planted) is None
+
+
+GUESTS: dict[str, dict[str, JSONValue]] = {
+    "has no session": {},
+    "has a form's token": {"csrf_token": "t"},
+    "has a cart": {"cart": ["apple"]},
+}
+
+
+@pytest.mark.parametrize("guest", GUESTS)
+@pytest.mark.parametrize("protection", ["basic", None])
+def test_a_double_click_on_log_in_is_a_login(guest: str, protection: str | None) -> None:
+    """Of a guest who has seen a page before, where Flask-Login has left its mark."""
+    site = Site(protection)
+    client = site.app.test_client()
+    with client.session_transaction() as s:
+        s.update(GUESTS[guest])
+    assert who(client) is None
+    token = client.get_cookie("session")
+    both = threading.Barrier(2)
+
+    def act() -> None:
+        assert not current_user.is_authenticated
+        both.wait(timeout=10)
+        session.renew_token()
+        login_user(User("ada"))
+
+    site.act = act
+
+    def click(_: int) -> tuple[int, object]:
+        tab = site.app.test_client()
+        if token is not None:
+            tab.set_cookie("session", token.value)
+        return tab.post("/act").status_code, who(tab)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(click, range(2))) == [(200, "ada")] * 2
 
 
 def test_who_is_not_logged_in_is_refused() -> None:

@@ -174,6 +174,14 @@ class FlaskSession(Session, SessionMixin):
         elif remembered is not value:
             self.remember(value)
 
+    def __bool__(self) -> bool:
+        """Return True if there are any keys."""
+        draft = self._reading()
+        # Flask-Login asks this before it looks at its own keys. If one of those is there, to see that is enough for the answer,
+        # and a login that saw no more may lose to another one and still be a login.
+        there = self._policy.login_keys & draft.data.keys()
+        return draft.has(min(there)) if there else draft.any()
+
     def _clears_login_cookie(self) -> bool:
         # Never more than in this request: so there is nothing to be read for it.
         state = self._state
