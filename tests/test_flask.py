@@ -389,7 +389,7 @@ class TestWhatFlasksSessionsDo:
             PERMANENT_SESSION_LIFETIME=timedelta(seconds=1),
             APPLICATION_ROOT="/elsewhere",
         )
-        with pytest.warns(UserWarning, match="do not use PERMANENT_SESSION_LIFETIME"):
+        with pytest.warns(UserWarning, match="does not use PERMANENT_SESSION_LIFETIME"):
             said = app.test_client().get("/put/color/red").headers["Set-Cookie"]
         assert said.startswith("id=")
         assert "; Path=/shop; Domain=example.org; Expires=" in said

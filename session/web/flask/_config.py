@@ -25,9 +25,8 @@ def warn_of_unused(app: flask.Flask, manager: SessionManager, known: frozenset[s
         if cookie:
             ours.append(f"cookie=Cookie({', '.join(cookie)})")
         warnings.warn(
-            f"these sessions do not use {', '.join(unused)} of the app's configuration: their manager and its cookie have"
-            f" settings of their own, and other ones; write SessionManager(..., {', '.join(ours)}),"
-            f" or remove what is not meant from the configuration",
+            f"SessionInterface does not use {', '.join(unused)} of the app's configuration; the manager's settings apply, and"
+            f" they differ: write SessionManager(..., {', '.join(ours)}), or remove the setting from the configuration",
             stacklevel=3,
         )
     return known | unused.keys()
