@@ -57,9 +57,10 @@ THIRD_PARTY = {
     "session.web.django._store": {"django"},
     "session.web.django.apps": {"django"},
     "session.web.django": {"django"},
+    "session.web.flask._config": {"flask"},
     "session.web.flask._context": {"flask"},
     "session.web.flask._runs": {"flask"},
-    "session.web.flask._session": {"flask"},
+    "session.web.flask._session": {"flask", "werkzeug"},
     "session.web.flask": {"flask", "werkzeug"},
 }
 EVERYWHERE = {"msgspec"}

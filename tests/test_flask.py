@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import secrets
 import socket
 import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, assert_type
+from wsgiref.types import WSGIApplication
 
 import flask
 import httpx
@@ -21,7 +25,9 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
+from werkzeug.debug import DebuggedApplication
 from werkzeug.routing import BaseConverter
+from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
 from dynamostore import (
@@ -175,6 +181,27 @@ def inside(app: flask.Flask, view: Callable[[], Any]) -> None:
         return "" if result is None else result
 
     app.add_url_rule("/view", "view", viewed)
+
+
+def changing() -> Iterator[str]:
+    """A stream that changes the session."""
+    try:
+        flask.session["color"] = "red"
+    except SessionClosedError as error:
+        yield str(error)
+
+
+@contextmanager
+def on_the_development_server(app: WSGIApplication) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class TestWhatFlasksSessionsDo:
@@ -362,7 +389,8 @@ class TestWhatFlasksSessionsDo:
             PERMANENT_SESSION_LIFETIME=timedelta(seconds=1),
             APPLICATION_ROOT="/elsewhere",
         )
-        said = app.test_client().get("/put/color/red").headers["Set-Cookie"]
+        with pytest.warns(UserWarning, match="does not use PERMANENT_SESSION_LIFETIME"):
+            said = app.test_client().get("/put/color/red").headers["Set-Cookie"]
         assert said.startswith("id=")
         assert "; Path=/shop; Domain=example.org; Expires=" in said
         assert "Max-Age=86400; Secure; HttpOnly; SameSite=Strict; Partitioned" in said
@@ -497,10 +525,109 @@ class TestVary:
         assert ours.startswith("session=")
 
 
+class TestUnusedSettings:
+    # What a setting is to be, what the warning says to write instead, and what the manager has already.
+    DIFFERENT: Mapping[str, tuple[object, str, object]] = {
+        "PERMANENT_SESSION_LIFETIME": (timedelta(days=7), "lifetime=timedelta(days=7)", timedelta(days=14)),
+        "SESSION_REFRESH_EACH_REQUEST": (False, "idle_timeout=None", True),
+        "SESSION_COOKIE_NAME": ("sid", "cookie=Cookie(name='sid')", "id"),
+        "SESSION_COOKIE_DOMAIN": ("example.org", "cookie=Cookie(domain='example.org')", None),
+        "SESSION_COOKIE_PATH": ("/cart", "cookie=Cookie(path='/cart')", "/shop"),
+        "SESSION_COOKIE_HTTPONLY": (False, "cookie=Cookie(http_only=False)", True),
+        "SESSION_COOKIE_SAMESITE": ("lax", "cookie=Cookie(same_site='Lax')", "strict"),
+        "APPLICATION_ROOT": ("/cart", "cookie=Cookie(path='/cart')", "/shop"),
+    }
+
+    def manager(self, **cookie: Any) -> SessionManager:
+        cookie = {"name": "id", "path": "/shop", "same_site": "Strict", **cookie}
+        return SessionManager(MemoryStore(), lifetime=timedelta(days=14), idle_timeout=HOUR, cookie=Cookie(**cookie))
+
+    def warned(self, act: Callable[[], object]) -> list[warnings.WarningMessage]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            act()
+        return caught
+
+    @pytest.mark.parametrize("name", DIFFERENT)
+    @pytest.mark.parametrize("when", ["before", "after", "alone"])
+    def test_one_that_differs_is_named_with_what_to_write_instead(self, name: str, when: str) -> None:
+        value, instead, _ = self.DIFFERENT[name]
+        app = flask.Flask("shop")
+        interface = SessionInterface(self.manager())
+        at_first: list[warnings.WarningMessage] = []
+        if when == "alone":
+            app.session_interface = interface
+        elif when == "before":
+            app.config[name] = value
+        if when != "alone":
+            at_first = self.warned(lambda: interface.init_app(app))
+            assert len(at_first) == (when == "before")
+        app.config[name] = value
+        caught = self.warned(lambda: app.test_client().get("/"))
+        (warning,) = at_first if when == "before" else caught
+        assert warning.category is UserWarning
+        said = str(warning.message)
+        assert name in said
+        assert f"SessionManager(..., {instead})" in said
+        assert self.warned(lambda: app.test_client().get("/")) == []
+        if when == "before":
+            assert caught == []
+            assert warning.filename == __file__
+
+    @pytest.mark.parametrize("name", DIFFERENT)
+    def test_one_that_the_manager_has_is_not_named(self, name: str) -> None:
+        app = flask.Flask("shop")
+        app.config[name] = self.DIFFERENT[name][2]
+        assert self.warned(lambda: SessionInterface(self.manager()).init_app(app)) == []
+
+    def test_those_that_no_manager_has_by_default(self) -> None:
+        app = flask.Flask("shop")
+        app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_PARTITIONED=True, SESSION_COOKIE_SAMESITE="None")
+        strict = self.manager(secure=True, partitioned=True, same_site="None")
+        assert self.warned(lambda: SessionInterface(strict).init_app(app)) == []
+        (warning,) = self.warned(lambda: SessionInterface(self.manager(secure=False)).init_app(app))
+        assert "Cookie(secure=True, same_site='None', partitioned=True)" in str(warning.message)
+
+    def test_an_app_that_sets_nothing_is_not_warned(self) -> None:
+        assert self.warned(lambda: SessionInterface(self.manager()).init_app(flask.Flask("shop"))) == []
+
+    @pytest.mark.parametrize("lifetime", [3600, HOUR, timedelta(days=14), 14 * 86_400])
+    def test_the_lifetime_may_be_the_managers_or_the_idle_timeout_in_seconds(self, lifetime: object) -> None:
+        app = flask.Flask("shop")
+        app.config["PERMANENT_SESSION_LIFETIME"] = lifetime
+        assert self.warned(lambda: SessionInterface(self.manager()).init_app(app)) == []
+
+    @pytest.mark.parametrize(
+        ("lifetime", "instead"),
+        [(60, "timedelta(seconds=60)"), (10**30, f"timedelta(seconds={10**30})"), (float("inf"), "timedelta(...)")],
+    )
+    def test_a_lifetime_of_any_kind_is_only_named(self, lifetime: object, instead: str) -> None:
+        app = flask.Flask("shop")
+        app.config["PERMANENT_SESSION_LIFETIME"] = lifetime
+        with pytest.warns(UserWarning, match=re.escape(f"SessionManager(..., lifetime={instead})")):
+            SessionInterface(self.manager()).init_app(app)
+
+    def test_without_an_idle_timeout_nothing_is_refreshed(self) -> None:
+        app = flask.Flask("shop")
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+        assert self.warned(lambda: SessionInterface(SessionManager(MemoryStore())).init_app(app)) == []
+
+    def test_each_app_is_warned_once_for_each_setting(self) -> None:
+        interface = SessionInterface(self.manager())
+        apps = [flask.Flask("shop"), flask.Flask("blog")]
+        for app in apps:
+            app.config["SESSION_COOKIE_NAME"] = "sid"
+            assert len(self.warned(lambda: interface.init_app(app))) == 1  # noqa: B023 (called at once)
+            app.config["APPLICATION_ROOT"] = "/cart"
+            (warning,) = self.warned(lambda: app.test_client().get("/"))  # noqa: B023 (as above)
+            assert "use APPLICATION_ROOT of" in str(warning.message)
+            assert self.warned(lambda: app.test_client().get("/")) == []  # noqa: B023 (as above)
+
+
 class TestPermanent:
     @pytest.mark.parametrize("persist", [True, False])
     @pytest.mark.parametrize("said", [True, False, None])
-    def test_it_says_whether_the_cookie_outlives_the_browser(
+    def test_it_is_what_the_app_said_and_the_cookie_follows(
         self, counted: CountingStore, clock: FakeClock, persist: bool, said: bool | None
     ) -> None:
         app = make_app(SessionManager(counted, clock=clock, cookie=Cookie(persist=persist)))
@@ -509,36 +636,141 @@ class TestPermanent:
             session.put_int("user_id", 7)
             if said is not None:
                 flask.session.permanent = said
-            assert flask.session.permanent is (persist if said is None else said)
+            assert flask.session.permanent is (said is True)
 
         inside(app, view)
         client = app.test_client()
         lasting = persist if said is None else said
         assert ("Expires=" in client.get("/view").headers["Set-Cookie"]) is lasting
         with client.session_transaction() as s:
-            assert s.permanent is lasting
+            assert s.permanent is (said is True)
+
+    @given(persist=st.booleans(), said=st.lists(st.lists(st.booleans() | st.none() | st.text("pdcr", max_size=1))))
+    def test_any_words_over_requests(self, persist: bool, said: list[list[bool | str | None]]) -> None:
+        """As Flask has it for the last word, which lasts until the data or the session goes; and the cookie follows it."""
+        manager = SessionManager(MemoryStore(), cookie=Cookie(persist=persist))
+        app = make_app(manager)
+        app.testing = True
+        words: list[bool | str | None] = []
+        last: bool | None = None
+
+        def view() -> None:
+            nonlocal last
+            for word in words:
+                match word:
+                    case bool():
+                        flask.session.permanent = last = word
+                    case "p":
+                        session.put_string("k", secrets.token_hex())
+                    case "d" | "c":
+                        (session.destroy if word == "d" else session.clear)()
+                        last = None
+                    case "r":
+                        session.remember()
+                        last = True
+                assert flask.session.permanent is (last is True)
+
+        inside(app, view)
+        client = app.test_client()
+        for words in said:  # noqa: B007 (the view reads it)
+            client.get("/view")
+            cookie = client.get_cookie("session")
+            if cookie is None:
+                # Nothing was put: a word alone begins no session.
+                last = None
+            else:
+                assert (cookie.expires is not None) is (persist if last is None else last)
+            with client.session_transaction() as s:
+                assert s.permanent is (last is True)
 
     def test_changing_it_changes_the_cookie(self, app: flask.Flask, stored: StoredSession) -> None:
+        said: list[bool] = [False, True, True]
+
         def view() -> None:
-            flask.session.permanent = not flask.session.permanent
+            flask.session.permanent = said.pop(0)
 
         inside(app, view)
         client = known(app, stored)
-        said = client.get("/view").headers["Set-Cookie"]
-        assert said.startswith(f"session={stored.token};")
-        assert "Expires" not in said
+        answer = client.get("/view").headers["Set-Cookie"]
+        assert answer.startswith(f"session={stored.token};")
+        assert "Expires" not in answer
         assert "Expires" in client.get("/view").headers["Set-Cookie"]
+        assert "Set-Cookie" not in client.get("/view").headers
         assert "Set-Cookie" not in client.get("/get/k").headers
 
+    @pytest.mark.parametrize("persist", [True, False])
+    @pytest.mark.parametrize("said", [True, False])
     def test_an_app_that_always_says_so_stores_no_session_for_a_visitor(
-        self, app: flask.Flask, client: FlaskClient, counted: CountingStore
+        self, counted: CountingStore, persist: bool, said: bool
+    ) -> None:
+        app = make_app(SessionManager(counted, cookie=Cookie(persist=persist)))
+
+        @app.before_request
+        def lasting() -> None:
+            flask.session.permanent = said
+            assert flask.session.permanent is said
+            assert not flask.session.modified
+
+        client = app.test_client()
+        assert "Set-Cookie" not in client.get("/").headers
+        assert counted.taken() == []
+        # What is stored then has it.
+        assert ("Expires" in client.get("/put/k/v").headers["Set-Cookie"]) is said
+        assert counted.taken() == ["create"]
+        client.get("/get/k")
+        assert counted.taken() == ["find"]
+
+    def test_an_app_that_says_what_is_so_already_stores_nothing(
+        self, counted: CountingStore, stored: StoredSession
+    ) -> None:
+        app = make_app(SessionManager(counted, cookie=Cookie(persist=False)))
+
+        @app.before_request
+        def short() -> None:
+            flask.session.permanent = False
+
+        known(app, stored).get("/get/k")
+        assert counted.taken() == ["find"]
+
+    def test_a_word_is_stored_with_what_an_atomic_step_stored(self, app: flask.Flask, client: FlaskClient) -> None:
+        def view() -> None:
+            flask.session.permanent = True
+            session.atomic(lambda stored: stored.put_string("k", "v"))
+
+        inside(app, view)
+        client.get("/view")
+        with client.session_transaction() as s:
+            assert s.permanent is True
+
+    def test_a_session_of_before_the_app_said_so_is_stored_once(
+        self, app: flask.Flask, stored: StoredSession, counted: CountingStore
     ) -> None:
         @app.before_request
         def lasting() -> None:
             flask.session.permanent = True
 
-        assert "Set-Cookie" not in client.get("/").headers
-        assert counted.taken() == []
+        client = known(app, stored)
+        client.get("/get/k")
+        assert counted.taken() == ["find", "replace"]
+        client.get("/get/k")
+        assert counted.taken() == ["find"]
+
+    def test_the_answer_to_a_conflict_knows_no_word_of_the_stale_request(
+        self, manager: SessionManager, stored: StoredSession
+    ) -> None:
+        app = make_app(manager)
+
+        @app.post("/order")
+        def order() -> str:
+            session.destroy()
+            flask.session.permanent = True
+            raise SessionConflict("stale", keys=())
+
+        @app.errorhandler(SessionConflict)
+        def conflict(error: SessionConflict) -> str:
+            return str(flask.session.permanent)
+
+        assert known(app, stored).post("/order").text == "False"
 
     def test_any_true_value_will_do(self, app: flask.Flask) -> None:
         with app.test_request_context():
@@ -550,7 +782,7 @@ class TestPermanent:
     ) -> None:
         with known(app, stored) as client:
             client.get("/")
-            assert flask.session.permanent is True
+            assert flask.session.permanent is False
         assert counted.taken() == ["find"]
 
     def test_a_prolonged_session_prolongs_its_cookie(self, counted: CountingStore, clock: FakeClock) -> None:
@@ -683,12 +915,148 @@ class TestTheTestClient:
         with pytest.raises(TypeError, match="Cookies are disabled"), client.session_transaction():
             pass
 
-    def test_what_the_request_had_can_be_read_after_it(self, client: FlaskClient) -> None:
-        with client:
+    @pytest.mark.parametrize("init", [True, False])
+    def test_what_the_request_had_can_be_looked_at_after_it(
+        self, manager: SessionManager, counted: CountingStore, init: bool
+    ) -> None:
+        app = make_app(manager, init=init)
+        inside(app, lambda: flask.flash("Hello"))
+        with app.test_client() as client:
             client.get("/put/color/red")
             assert flask.session["color"] == "red"
+            client.get("/view")
+            counted.taken()
+            # Takes them out of the session.
+            assert flask.get_flashed_messages() == ["Hello"]
+            assert "_flashes" not in flask.session
+        assert counted.taken() == []
+        with app.test_client() as another:
+            another.set_cookie("session", cookie_of(client) or "")
+            another.get("/")
+            assert counted.taken() == []
+            # As it was never looked at, this reads it.
+            assert flask.get_flashed_messages() == ["Hello"]
+            assert counted.taken() == ["find"]
+
+    @pytest.mark.parametrize("path", ["/", "/get/k", "/put/k/other", "/logout"])
+    def test_a_change_after_it_is_seen_there_and_not_stored(
+        self, app: flask.Flask, stored: StoredSession, counted: CountingStore, path: str
+    ) -> None:
+        with known(app, stored) as client:
+            client.get(path)
+            before = session.modified, session.status, session.token
+            record = stored._memory._records.get(stored._key)
+            counted.taken()
+            session["late"] = [1]
+            session.setdefault("cart", ["pear"])
+            session.setdefault("later", [])
+            assert session.pop("late") == [1]
+            session.increment("m", 2)
+            assert (session.get_int("m"), session.get("later")) == (2, [])
+            session["k"] = "late"
+            assert session.peek("k") == "late"
+            session.clear()
+            assert dict(session) == {}
+            assert (session.modified, session.status, session.token) == before
+            client.get("/")
+            assert counted.taken() in ([], ["find"])
+            assert stored._memory._records.get(stored._key) == record
+
+    ENDS: Mapping[str, Callable[[], object]] = {
+        "save": lambda: session.save(),  # noqa: PLW0108 (there is no session yet)
+        "destroy": lambda: session.destroy(),  # noqa: PLW0108 (as above)
+        "renew_token": lambda: session.renew_token(),  # noqa: PLW0108 (as above)
+        "set_deadline": lambda: session.set_deadline(datetime(2100, 1, 1, tzinfo=UTC)),
+        "atomic": lambda: session.atomic(lambda stored: stored.pop("k")),
+    }
+
+    @pytest.mark.parametrize("end", ENDS)
+    def test_what_would_have_to_be_stored_is_refused_after_it(
+        self, app: flask.Flask, stored: StoredSession, end: str
+    ) -> None:
+        with known(app, stored) as client:
+            client.get("/get/k")
+            session["k"] = "late"
             with pytest.raises(SessionClosedError):
-                flask.session["color"] = "blue"
+                self.ENDS[end]()
+        assert stored.now() == stored.record
+
+    def test_a_teardown_function_may_not_change_it(self, app: flask.Flask, client: FlaskClient) -> None:
+        """It runs in production, too, where a change would be lost."""
+        refused: list[str] = []
+
+        def teardown(error: BaseException | None) -> None:
+            if not refused:
+                with pytest.raises(SessionClosedError) as caught:
+                    flask.session["color"] = "blue"
+                refused.append(str(caught.value))
+
+        app.teardown_request_funcs.setdefault(None, []).insert(0, teardown)
+        with client:
+            client.get("/put/color/red")
+            assert refused == ["the session is closed: a change now would be lost"]
+            assert flask.session["color"] == "red"
+
+    def test_a_list_that_the_request_took_is_the_requests_own(self, app: flask.Flask, stored: StoredSession) -> None:
+        with known(app, stored) as client:
+            client.get("/get/cart")
+            cart = session["cart"]
+            assert isinstance(cart, list)
+            cart.append("pear")
+            assert session["cart"] == ["apple", "pear"]
+            assert not session.modified
+
+    def test_a_copied_context_that_ends_earlier_ends_no_request(self, app: flask.Flask, stored: StoredSession) -> None:
+        def view() -> None:
+            thread = threading.Thread(target=flask.copy_current_request_context(lambda: flask.session.get("k")))
+            thread.start()
+            thread.join()
+            flask.session["k"] = "after"
+
+        inside(app, view)
+        with known(app, stored) as client:
+            client.get("/view")
+        assert client.get("/get/k").json == {"value": "after"}
+
+    def test_a_development_server_with_the_debugger_is_strict(self, app: flask.Flask) -> None:
+        """It keeps contexts, too; and what is lost in production must not go unnoticed there."""
+        inside(app, lambda: flask.stream_with_context(changing()))
+        with on_the_development_server(DebuggedApplication(app, evalex=True)) as url:
+            assert httpx.get(f"{url}/view").text == "the session is closed: a change now would be lost"
+
+    def test_a_transaction_within_a_look(self, app: flask.Flask, client: FlaskClient) -> None:
+        with client:
+            client.get("/put/color/red")
+            flask.session["color"] = "late"
+            with client.session_transaction() as s:
+                assert s["color"] == "red"
+                s["color"] = "blue"
+                s.permanent = True
+            assert flask.session["color"] == "late"
+            client.get("/")
+            assert flask.session["color"] == "blue"
+            assert flask.session.permanent
+
+    def test_a_transaction_may_renew_and_destroy(self, client: FlaskClient) -> None:
+        client.get("/put/color/red")
+        before = cookie_of(client)
+        with client.session_transaction() as s:
+            assert isinstance(s, FlaskSession)
+            s.renew_token()
+        assert cookie_of(client) not in (None, before)
+        assert client.get("/get/color").json == {"value": "red"}
+        with client.session_transaction() as s:
+            assert isinstance(s, FlaskSession)
+            s.destroy()
+        assert cookie_of(client) is None
+
+    def test_messages_of_a_transaction_are_shown(self, app: flask.Flask, client: FlaskClient) -> None:
+        inside(app, flask.get_flashed_messages)
+        with client.session_transaction() as s:
+            s["_flashes"] = [("message", "Hello")]
+        assert client.get("/view").json == ["Hello"]
+        with client.session_transaction() as s:
+            assert dict(s) == {}
 
     def test_a_redirect_that_is_followed_has_the_session_too(self, app: flask.Flask, client: FlaskClient) -> None:
         def view() -> Response:
@@ -879,16 +1247,7 @@ class TestStreaming:
         assert cookie_of(client) is not None
 
     def test_a_change_while_streaming_is_refused(self, app: flask.Flask, client: FlaskClient) -> None:
-        def view() -> Iterator[str]:
-            def generate() -> Iterator[str]:
-                try:
-                    flask.session["color"] = "red"
-                except SessionClosedError as error:
-                    yield str(error)
-
-            return flask.stream_with_context(generate())
-
-        inside(app, view)
+        inside(app, lambda: flask.stream_with_context(changing()))
         assert client.get("/view").text == "the session is closed: a change now would be lost"
 
 
@@ -1053,6 +1412,156 @@ class TestOutage:
         with pytest.raises(ItemTooLargeError, match="'big'"):
             client.get("/view")
 
+    # Where Flask asks no error handlers
+
+    @pytest.mark.parametrize("testing", [True, False])
+    def test_in_an_after_request_function_it_is_a_503_too(
+        self,
+        app: flask.Flask,
+        outage: Outage,
+        stored: StoredSession,
+        caplog: pytest.LogCaptureFixture,
+        testing: bool,
+    ) -> None:
+        app.testing = testing
+
+        @app.after_request
+        def who(response: flask.Response) -> flask.Response:
+            response.headers["X-Value"] = session.get_string("k")
+            return response
+
+        client = known(app, stored)
+        outage.down = {"find"}
+        # A page that ignores the session, one that looks at it first, and one that is not there.
+        for path in ("/", "/get/k", "/nowhere"):
+            reply = client.get(path)
+            assert self.refused(reply), path
+            assert "X-Value" not in reply.headers
+            (record,) = caplog.records[-1:]
+            assert (record.name, record.levelno) == ("session.web", logging.ERROR)
+        outage.down.clear()
+        assert client.get("/").headers["X-Value"] == "before"
+        assert client.get("/all").json == {"k": "before", "n": 1, "cart": ["apple"]}
+
+    def test_the_store_and_the_handler_are_asked_once(self, manager: SessionManager, stored: StoredSession) -> None:
+        store = CountingStore(MemoryStore())
+        app = make_app(SessionManager(store))
+        asked: list[StoreError] = []
+
+        @app.errorhandler(StoreError)
+        def mine(error: StoreError) -> Response:
+            asked.append(error)
+            return flask.Response("mine", 504)
+
+        @app.after_request
+        def look(response: flask.Response) -> flask.Response:
+            response.headers.add("X-Run", "1")
+            session.get("k")
+            return response
+
+        client = known(app, stored)
+        store.failure = UnavailableError("no answer", operation="GetItem")
+        for path in ("/", "/get/k"):
+            reply = client.get(path)
+            assert (reply.text, reply.status_code) == ("mine", 504)
+            assert reply.headers.getlist("X-Run") == ["1"]
+            assert reply.headers["Vary"] == "Cookie"
+            assert store.taken() == ["find"]
+            assert len(asked) == 1
+            asked.clear()
+
+    def test_a_view_may_ask_again(self, manager: SessionManager, stored: StoredSession) -> None:
+        store = CountingStore(MemoryStore())
+        app = make_app(SessionManager(store))
+
+        def view() -> str:
+            store.failure = UnavailableError("no answer", operation="GetItem")
+            with pytest.raises(UnavailableError):
+                session.get("k")
+            store.failure = None
+            return session.get_string("k", default="nothing")
+
+        inside(app, view)
+        assert known(app, stored).get("/view").text == "nothing"
+        assert store.taken() == ["find", "find"]
+
+    def test_an_outage_of_another_store_leaves_the_session_to_be_read(
+        self, app: flask.Flask, stored: StoredSession
+    ) -> None:
+        def view() -> None:
+            raise UnavailableError("the orders", operation="GetItem")
+
+        @app.after_request
+        def look(response: flask.Response) -> flask.Response:
+            response.headers["X-Value"] = session.get_string("k")
+            return response
+
+        inside(app, view)
+        reply = known(app, stored).get("/view")
+        assert self.refused(reply)
+        assert reply.headers["X-Value"] == "before"
+
+    def test_a_logout_counts_where_another_store_fails_then(
+        self, app: flask.Flask, stored: StoredSession, memory: MemoryStore
+    ) -> None:
+        @app.after_request
+        def audit(response: flask.Response) -> flask.Response:
+            raise UnavailableError("the audit log", operation="PutItem")
+
+        client = known(app, stored)
+        reply = client.get("/logout")
+        assert (reply.status_code, reply.data) == (503, OUTAGE)
+        assert cookie_of(client) is None
+        assert memory._records == {}
+
+    def test_an_outage_after_the_commit_undoes_nothing(self, app: flask.Flask, client: FlaskClient) -> None:
+        def fail(sender: flask.Flask, response: flask.Response) -> None:
+            if response.status_code == 200:
+                raise UnavailableError("the audit log", operation="PutItem")
+
+        with flask.request_finished.connected_to(fail, app):
+            assert client.get("/put/k/v").status_code == 500
+        assert client.get("/get/k").json == {"value": "v"}
+
+    def test_in_a_url_converter_it_is_a_503_too(self, app: flask.Flask, outage: Outage, stored: StoredSession) -> None:
+        class Mine(BaseConverter):
+            def to_python(self, value: str) -> str:
+                return f"{value} of {session.get_string('k')}"
+
+        app.url_map.converters["mine"] = Mine
+        app.add_url_rule("/list/<mine:name>", "list", lambda name: name)
+        client = known(app, stored)
+        outage.down = {"find"}
+        assert self.refused(client.get("/list/books"))
+        outage.down.clear()
+        assert client.get("/list/books").text == "books of before"
+
+    def test_a_handler_that_raises_it_again_has_its_way(
+        self, app: flask.Flask, outage: Outage, stored: StoredSession
+    ) -> None:
+        asked: list[StoreError] = []
+
+        @app.errorhandler(StoreError)
+        def mine(error: StoreError) -> str:
+            asked.append(error)
+            raise error
+
+        outage.down = {"find"}
+        assert known(app, stored).get("/get/k").status_code == 500
+        assert len(asked) == 1
+
+    def test_a_session_that_is_none_is_no_outage_there_either(self, app: flask.Flask, stored: StoredSession) -> None:
+        @app.after_request
+        def look(response: flask.Response) -> flask.Response:
+            session.get("k")
+            return response
+
+        stored.put(b"{secret")
+        reply = known(app, stored).get("/")
+        assert reply.status_code == 500
+        assert "secret" not in reply.text
+        assert "Set-Cookie" not in reply.headers
+
     # At the commit, when the view has answered already
 
     @pytest.mark.parametrize("init", [True, False])
@@ -1157,18 +1666,27 @@ class TestOutage:
         assert reply.headers["Access-Control-Allow-Origin"] == "https://example.org"
         assert reply.headers["Vary"] == "Cookie"
 
+    @pytest.mark.parametrize(("path", "verb"), [("/put/k/v", "replace"), ("/logout", "delete")])
     def test_one_that_fails_then_does_no_harm(
-        self, app: flask.Flask, outage: Outage, stored: StoredSession, caplog: pytest.LogCaptureFixture
+        self,
+        app: flask.Flask,
+        outage: Outage,
+        stored: StoredSession,
+        caplog: pytest.LogCaptureFixture,
+        path: str,
+        verb: str,
     ) -> None:
         @app.after_request
         def picky(response: flask.Response) -> flask.Response:
             assert response.status_code == 200
             return response
 
-        outage.down = {"replace"}
-        reply = known(app, stored).get("/put/k/v")
+        outage.down = {verb}
+        reply = known(app, stored).get(path)
         assert self.refused(reply)
         assert "an after_request function failed" in caplog.text
+        # The store is not asked twice.
+        assert "could not be destroyed" not in caplog.text
         assert reply.headers["Vary"] == "Cookie"
 
     @pytest.mark.parametrize("kind", [UnavailableError, StoreError, Exception])

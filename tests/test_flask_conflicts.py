@@ -831,3 +831,23 @@ def test_permanent_before_each_request_makes_no_request_stale(on_conflict: str) 
 
     assert shop.client().post("/bump").status_code == 200
     assert shop.held()["n"] == 2
+
+
+@pytest.mark.parametrize("held", [{"csrf_token": "t"}, {"csrf_token": "t", "color": "red"}, {"color": "red"}])
+def test_to_ask_if_there_is_anything_is_a_read(held: dict[str, str]) -> None:
+    """Also where one of Flask-Login's or Flask-WTF's keys is all that was seen for it."""
+    shop = Shop()
+    with shop.manager.session(shop.token) as s:
+        s.clear()
+        s.update(held)
+
+    @shop.app.post("/ask")
+    def ask() -> str:
+        if session:
+            with shop.manager.session(shop.token) as s:
+                s.clear()
+            session["seen"] = 1
+        return ""
+
+    assert shop.client().post("/ask").status_code == 409
+    assert shop.held() == {}

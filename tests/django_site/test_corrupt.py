@@ -16,9 +16,9 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client, override_settings
-from dynamostore.digests import digest
 
 from dynamostore import CorruptRecordError, DynamoStore
+from dynamostore.digests import digest
 from session import CorruptSessionError, SessionManager, _rarely
 from session.web.django import SessionStore
 from tests.backends import Backends

@@ -20,7 +20,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary, WeakSet
 
 import flask
 import flask.sessions
@@ -36,19 +37,15 @@ from session.web._exchange import OUTAGE, commits, find_outage, is_outage, outag
 from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun
 from session.web._slots import forbid_reruns
 
+from ._config import warn_of_unused
 from ._context import call, current_session, forget_session
-from ._runs import Settings, drop_changes_of_others, runs_of, unsent, wrap
-from ._session import FlaskSession
+from ._runs import Settings, drop_changes_of_others, is_kept_for_a_test, runs_of, unsent, wrap
+from ._session import Answer, FlaskSession
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-    from flask.typing import ResponseReturnValue
-    from werkzeug.exceptions import HTTPException
-
 __all__ = ["FlaskSession", "SessionInterface", "session"]
-
-Answer: TypeAlias = "ResponseReturnValue | HTTPException"
 
 MERGEABLE: Final[dict[str, Merge]] = {"_flashes": "merge"}
 """Flask's own key that two requests may both change: the messages that are flashed."""
@@ -67,7 +64,8 @@ class SessionInterface(flask.sessions.SessionInterface):
     A session is committed before the response goes out, after all ``after_request`` functions. With a response of 500 or
     above it is discarded (unless *commit_errors*), but for a `destroy <session.Session.destroy>`, which counts. The cookie's
     settings are the manager's: ``SESSION_COOKIE_...``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST`` and
-    ``SECRET_KEY`` of the app's configuration are not used.
+    ``SECRET_KEY`` of the app's configuration are not used; a `UserWarning` says so where they differ from the manager's, at
+    `init_app` and once more at the first request.
 
     A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
     seconds, and only if it has no body and has stored nothing. *rerun*: "safe" for GET, HEAD and OPTIONS; "never"; or a function
@@ -97,6 +95,9 @@ class SessionInterface(flask.sessions.SessionInterface):
         # A request that can be run again is stale also for a message that it showed: so none is shown twice.
         self._checked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=True)
         self._unchecked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=False)
+        # The settings of each app that were warned of, and the apps that have served a request.
+        self._warned: WeakKeyDictionary[flask.Flask, frozenset[str]] = WeakKeyDictionary()
+        self._serving: WeakSet[flask.Flask] = WeakSet()
 
     def init_app(self, app: flask.Flask) -> None:
         """Have *app* use these sessions, run stale requests again, and answer conflicts with 409 and outages with 503.
@@ -111,9 +112,14 @@ class SessionInterface(flask.sessions.SessionInterface):
                 app.register_error_handler(kind, handler)
         wrap(app, self._settings, self)
         app.teardown_request(self._finish)
+        self._warned[app] = warn_of_unused(app, self.manager)
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> FlaskSession:
         """Return the session of a request's client; nothing is read."""
+        if app not in self._serving:
+            self._serving.add(app)
+            # The app may have been configured since.
+            warn_of_unused(app, self.manager, self._warned.get(app, frozenset()))
         runs = runs_of(app, request.environ)
         policy = self._unchecked if runs is None else self._checked
         if runs is None or runs.last is None:
@@ -153,6 +159,10 @@ class SessionInterface(flask.sessions.SessionInterface):
     def on_user_exception(self, error: Exception, handle: Callable[[Exception], Answer]) -> Answer:
         """Return the answer to an error of a view. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
+        if conflict is None and isinstance(session, FlaskSession) and is_outage(error):
+            session._outage, session._outage_answer = error, None
+            session._outage_answer = handle(error)
+            return session._outage_answer
         if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
             # Of a group of them, Flask would know no handler.
             outage = find_outage(error)
@@ -163,15 +173,29 @@ class SessionInterface(flask.sessions.SessionInterface):
         return _handled(handle, error, conflict)
 
     def on_exception(self, app: flask.Flask, error: Exception) -> WSGIApplication | None:
-        """Return the response to a conflict that nobody has handled; None if it is another error. A part of `init_app`."""
+        """Return the response to a conflict or an outage that nobody has handled; None if it is Flask's to make. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
         if not isinstance(session, FlaskSession):
             return None
         if session._runs is not None and session._runs.stale is not None:
             return unsent
-        if conflict is None or session._state.closed:
+        if session._state.closed:
             return None
+        if conflict is None:
+            return self._answer_outage(app, session, error) if is_outage(error) else None
         return unsent if self._is_run_again(session, conflict, error) else self._answer(app, session, error)
+
+    def _answer_outage(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response | None:
+        """Return the response to an outage that was met where Flask asks no error handlers, as in an ``after_request`` function."""
+        if error is not session._outage:
+            return self._answer(app, session, error)
+        if session._outage_answer is None:
+            return None  # The handlers were asked, and raised it.
+        # Its answer met it again.
+        answer = app.make_response(session._outage_answer)
+        self._discard(session, error)
+        self._close(session, answer)
+        return answer
 
     def _is_run_again(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> bool:
         """Return True if another run follows the one that *conflict* ends; discards the session."""
@@ -194,8 +218,7 @@ class SessionInterface(flask.sessions.SessionInterface):
             state.looked = True
         else:
             session._state = begin_answer(state, self._unchecked)
-        session._policy = self._unchecked
-        session._answers, session._failed, session._shown = True, False, False
+        session._answers, session._failed, session._shown, session._permanent = True, False, False, None
         forget_session()
 
     def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:
@@ -224,9 +247,13 @@ class SessionInterface(flask.sessions.SessionInterface):
         try:
             # Comes back to save_session, which commits what the answer to a conflict has put, or discards the session now.
             return call(app.process_response, answer)
-        except Exception:
-            # As Flask does with an error while it answers an error.
-            app.logger.exception("an after_request function failed on the answer to a session that was not stored")
+        except Exception as failure:
+            if failure is not session._outage:
+                # As Flask does with an error while it answers an error.
+                app.logger.exception("an after_request function failed on the answer to a session that was not stored")
+            if conflict is None and not session._failed:
+                # It was not the commit that failed: a logout counts.
+                self._discard(session, error)
             session._failed = True
             self._close(session, answer)
             return answer
@@ -310,6 +337,14 @@ class SessionInterface(flask.sessions.SessionInterface):
     def get_cookie_partitioned(self, app: flask.Flask) -> bool:
         """Whether the manager's cookie is partitioned."""
         return self.manager.cookie.partitioned
+
+
+@flask.request_tearing_down.connect
+def _end(_app: flask.Flask, **_: object) -> None:
+    """Note the end of a request of the test client, which keeps its context, after all teardown functions."""
+    session = current_session()
+    if isinstance(session, FlaskSession) and is_kept_for_a_test(flask.request.environ):
+        session._end()
 
 
 def _unavailable(error: StoreError) -> flask.Response:

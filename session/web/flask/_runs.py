@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from session._state import State
     from session.errors import SessionConflict
 
-__all__ = ["ErrorHooks", "Runs", "Settings", "drop_changes_of_others", "runs_of", "unsent", "wrap"]
+__all__ = [
+    "ErrorHooks",
+    "Runs",
+    "Settings",
+    "drop_changes_of_others",
+    "is_kept_for_a_test",
+    "runs_of",
+    "unsent",
+    "wrap",
+]
 
 _RUNS = "dynamostore.runs"
 # Werkzeug's: the test client and the debugger collect the contexts of a request by it.
@@ -69,6 +78,12 @@ def runs_of(app: flask.Flask, environ: WSGIEnvironment) -> Runs | None:
     """Return the runs of a request to *app*; None if it is never run again."""
     runs = environ.get(_RUNS)
     return runs if isinstance(runs, Runs) and runs.app is app else None
+
+
+def is_kept_for_a_test(environ: WSGIEnvironment) -> bool:
+    """Return True if the test client keeps the context of a request when it is over, as in ``with client:``."""
+    # The debugger keeps it, too, but for a request that came from a server. A development server must be as strict as any.
+    return _PRESERVE in environ and "SERVER_SOFTWARE" not in environ
 
 
 def drop_changes_of_others(environ: WSGIEnvironment) -> None:

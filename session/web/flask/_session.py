@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Callable
-from typing import TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from flask.sessions import SessionMixin
 
+from dynamostore import StoreError
 from session._policy import Policy
-from session._state import State, Status
+from session._state import Deadline, State, Status
+from session.changes import Draft
 from session.data import SessionData
 from session.errors import SessionConflict
 from session.manager import SessionManager
@@ -16,9 +21,22 @@ from session.session import Session
 
 from ._runs import Runs
 
-__all__ = ["FlaskSession"]
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+    from werkzeug.exceptions import HTTPException
+
+__all__ = ["Answer", "FlaskSession"]
+
+Answer: TypeAlias = "ResponseReturnValue | HTTPException"
+"""The answer of an error handler."""
 
 T = TypeVar("T")
+
+# Flask-Login's note to itself, from `logout_user` to its `after_request` function: that takes its cookie away.
+_REMEMBER: Final = "_remember"
+_CLEAR: Final = "clear"
+
+_log = logging.getLogger("session.web")
 
 
 class FlaskSession(Session, SessionMixin):
@@ -38,15 +56,56 @@ class FlaskSession(Session, SessionMixin):
         self._failed = False
         self._shown = False
         self._answers = False
+        self._permanent: bool | None = None
+        self._unread: StoreError | None = None
+        self._outage: Exception | None = None
+        self._outage_answer: Answer | None = None
+        self._aside: Draft | None = None
+        self._is_over = False
 
     def save(self) -> None:
         """Commit now, and go on, as `Session.save <session.session.Session.save>` does."""
         self._choose_policy()
+        if self._permanent is not None and self.remembered is None and (not self.new or self._state.changed):
+            self.remember(self._permanent)
+        # It ends with this request, and is no value to begin a new session for.
+        clears = self._state.destroying and self._clears_login_cookie()
+        if clears:
+            self._drop(_REMEMBER)
         try:
             super().save()
         except SessionConflict:
             self._shown = True
             raise
+        finally:
+            if clears:
+                self._put(_REMEMBER, _CLEAR)
+
+    def destroy(self) -> None:
+        """Delete the session, as `Session.destroy <session.session.Session.destroy>` does.
+
+        Flask-Login's ``logout_user`` may be called before it or after it: its "remember me" cookie goes in either case.
+        """
+        clears = self._clears_login_cookie()
+        super().destroy()
+        self._permanent = None
+        if clears:
+            self._put(_REMEMBER, _CLEAR)
+
+    def clear(self) -> None:
+        """Remove all data; token and deadline stay. What was said of `permanent` goes, too."""
+        super().clear()
+        self._permanent = None
+
+    def renew_token(self, *, grace: bool = False, deadline: Deadline = "new") -> None:
+        """Give the session a new token, as `Session.renew_token <session.session.Session.renew_token>` does."""
+        self._open()
+        super().renew_token(grace=grace, deadline=deadline)
+
+    def set_deadline(self, deadline: datetime) -> None:
+        """End the session at *deadline*, as `Session.set_deadline <session.session.Session.set_deadline>` does."""
+        self._open()
+        super().set_deadline(deadline)
 
     def atomic(self, change: Callable[[SessionData], T]) -> T:
         """Run ``change(s)`` on what is stored now, and store it, as `Session.atomic <session.session.Session.atomic>` does."""
@@ -91,16 +150,73 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def permanent(self) -> bool:
-        """True if the cookie outlives the browser: the last argument of `remember`, or the manager's ``Cookie(persist=...)``.
+        """True if `remember` or this property was set to True in this session, now or in an earlier request.
 
-        Setting it calls `remember`, if that makes a difference. It has no effect on how long the session lives: that
-        is the manager's *lifetime*. To get it loads the session, and does not count as a read.
+        The manager's ``Cookie(persist=...)``, which holds for sessions that said nothing, does not count: extensions take it
+        for the app's word, and Flask-Login protects a permanent session less.
+
+        Setting it calls `remember`, if that makes a difference; alone it begins no session. It has no effect on how long the
+        session lives: that is the manager's *lifetime*. To get it loads the session, and does not count as a read.
         """
         remembered = self.remembered
-        return self._persist if remembered is None else remembered
+        return bool(self._permanent) if remembered is None else remembered
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
-        # An app that says so before each request would otherwise store a session for each visitor.
-        if self.permanent != bool(value):
-            self.remember(bool(value))
+        value = bool(value)
+        remembered = self.remembered
+        if remembered is None and not value and not self._persist:
+            # It is so already.
+            self._permanent = None
+        elif remembered is None and self.new:
+            # An app that says so before each request would otherwise store a session for each visitor.
+            self._permanent = value
+        elif remembered is not value:
+            self.remember(value)
+
+    def __bool__(self) -> bool:
+        """Return True if there are any keys."""
+        draft = self._reading()
+        # Flask-Login asks this before it looks at its own keys. If one of those is there, to see that is enough for the answer,
+        # and a login that saw no more may lose to another one and still be a login.
+        there = self._policy.login_keys & draft.data.keys()
+        return draft.has(min(there)) if there else draft.any()
+
+    def _clears_login_cookie(self) -> bool:
+        # Never more than in this request: so there is nothing to be read for it.
+        state = self._state
+        return state.loaded and state.draft.data.get(_REMEMBER) == _CLEAR
+
+    # When the store cannot be reached
+
+    def _load(self) -> None:
+        if self._unread is not None and self._unread is self._outage:
+            # The store is not asked again for the answer: each time would cost the client's time-outs.
+            raise self._unread
+        try:
+            super()._load()
+        except StoreError as error:
+            self._unread = error
+            raise
+
+    # When the request is over
+
+    def _end(self) -> None:
+        """Note that the request is over, and what follows is a look at what it left, in a test.
+
+        What changes a session as it looks at it (flashed messages, Flask-Login's user) works then, on a copy.
+        """
+        self._is_over = self._state.closed
+
+    def _reading(self) -> Draft:
+        if not self._is_over:
+            return super()._reading()
+        if self._aside is None:
+            self._aside = Draft(copy.deepcopy(super()._reading().data))
+        return self._aside
+
+    def _changing(self) -> Draft:
+        if not self._is_over:
+            return super()._changing()
+        _log.debug("a session is changed when its request is over: the change is seen there, and not stored")
+        return self._reading()
