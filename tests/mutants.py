@@ -18,15 +18,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PLANS = "dynamostore/plans/verbs.py"
-EXPRESSIONS = "dynamostore/expressions.py"
+EXPRESSIONS = "dynamostore/plans/expressions.py"
 MARKERS = "dynamostore/markers.py"
 CHECKS = "dynamostore/plans/checks.py"
 ITEMS = "dynamostore/items.py"
-LIFECYCLE = "session/lifecycle.py"
+LIFECYCLE = "session/plans/lifecycle.py"
 STORING = "session/plans/storing.py"
 MEETING = "session/plans/meeting.py"
 ENDING = "session/plans/ending.py"
-ATOMIC = "session/atomic.py"
+ATOMIC = "session/plans/atomic.py"
 CHANGES = "session/changes.py"
 MERGING = "session/merging.py"
 
@@ -267,14 +267,14 @@ MUTANTS = [
     Mutant(
         "session: an expiry that others promised is kept",
         STORING,
-        "    expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))\n",
-        "",
+        "    if not _shortens(state, before, policy):\n",
+        "    if False:\n",
     ),
     Mutant(
         "session: what is stored is settled",
         STORING,
-        "    state.kept = remembered(state.draft.data)\n    state.draft.settle()\n",
-        "    state.kept = remembered(state.draft.data)\n",
+        "    state.kept = remembered(state.settings)\n    state.draft.settle()\n",
+        "    state.kept = remembered(state.settings)\n",
     ),
     Mutant(
         "session: what came to nothing is settled",
@@ -297,8 +297,8 @@ MUTANTS = [
     Mutant(
         "session: a deadline alone is a change",
         STORING,
-        "    if not (state.renewing or state.deadline_moves or changes):\n",
-        "    if not (state.renewing or changes):\n",
+        "    moves = state.deadline_moves or state.settings_differ\n",
+        "    moves = state.settings_differ\n",
     ),
     Mutant(
         "increments add up",
@@ -395,7 +395,7 @@ MUTANTS = [
     Mutant(
         "reads: a request that changes nothing is never stale",
         MEETING,
-        "    return changes is not None or state.renewing or state.app_rescheduled\n",
+        "    return changes is not None or state.renewing or state.app_rescheduled or state.settings_differ\n",
         "    return True\n",
     ),
     Mutant(

@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import isawaitable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
+from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, Record, ThrottledError, UnavailableError
 from dynamostore.instants import from_ns
 from dynamostore.steps import Call, Plan, issue
 from session._policy import Policy
-from session._state import State, snapshot
+from session._state import State, encode, snapshot
 from session.changes import Changes, Draft, Reads
 from session.data import SessionData, StepData
-from session.errors import SessionConflict, SessionStateError
+from session.errors import CorruptSessionError, SessionConflict, SessionStateError
 from session.merging import Snapshot, merged
 
 from .calls import ATTEMPTS, back_off, find
+from .corrupt import pass_over
 from .lifecycle import load
 from .meeting import check_reads, lose, note_tried_step
 from .storing import store_new, with_keys
@@ -47,38 +48,50 @@ def atomic(
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         try:
-            new = yield from _store(state, policy, target, end_ns, draft, changes=changes)
+            stored = Snapshot(draft.data, end_ns, stored.settings)
+            new = yield from _store(state, policy, target, stored, draft, changes=changes)
         except Conflict as conflict:
             winner = conflict.current
             if winner is None:
-                ours = state.draft.data
-                lose(state, policy)
-                what = "atomic: the session was ended by another request, or has expired"
-                raise SessionConflict(what, ended=True, ours=ours) from conflict
-            check_reads(state, winner, policy, conflict)
+                _lose(state, policy, conflict)
+            try:
+                check_reads(state, winner, policy, conflict)
+            except CorruptSessionError as error:
+                pass_over(error, policy)
+                _lose(state, policy, error)
             target = winner
             if attempt:
                 yield from back_off(attempt)
+        except CorruptRecordError as error:
+            pass_over(error, policy)
+            _lose(state, policy, error)
         else:
-            stored = Snapshot(draft.data, end_ns)
             _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
             return result
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
 
+def _lose(state: State, policy: Policy, error: Exception) -> NoReturn:
+    ours = state.draft.data
+    lose(state, policy)
+    what = "atomic: the session was ended by another request, or has expired"
+    raise SessionConflict(what, ended=True, ours=ours) from error
+
+
 def _store(
-    state: State, policy: Policy, target: Record, deadline_ns: int, draft: Draft, *, changes: Changes | None
+    state: State, policy: Policy, target: Record, stored: Snapshot, draft: Draft, *, changes: Changes | None
 ) -> Plan[Record]:
-    """Write the data of *draft* where *target* was read, or make sure that it is still there; raise `Conflict` if not."""
+    """Write *stored* where *target* was read, or make sure that it is still there; raise `Conflict` if not."""
     if changes is None:
         # The decision rests on what is stored now, though there is nothing to write.
         there = yield from issue(find(target.token))
         if there is None or not _same(there, target):
             raise Conflict(current=there)
         return there
-    payload = policy.codec.encode(draft.data, deadline_ns)
+    deadline_ns, settings = stored.deadline_ns, stored.settings
+    payload = encode(stored.data, deadline_ns, settings, policy)
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
-    expiry_ns = max(policy.expiry_ns(deadline_ns), min(target.expiry_ns, deadline_ns))
+    expiry_ns = max(policy.expiry_ns(deadline_ns, settings), min(target.expiry_ns, deadline_ns))
     call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
     try:
         new = yield from issue(call)
@@ -104,7 +117,7 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
         finally:
             state.draft = pending
         assert state.record is not None
-        stored = Snapshot(draft.data, state.deadline_ns)
+        stored = Snapshot(draft.data, state.deadline_ns, state.settings)
         _go_on(state, policy, state.record, stored, reads=reads, changes=meant)
     return result
 
@@ -153,7 +166,7 @@ def _go_on(state: State, policy: Policy, record: Record, stored: Snapshot, *, re
     # An increment hands out no value, so nothing rests on it.
     state.draft.note(reads, changes.put.keys() | changes.removed)
     state.record = record
-    state.stored_deadline_ns = stored.deadline_ns
+    state.stored_deadline_ns, state.settings = stored.deadline_ns, stored.settings
     if not state.rescheduled:
         state.deadline_ns = stored.deadline_ns
     state.tried.clear()

@@ -10,7 +10,8 @@ from dynamostore import Conflict, Record, ThrottledError, UnavailableError
 from dynamostore.digest import digest
 from session import _rarely
 from session._policy import Policy
-from session._state import State, Tried, snapshot
+from session._settings import NO_SETTINGS, Settings
+from session._state import State, Tried, encode, snapshot
 from session.changes import Changes, Draft, encoded
 from session.errors import SessionConflict, SessionTypeError
 from session.merging import Snapshot, merged, stale_keys
@@ -36,11 +37,12 @@ _log = logging.getLogger("session")
 
 @dataclass(slots=True)
 class Writing:
-    """The data and deadline that are to be stored, and the record that they are to be stored upon."""
+    """The data, deadline and settings that are to be stored, and the record that they are to be stored upon."""
 
     target: Record
     data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
+    settings: Settings
 
 
 def note_tried(
@@ -50,7 +52,7 @@ def note_tried(
 
     The request does not see what it was merged with: it has seen, and goes on from, its own data.
     """
-    payload = policy.codec.encode(writing.data, writing.deadline_ns)
+    payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
     mine = Snapshot(*policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns)))
     state.tried.append(Tried(error.version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
@@ -107,6 +109,7 @@ def yield_to(
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs.data) from error
         if not state.rescheduled:
             writing.deadline_ns = theirs.deadline_ns
+        writing.settings = {**theirs.settings, **state.told}
     writing.target = winner
 
 
@@ -144,7 +147,7 @@ def _without(changes: Changes, tried: Tried, policy: Policy) -> Changes:
 
 def acts(state: State, changes: Changes | None) -> bool:
     """Return True if the request changes anything, so that its reads matter."""
-    return changes is not None or state.renewing or state.app_rescheduled
+    return changes is not None or state.renewing or state.app_rescheduled or state.settings_differ
 
 
 def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | None, policy: Policy) -> list[str]:
@@ -156,7 +159,7 @@ def _stale(state: State, base: Snapshot, theirs: Snapshot, changes: Changes | No
         policy.rules,
         read_deadline=state.read_deadline,
         wrote_deadline=state.app_rescheduled,
-        exclusive=state.renewing,
+        exclusive=state.renewing or bool(state.told),
     )
 
 
@@ -205,7 +208,8 @@ def lose(state: State, policy: Policy) -> None:
     """Note that the session is no more; from now on the request has none, and begins none."""
     state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.rescheduled = False
+    state.renewing = state.rescheduled = state.dated = False
+    state.settings = state.told = NO_SETTINGS
     state.gone = state.ended = True
     state.draft = Draft({})
 

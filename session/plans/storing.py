@@ -7,7 +7,8 @@ from dynamostore.instants import from_ns
 from dynamostore.steps import Plan, issue
 from session import _state
 from session._policy import Policy
-from session._state import State, remembered, snapshot
+from session._settings import IDLE_TIMEOUT, NO_SETTINGS, remembered
+from session._state import State, encode, snapshot
 from session.changes import Changes, Draft
 from session.errors import SessionConflict
 from session.merging import own_part
@@ -23,8 +24,8 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
     if state.draft.changes() is None and not state.insisting:
         return
     token = state.coming or _state.new_token()
-    expiry_ns = policy.expiry_ns(state.deadline_ns)
-    payload = policy.codec.encode(state.draft.data, state.deadline_ns)
+    expiry_ns = policy.expiry_ns(state.deadline_ns, state.told)
+    payload = encode(state.draft.data, state.deadline_ns, state.told, policy)
     state.record = yield from issue(write("create", token=policy.key(token), data=payload, expiry=from_ns(expiry_ns)))
     mark_stored(state, token)
 
@@ -34,17 +35,19 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     record = state.record
     assert record is not None
     changes = state.draft.changes()
-    if changes is None and (state.renewing or state.deadline_moves):
+    moves = state.deadline_moves or state.settings_differ
+    if changes is None and (state.renewing or moves):
         # It is stored anyway: then everything counts that was put, also a value that was there already.
         changes = state.draft.meant() or None
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
-    if not (state.renewing or state.deadline_moves or changes):
+    if not (state.renewing or moves or changes):
         yield from _touch(state, record, policy)
         state.draft.settle()
+        state.told = NO_SETTINGS
         return
-    writing = Writing(record, state.draft.data, state.deadline_ns)
+    writing = Writing(record, state.draft.data, state.deadline_ns, state.own_settings)
     for attempt in range(ATTEMPTS):
         try:
             yield from _write_once(state, writing, policy)
@@ -75,11 +78,13 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
 
 
 def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
-    expiry_ns = policy.expiry_ns(writing.deadline_ns)
+    expiry_ns = policy.expiry_ns(writing.deadline_ns, writing.settings)
     before = writing.target
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
-    expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
-    content = {"data": policy.codec.encode(writing.data, writing.deadline_ns), "expiry": from_ns(expiry_ns)}
+    if not _shortens(state, before, policy):
+        expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
+    payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
+    content = {"data": payload, "expiry": from_ns(expiry_ns)}
     token = state.token
     if state.renewing:
         token = state.coming or _state.new_token()
@@ -91,15 +96,24 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
         state.record = yield from issue(write("replace", record=before, **content))
         state.prolonged |= state.record.expiry > before.expiry
     state.draft.adopt(writing.data)
-    state.deadline_ns = writing.deadline_ns
+    state.deadline_ns, state.settings = writing.deadline_ns, writing.settings
     mark_stored(state, token)
+
+
+def _shortens(state: State, before: Record, policy: Policy) -> bool:
+    """Return True if this request gives the session a shorter idle timeout than is stored."""
+    if IDLE_TIMEOUT not in state.told:
+        return False
+    idle_ns = policy.effective_idle_ns(state.told)
+    stored_ns = policy.effective_idle_ns(snapshot(before, policy).settings)
+    return idle_ns is not None and (stored_ns is None or idle_ns < stored_ns)
 
 
 def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
     """Move the expiry, since access is activity, if enough of the idle timeout has been used."""
-    expiry_ns = policy.expiry_ns(state.deadline_ns)
-    if policy.idle_ns is None or expiry_ns - record.expiry_ns < policy.touch_after_ns:
+    if not policy.touch_is_due(record.expiry_ns, state.deadline_ns, state.settings):
         return
+    expiry_ns = policy.expiry_ns(state.deadline_ns, state.settings)
     try:
         state.record = yield from issue(write("touch", record=record, expiry=from_ns(expiry_ns)))
         state.prolonged = True
@@ -116,7 +130,8 @@ def mark_stored(state: State, token: str | None) -> None:
     state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
     state.stored_deadline_ns = state.deadline_ns
     state.tried.clear()
-    state.kept = remembered(state.draft.data)
+    state.settings, state.told = state.own_settings, NO_SETTINGS
+    state.kept = remembered(state.settings)
     state.draft.settle()
 
 
@@ -140,6 +155,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
         raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
     data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
     state.record, state.token, state.coming, state.grace = None, None, None, False
+    state.settings = NO_SETTINGS
     if not state.rescheduled:
         state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False

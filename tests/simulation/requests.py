@@ -66,7 +66,7 @@ class Request:
     """One request: its session, its plan, and where it stands on the network (see `network.Sender`)."""
 
     __slots__ = (
-        "before", "begun", "call", "client", "commit", "commits", "foreign", "held", "issued_ns", "last_read", "name", "notes", "outcome",
+        "before", "begun", "call", "client", "commit", "commits", "dated", "foreign", "held", "issued_ns", "last_read", "name", "notes", "outcome",
         "plan", "presented", "process", "read_before", "refused", "session", "state", "step", "tries", "wake_ns", "world",
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ class Request:
         self.before: list[Event] = []
         self.read_before = False
         self.begun = 0
+        self.dated = False
         self.commit: Commit | None = None
         self.commits = 0
         self.foreign = False
@@ -177,12 +178,13 @@ class Request:
             case "renew":
                 grace, deadline = RENEWALS[world.draw(len(RENEWALS))]
                 session.renew_token(grace=grace, deadline=deadline)
-                if deadline == "new":
+                if deadline == "new" and not self.dated:
                     self.notes.note(Write(DEADLINE, self.process.policy.new_deadline_ns()))
                 world.tell(self, f"renew_token(grace={grace}, deadline={deadline!r})")
             case "set deadline":
                 deadline_ns = (self.process.policy.clock() + DEADLINES_NS[world.draw(len(DEADLINES_NS))]) // 1000 * 1000
                 session.set_deadline(from_ns(deadline_ns))
+                self.dated = True
                 self.notes.note(Write(DEADLINE, deadline_ns))
                 world.tell(self, f"set_deadline({deadline_ns})")
             case "read deadline" if self.state.record is not None and not self.state.destroying:
@@ -213,6 +215,7 @@ class Request:
             self.before = commit.counted() if there else []
             self.read_before = there and bool(reads_of(commit.all_events(), commit.base(), UNIVERSE))
         self.session.destroy()
+        self.dated = False
         self.notes = self._noting({})
         self.world.tell(self, "destroy()")
 

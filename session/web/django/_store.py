@@ -111,10 +111,10 @@ class BaseSessionStore(TypedAccess, SessionBase):
         if state.changed or state.insisting:
             return True
         policy = self._manager._policy
-        if state.record is None or not state.looked or policy.idle_ns is None:
+        if state.record is None or not state.looked:
             return False
         # To have looked is activity, too; only a save writes it down.
-        return policy.expiry_ns(state.deadline_ns) - state.record.expiry_ns >= policy.touch_after_ns
+        return policy.touch_is_due(state.record.expiry_ns, state.deadline_ns, state.settings)
 
     @property
     def status(self) -> Status:
@@ -303,8 +303,10 @@ class BaseSessionStore(TypedAccess, SessionBase):
         """Store a new session with a key of its own and this one's data, if that was read; it is this one from now on."""
         state = self._core._state
         data = dict(state.draft.data) if state.loaded else {}
+        settings = state.own_settings
         self._begin(None)
         self._core.update(data)
+        self._core._state.told = settings
         self.save(must_create=True)
 
     @_waits_for_the_store
