@@ -468,7 +468,8 @@ def test_whatever_is_done_they_never_show_and_never_get_lost(done: list[Step], t
                 s = manager.load(slow.token)
                 data |= {"a": number} if level == "overwrite" else {"a": number, "b": number}
             case "atomic" if s.token is not None:
-                s.save()
+                manager.commit(s)
+                s = manager.load(s.token)
                 s.atomic(lambda stored: stored.put_int("b", 2))
                 data["b"] = 2
             case "destroy":

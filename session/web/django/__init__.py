@@ -125,3 +125,8 @@ class SessionStore(BaseSessionStore):
         """As `set_expiry`."""
         await self._aget_session()
         self.set_expiry(value)
+
+    async def aset_idle_timeout(self, idle_timeout: timedelta | None) -> None:
+        """As `set_idle_timeout`."""
+        await self._aget_session()
+        self.set_idle_timeout(idle_timeout)

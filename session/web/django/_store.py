@@ -401,6 +401,15 @@ class BaseSessionStore(TypedAccess, SessionBase):
         else:
             super().set_expiry(value)
 
+    def set_idle_timeout(self, idle_timeout: timedelta | None) -> None:
+        """End the session when no request has accessed it for this long; None: only when it expires.
+
+        It takes precedence over the manager's ``idle_timeout``, for this session. Call it beside `set_expiry` at a "remember
+        me" login.
+        """
+        self._get_session().set_idle_timeout(idle_timeout)
+        self.modified = True
+
     def _with_expiry(self, kwargs: dict[str, object]) -> dict[str, object]:
         # Django promises that the session is not read if the expiry is given.
         return kwargs if "expiry" in kwargs else {**kwargs, "expiry": self._custom_expiry()}
