@@ -54,6 +54,8 @@ TESTS = {
         "tests/test_flask_reruns.py",
         "tests/test_wsgi_reruns.py",
         "tests/test_levels.py",
+        "tests/test_own_settings.py",
+        "tests/test_on_corrupt.py",
     ],
 }
 SIMULATION = ["-m", "tests.simulation", "--steps"]
@@ -301,6 +303,30 @@ MUTANTS = [
         "    moves = state.settings_differ\n",
     ),
     Mutant(
+        "settings: alone they are a change",
+        STORING,
+        "    moves = state.deadline_moves or state.settings_differ\n",
+        "    moves = state.deadline_moves\n",
+    ),
+    Mutant(
+        "settings: they go onto the winner's",
+        MEETING,
+        "        writing.settings = {**theirs.settings, **state.told}\n",
+        "",
+    ),
+    Mutant(
+        "settings: they rest on what was read",
+        MEETING,
+        "    return changes is not None or state.renewing or state.app_rescheduled or state.settings_differ\n",
+        "    return changes is not None or state.renewing or state.app_rescheduled\n",
+    ),
+    Mutant(
+        "settings: a shorter idle timeout takes effect",
+        STORING,
+        "    if IDLE_TIMEOUT not in state.told:\n",
+        "    if True:\n",
+    ),
+    Mutant(
         "increments add up",
         CHANGES,
         "        for key, by in self.incremented.items():\n            result[key] = _add(key, result.get(key, 0), by)\n",
@@ -441,6 +467,12 @@ MUTANTS = [
         "            if False:\n",
     ),
     Mutant(
+        "a logout: reaches what became corrupt meanwhile",
+        ENDING,
+        "            except CorruptSessionError:\n                return False\n",
+        "            except CorruptSessionError:\n                raise\n",
+    ),
+    Mutant(
         "a later run: begins no session where it has ended",
         LIFECYCLE,
         "    if state.only_if_there:\n",
@@ -451,6 +483,12 @@ MUTANTS = [
         STORING,
         "    if state.renewing and state.is_superseded(policy):\n",
         "    if False and state.is_superseded(policy):\n",
+    ),
+    Mutant(
+        "a renewal: leaves the deadline that its request set",
+        LIFECYCLE,
+        '    if deadline == "new" and not state.dated:\n',
+        '    if deadline == "new":\n',
     ),
     Mutant(
         "a renewal: a plain one gives no grace",
