@@ -10,7 +10,7 @@
 'Hello world!'
 """
 
-from ._policy import OnConflict
+from ._policy import OnConflict, OnCorrupt
 from ._state import Status
 from .aio import AsyncSessionManager
 from .codecs import Codec, JSONCodec
@@ -41,6 +41,7 @@ __all__ = [
     "Merge",
     "MergeFunction",
     "OnConflict",
+    "OnCorrupt",
     "Session",
     "SessionClosedError",
     "SessionConflict",

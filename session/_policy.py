@@ -11,13 +11,19 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from dynamostore.instants import INT64_MAX, Clock, duration_ns
 
+from ._settings import NO_SETTINGS, Settings, own_idle_ns
 from .codecs import Codec
 from .mergeable import Merge, check_mergeable
 from .merging import Level, Rules
 
-__all__ = ["SHORT_TOKEN_BYTES", "OnConflict", "Policy", "make_policy"]
+__all__ = ["SHORT_TOKEN_BYTES", "OnConflict", "OnCorrupt", "Policy", "make_policy"]
 
 OnConflict: TypeAlias = Literal["merge", "serialize", "raise", "overwrite", "merge_unchecked", "report"]
+OnCorrupt: TypeAlias = Literal["raise", "reset"]
+
+
+# An expiry is stored to the microsecond: less is no difference.
+_LEAST_NS = 1000
 
 SHORT_TOKEN_BYTES: Final = 30
 """The `Policy.token_bytes` of a token of 40 characters, for a framework whose users keep tokens in columns of that length."""
@@ -29,7 +35,9 @@ class Policy:
 
     *rules*: which reads count in a conflict. *login_keys*: keys that a request which loses a renewal may have read and still
     begin a session of its own. *token_bytes*: the random bytes in a new token, 32 or `SHORT_TOKEN_BYTES`.
-    *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its changes. *manager*: the same object in all the policies that one manager derives from this one.
+    *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its changes. *on_corrupt*: if a
+    corrupt session is an error or counts as none. *manager*: the same object in all the policies that one manager derives from
+    this one.
     """
 
     codec: Codec
@@ -44,6 +52,7 @@ class Policy:
     login_keys: frozenset[str] = frozenset()
     token_bytes: int = 32
     raises_if_ended: bool = True
+    on_corrupt: OnCorrupt = "raise"
     manager: object = field(default_factory=object)
 
     @property
@@ -57,11 +66,28 @@ class Policy:
             return token
         return _base64(hashlib.sha256(token.encode()).digest())
 
-    def expiry_ns(self, deadline_ns: int) -> int:
+    def effective_idle_ns(self, settings: Settings) -> int | None:
+        """Return the idle timeout of a session with these settings, its own or the manager's; None if it has none."""
+        own = own_idle_ns(settings)
+        return self.idle_ns if own is None else own or None
+
+    def expiry_ns(self, deadline_ns: int, settings: Settings = NO_SETTINGS) -> int:
         """Return when a session that is active now expires: by idling, or at its deadline, the earlier of the two."""
-        if self.idle_ns is None:
+        idle_ns = self.effective_idle_ns(settings)
+        if idle_ns is None:
             return deadline_ns
-        return min(deadline_ns, self.clock() + self.idle_ns)
+        return min(deadline_ns, self.clock() + idle_ns)
+
+    def touch_is_due(self, expiry_ns: int, deadline_ns: int, settings: Settings) -> bool:
+        """Return True if enough of the idle timeout is used for a request that only reads to move the stored expiry."""
+        idle_ns = self.effective_idle_ns(settings)
+        if idle_ns is None:
+            return False
+        after_ns = self.touch_after_ns
+        if idle_ns != self.idle_ns:
+            # The same part of a session's own idle timeout as of the manager's.
+            after_ns = idle_ns // 10 if self.idle_ns is None else after_ns * idle_ns // self.idle_ns
+        return self.expiry_ns(deadline_ns, settings) - expiry_ns >= max(after_ns, _LEAST_NS)
 
     def new_deadline_ns(self) -> int:
         """Return the deadline of a session that begins now."""
@@ -107,6 +133,7 @@ def make_policy(
     renewal_grace: timedelta | None,
     codec: Codec,
     clock: Clock,
+    on_corrupt: OnCorrupt = "raise",
 ) -> Policy:
     """Return the policy of a manager's arguments; raise `TypeError` or `ValueError` for those that make no sense."""
     lengths = {
@@ -126,6 +153,8 @@ def make_policy(
     if on_conflict not in get_args(OnConflict):
         choices = ", ".join(f'"{choice}"' for choice in get_args(OnConflict))
         raise ValueError(f"on_conflict must be one of {choices}, not {on_conflict!r}")
+    if on_corrupt not in get_args(OnCorrupt):
+        raise ValueError(f'on_corrupt must be "raise" or "reset", not {on_corrupt!r}')
     if touch_after is None:
         touch_after = (idle_timeout or timedelta(0)) / 10
     elif idle_timeout is None or touch_after >= idle_timeout:
@@ -136,13 +165,13 @@ def make_policy(
         clock=clock,
         lifetime_ns=duration_ns(lifetime),
         idle_ns=None if idle_timeout is None else duration_ns(idle_timeout),
-        # An expiry is stored to the microsecond: less is no difference.
-        touch_after_ns=max(duration_ns(touch_after), 1000),
+        touch_after_ns=max(duration_ns(touch_after), _LEAST_NS),
         hash_tokens=hash_tokens,
         on_conflict=on_conflict,
         renewal_grace=renewal_grace or timedelta(0),
         rules=Rules(level, check_mergeable(mergeable or {})),
         login_keys=_checked_keys(login_keys),
+        on_corrupt=on_corrupt,
     )
 
 

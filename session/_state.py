@@ -14,7 +14,8 @@ from dynamostore import Record
 from dynamostore.digests import digest
 
 from ._policy import Policy
-from .changes import NOTHING_READ, Changes, Draft, Reads
+from ._settings import NO_SETTINGS, Settings, take_settings
+from .changes import NOTHING_READ, Changes, Draft, Reads, encoded
 from .errors import CorruptSessionError
 from .merging import Snapshot
 from .types import JSONValue
@@ -22,9 +23,6 @@ from .types import JSONValue
 __all__ = ["Deadline", "State", "Status", "Tried"]
 
 Deadline: TypeAlias = Literal["new", "keep"]
-
-REMEMBER = "__rememberMe"
-"""The key under which a session keeps its cookie's persistence, as in SCS v2."""
 
 # Of the lengths that `Policy.token_bytes` gives: what one manager made, any other reads.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{40}(?:[A-Za-z0-9_-]{3})?")
@@ -89,11 +87,12 @@ class State:
     the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
     *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
     request destroyed it. *before*: the reads and changes before `destroy`. *only_if_there*: a session that is not found has ended.
-    *tried_token*: a new session may be stored under this one. *removal_tried*: the record may have been removed by this request. *outdated*: keys that others had changed since this request
-    read them, when that did not count; it may later.
-    *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
-    *others*: tokens that are still to be tried if *token* leads nowhere. *sent*: all that the client sent, if there are several.
-    *presented*: the one that led to the session, or the first.
+    *tried_token*: a new session may be stored under this one. *removal_tried*: the record may have been removed by this request.
+    *outdated*: keys that others had changed since this request read them, when that did not count; it may later.
+    *settings*: the session's own, as they are stored; *told*: those that this request set. *dated*: the app set the deadline in
+    this request, so that a renewal leaves it. *by_activity*: the deadline moves because the request was active, as a framework
+    has it, and not because the app said so. *others*: tokens that are still to be tried if *token* leads nowhere. *sent*: all
+    that the client sent, if there are several. *presented*: the one that led to the session, or the first.
     """
 
     presented: str | None = field(repr=False)
@@ -108,7 +107,10 @@ class State:
     grace: bool = False
     coming: str | None = field(default=None, repr=False)
     stored_deadline_ns: int = 0
+    settings: Settings = field(default_factory=dict, repr=False)
+    told: Settings = field(default_factory=dict, repr=False)
     rescheduled: bool = False
+    dated: bool = False
     by_activity: bool = False
     read_deadline: bool = False
     insisting: bool = False
@@ -141,7 +143,7 @@ class State:
         if self.ended:
             return False  # it will not be
         try:
-            return self.renewing or self.deadline_moves or self.draft.changes() is not None
+            return self.renewing or self.deadline_moves or self.settings_differ or self.draft.changes() is not None
         except (TypeError, ValueError):
             return True  # to what cannot be stored, which the commit will say
 
@@ -153,7 +155,21 @@ class State:
     @property
     def deadline_moves(self) -> bool:
         """True if what is stored is to end at another time."""
-        return self.rescheduled and self.record is not None and self.deadline_ns != self.stored_deadline_ns
+        if self.record is None or self.destroying:
+            return False
+        return self.rescheduled and self.deadline_ns != self.stored_deadline_ns
+
+    @property
+    def own_settings(self) -> Settings:
+        """The session's settings as this request sees them."""
+        return {**self.settings, **self.told} if self.told else self.settings
+
+    @property
+    def settings_differ(self) -> bool:
+        """True if a stored session is to have other settings."""
+        if self.record is None or self.destroying:
+            return False
+        return any(encoded(self.told, key) != encoded(self.settings, key) for key in self.told)
 
     @property
     def stored(self) -> bool:
@@ -256,13 +272,19 @@ def is_untouched(state: State) -> bool:
     return not state.loaded or (state.record is None and not state.looked)
 
 
-def decode(record: Record, policy: Policy) -> tuple[dict[str, JSONValue], int]:
-    """Return the data and the deadline of *record*; raise `CorruptSessionError` if it holds no session."""
+def decode(record: Record, policy: Policy) -> tuple[dict[str, JSONValue], int, Settings]:
+    """Return the data, deadline and settings of *record*; raise `CorruptSessionError` if it holds no session."""
     try:
-        return policy.codec.decode(record.data)
+        data, deadline_ns = policy.codec.decode(record.data)
     except CorruptSessionError as error:
         name = digest(record.token)
         raise CorruptSessionError(f"session {name}: {error}", digest=name, reason=error.reason) from error
+    return data, deadline_ns, take_settings(data)
+
+
+def encode(data: Mapping[str, JSONValue], deadline_ns: int, settings: Settings, policy: Policy) -> bytes:
+    """Return the payload of a session."""
+    return policy.codec.encode({**data, **settings} if settings else data, deadline_ns)
 
 
 def snapshot(record: Record, policy: Policy) -> Snapshot:
@@ -273,23 +295,17 @@ def snapshot(record: Record, policy: Policy) -> Snapshot:
 def show_stored(state: State, policy: Policy) -> None:
     """Have the request see the session as it was read or last stored; the record is there already."""
     assert state.record is not None
-    data, state.deadline_ns = decode(state.record, policy)
+    data, state.deadline_ns, state.settings = decode(state.record, policy)
     state.draft, state.loaded, state.stored_deadline_ns = Draft(data), True, state.deadline_ns
 
 
 def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
-    state.destroying = state.renewing = state.rescheduled = state.insisting = False
-    state.coming = None
+    state.destroying = state.renewing = state.rescheduled = state.dated = state.insisting = False
+    state.coming, state.told = None, NO_SETTINGS
     state.draft = Draft({})
     # To look at it now is to see it as it is stored.
     state.loaded = state.token is None
-
-
-def remembered(data: Mapping[str, JSONValue]) -> bool | None:
-    """Return True if a session's cookie is to outlive the browser; None if the app never said."""
-    value = data.get(REMEMBER)
-    return value if isinstance(value, bool) else None
 
 
 def new_token(policy: Policy) -> str:

@@ -78,7 +78,7 @@ class SessionData(TypedAccess, MutableMapping[str, JSONValue]):
         return draft.get(key)
 
     def clear(self) -> None:
-        """Remove all data; token and deadline stay."""
+        """Remove all data; token, deadline, `remember` and `set_idle_timeout` stay."""
         self._changing().clear()
 
     def remove(self, key: str) -> None:

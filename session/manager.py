@@ -17,7 +17,7 @@ from dynamostore.steps import Plan, run
 
 from . import _state
 from ._headers import add_session
-from ._policy import OnConflict, Policy, make_policy
+from ._policy import OnConflict, OnCorrupt, Policy, make_policy
 from .codecs import Codec, JSONCodec
 from .cookies import Cookie
 from .errors import SessionError
@@ -50,6 +50,7 @@ class BaseSessionManager(Generic[S]):
         mergeable: Mapping[str, Merge] | None = None,
         login_keys: Iterable[str] = (),
         renewal_grace: timedelta | None = None,
+        on_corrupt: OnCorrupt = "raise",
         codec: Codec | None = None,
         cookie: Cookie | None = None,
         clock: Clock = time.time_ns,
@@ -67,6 +68,7 @@ class BaseSessionManager(Generic[S]):
             mergeable=mergeable,
             login_keys=login_keys,
             renewal_grace=renewal_grace,
+            on_corrupt=on_corrupt,
             codec=JSONCodec() if codec is None else codec,
             clock=clock,
         )
@@ -171,7 +173,9 @@ class SessionManager(BaseSessionManager[Store]):
     "add", "latest" or a function of base, ours and theirs. *login_keys*: keys that a login may have read and still begin a
     session of its own when it loses to another renewal. *renewal_grace*: for so long after a ``renew_token(grace=True)`` (a
     few seconds, say) a request that is under way with the old token reads and changes the renewed session, instead of finding
-    none; None: at once only the new token works. *codec*: how data
+    none; None: at once only the new token works. *on_corrupt*: a session that cannot be read is a `CorruptSessionError` or the
+    store's `CorruptRecordError <dynamostore.CorruptRecordError>` ("raise"), or counts as no session and is logged ("reset").
+    *codec*: how data
     becomes bytes. *cookie*: the cookie's settings. *clock* gives Unix nanoseconds; the store has its own.
 
     Raises `TypeError` or `ValueError` for settings that make no sense. May be shared between threads.

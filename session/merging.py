@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ._settings import Settings
 from .changes import Changes, Reads, encoded
 from .mergeable import Absent, Merge, merge_values
 from .types import JSONValue
@@ -38,10 +39,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A session's data and its deadline in Unix nanoseconds, as one write stored them."""
+    """A session's data, its deadline in Unix nanoseconds and its settings, as one write stored them."""
 
     data: Data = field(repr=False)
     deadline_ns: int
+    settings: Settings = field(default_factory=dict, repr=False)
 
 
 def stale_keys(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from dynamostore.instants import from_ns, to_ns
+from dynamostore.instants import INT64_MAX, duration_ns, from_ns, to_ns
 from dynamostore.steps import Plan
 
-from . import _state
+from . import _settings, _state, values
 from ._policy import Policy
 from ._state import Deadline, State, Status
 from .changes import Draft
@@ -75,7 +75,15 @@ class BaseSession(SessionData):
     @property
     def remembered(self) -> bool | None:
         """The last argument of `remember`, or None: then the manager's ``Cookie(persist=...)`` holds. Does not count as a read."""
-        return _state.remembered(self._reading().data)
+        self._reading()
+        return _settings.remembered(self._state.own_settings)
+
+    @property
+    def idle_timeout(self) -> timedelta | None:
+        """The idle timeout of this session: the last argument of `set_idle_timeout`, or the manager's. Does not count as a read."""
+        self._reading()
+        idle_ns = self._policy.effective_idle_ns(self._state.own_settings)
+        return None if idle_ns is None else timedelta(microseconds=idle_ns // 1000)
 
     @property
     def status(self) -> Status:
@@ -98,7 +106,7 @@ class BaseSession(SessionData):
         """Give the session a new token at the next commit; its data stays. Call it at login.
 
         It happens in one transaction: from then on only the new token works. *deadline*: "new" begins a new absolute
-        lifetime, "keep" keeps the deadline. *grace*: for the manager's ``renewal_grace``, requests with the old token still
+        lifetime, unless `set_deadline` is called in the same request, before or after this; "keep" keeps the deadline. *grace*: for the manager's ``renewal_grace``, requests with the old token still
         read and change the session; not for logins, since whoever planted the old token would read the logged-in session.
 
         If another request renewed the session first, this one begins a session of its own with what it put, provided that it
@@ -114,20 +122,55 @@ class BaseSession(SessionData):
     def remember(self, remember: bool = True) -> None:
         """Have the client keep the cookie until the session expires (True), or until the browser is closed (False).
 
-        For a "remember me" at login. It takes precedence over the manager's ``Cookie(persist=...)``, and is kept in the session
-        (under ``__rememberMe``, as in SCS v2), so `clear` forgets it.
+        For a "remember me" at login. It takes precedence over the manager's ``Cookie(persist=...)``, and does not change how
+        long the session lives: `set_deadline` and `set_idle_timeout` do. It is stored with the session, but is not part of its
+        data: `clear` keeps it, and alone it begins no session.
         """
-        self.put_bool(_state.REMEMBER, remember)
+        told = values.from_bool(_settings.REMEMBER, remember)
+        self._changing()
+        lifecycle.tell(self._state, _settings.REMEMBER, told)
 
     def set_deadline(self, deadline: datetime) -> None:
-        """End the session at *deadline*, an aware datetime, however active it is; a renewal begins a new lifetime.
+        """End the session at *deadline*, an aware datetime, however active it is.
 
-        It may be earlier or later than the manager's lifetime; one in the past ends the session when it is stored.
+        It may be earlier or later than the manager's lifetime; one in the past ends the session when it is stored. An idle
+        timeout still ends the session earlier: see `set_idle_timeout`. `renew_token` in the same request keeps this deadline,
+        whichever is called first; in a later request it begins a new lifetime.
         Raises `TypeError` or `ValueError` for anything but an aware datetime from 1677 to 2262.
         """
         deadline_ns = to_ns(deadline)
         self._changing()
         lifecycle.reschedule(self._state, deadline_ns)
+
+    def set_idle_timeout(self, idle_timeout: timedelta | None) -> None:
+        """End the session when no request has accessed it for this long; None: only at its deadline.
+
+        It takes precedence over the manager's ``idle_timeout``. It is stored with the session, but is not part of its data:
+        `clear` and renewals keep it, and alone it begins no session. Raises `TypeError` for anything but a timedelta or None,
+        `ValueError` for one that is not more than zero.
+
+        >>> from datetime import UTC
+        >>> from dynamostore import MemoryStore
+        >>> from session import SessionManager
+        >>> manager = SessionManager(MemoryStore(), idle_timeout=timedelta(hours=1))
+        >>> with manager.session(None) as s:
+        ...     s.put_int("user_id", 7)
+        ...     s.remember()
+        ...     s.set_deadline(datetime.now(UTC) + timedelta(days=30))
+        ...     s.set_idle_timeout(None)
+        >>> s.expiry == s.deadline
+        True
+        """
+        idle_ns = 0
+        if idle_timeout is not None:
+            if not isinstance(idle_timeout, timedelta):
+                kind = type(idle_timeout).__name__
+                raise TypeError(f"idle_timeout must be a timedelta or None, not {kind}: timedelta(minutes=20), say")
+            if idle_timeout <= timedelta(0):
+                raise ValueError("idle_timeout must be more than zero; None for a session that does not idle out")
+            idle_ns = min(duration_ns(idle_timeout), INT64_MAX)
+        self._changing()
+        lifecycle.tell(self._state, _settings.IDLE_TIMEOUT, idle_ns)
 
     def destroy(self) -> None:
         """Delete the session, data and token, when the block is left (or at ``save``). Call it at logout.

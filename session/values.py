@@ -18,6 +18,7 @@ import msgspec
 
 from dynamostore.instants import INT64_MAX, INT64_MIN
 
+from ._settings import RESERVED
 from .errors import SessionTypeError
 from .types import JSONValue
 
@@ -83,7 +84,10 @@ def checked_key(key: object) -> str:
         raise SessionTypeError(
             f"a session key must be a str, not {type(key).__name__}", wanted="str", found=type(key).__name__
         )
-    return from_string(key, key)
+    name = from_string(key, key)
+    if name in RESERVED:
+        raise ValueError(f"session key {name!r} is reserved: call {RESERVED[name]} instead")
+    return name
 
 
 def from_string(key: str, value: object) -> str:

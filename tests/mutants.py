@@ -57,6 +57,8 @@ TESTS = {
         "tests/test_wsgi_reruns.py",
         "tests/test_levels.py",
         "tests/test_several_cookies.py",
+        "tests/test_own_settings.py",
+        "tests/test_on_corrupt.py",
     ],
 }
 SIMULATION = ["-m", "tests.simulation", "--steps"]
@@ -270,8 +272,8 @@ MUTANTS = [
     Mutant(
         "session: an expiry that others promised is kept",
         STORING,
-        "    expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))\n",
-        "",
+        "    if not _shortens(state, before, policy):\n",
+        "    if False:\n",
     ),
     Mutant(
         "session: what is stored is settled",
@@ -302,6 +304,30 @@ MUTANTS = [
         STORING,
         "    if not (state.renewing or moves or changes):\n",
         "    if not (state.renewing or changes):\n",
+    ),
+    Mutant(
+        "settings: alone they are a change",
+        STORING,
+        "    moves = state.deadline_moves or state.settings_differ\n",
+        "    moves = state.deadline_moves\n",
+    ),
+    Mutant(
+        "settings: they go onto the winner's",
+        MEETING,
+        "        writing.settings = {**theirs.settings, **state.told}\n",
+        "",
+    ),
+    Mutant(
+        "settings: they rest on what was read",
+        MEETING,
+        "    return changes is not None or state.renewing or state.app_rescheduled or state.settings_differ\n",
+        "    return changes is not None or state.renewing or state.app_rescheduled\n",
+    ),
+    Mutant(
+        "settings: a shorter idle timeout takes effect",
+        STORING,
+        "    if IDLE_TIMEOUT not in state.told:\n",
+        "    if True:\n",
     ),
     Mutant(
         "increments add up",
@@ -398,7 +424,7 @@ MUTANTS = [
     Mutant(
         "reads: a request that changes nothing is never stale",
         MEETING,
-        "    return changes is not None or state.renewing or state.app_rescheduled\n",
+        "    return changes is not None or state.renewing or state.app_rescheduled or state.settings_differ\n",
         "    return True\n",
     ),
     Mutant(
@@ -444,6 +470,12 @@ MUTANTS = [
         "            if False:\n",
     ),
     Mutant(
+        "a logout: reaches what became corrupt meanwhile",
+        ENDING,
+        "            except CorruptSessionError:\n                return False\n",
+        "            except CorruptSessionError:\n                raise\n",
+    ),
+    Mutant(
         "a later run: begins no session where it has ended",
         LIFECYCLE,
         "    if state.only_if_there:\n",
@@ -466,6 +498,12 @@ MUTANTS = [
         STORING,
         "    if state.renewing and state.is_superseded(policy):\n",
         "    if False and state.is_superseded(policy):\n",
+    ),
+    Mutant(
+        "a renewal: leaves the deadline that its request set",
+        LIFECYCLE,
+        '    if deadline == "new" and not state.dated:\n',
+        '    if deadline == "new":\n',
     ),
     Mutant(
         "a renewal: a plain one gives no grace",

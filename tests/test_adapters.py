@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from dynamostore import Record, StoreError, TableNotFoundError, ThrottledError, UnavailableError, connect
+from dynamostore.digests import digest
 from dynamostore.testing import FakeClock
 from session import Cookie, SessionConflict, SessionManager
 from session.session import BaseSession
@@ -693,3 +694,54 @@ def test_a_logout_counts_also_if_its_page_fails(serve: Serve, counted: CountingS
     assert cookies(response)[0].startswith("session=; ")
     assert counted.taken() == ["delete"]
     assert client.get("/whole", headers={"Cookie": f"session={token}"}).text == ""
+
+
+# Corrupt sessions
+
+
+def spoil(counted: CountingStore, clock: FakeClock, token: str) -> Record:
+    """Have what is stored under a token be no session; return it."""
+    key = SessionManager(counted, clock=clock)._policy.key(token)
+    record = counted.save(key, b"a newer release wrote this", clock.now + HOUR)
+    counted.taken()
+    return record
+
+
+def test_a_corrupt_session_that_is_reset_lets_the_user_log_in_again(
+    serve: Serve, counted: CountingStore, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve(ACTIONS, {"on_corrupt": "reset", "cookie": Cookie(secure=False)})
+    token = with_a_session(client, counted)
+    spoilt = spoil(counted, clock, token)
+    # Who only looks keeps the cookie: what is wrong may yet be put right.
+    seen = client.get("/read")
+    assert (seen.status_code, seen.text, cookies(seen)) == (200, "0", [])
+    assert f"session {digest(spoilt.token)} is corrupt" in caplog.text
+    logged_in = client.get("/login")
+    assert logged_in.status_code == 200
+    assert client.cookies["session"] != token
+    assert client.get("/whole").text == "user_id=7"
+    assert counted.find(spoilt.token) == spoilt
+
+
+@pytest.mark.parametrize("settings", [{}, {"on_corrupt": "reset"}], ids=["raise", "reset"])
+def test_a_corrupt_session_can_be_logged_out(
+    serve: Serve, counted: CountingStore, clock: FakeClock, settings: Mapping[str, object]
+) -> None:
+    client = serve(ACTIONS, {**settings, "cookie": Cookie(secure=False)})
+    spoilt = spoil(counted, clock, with_a_session(client, counted))
+    response = client.get("/logout")
+    assert response.status_code == 200
+    assert cookies(response)[0].startswith("session=; ")
+    assert counted.find(spoilt.token) is None
+    assert client.get("/login").status_code == 200
+
+
+def test_a_corrupt_session_is_an_error_if_it_is_not_reset(
+    serve: Serve, counted: CountingStore, clock: FakeClock
+) -> None:
+    client = serve(ACTIONS)
+    spoil(counted, clock, with_a_session(client, counted))
+    response = client.get("/read")
+    assert response.status_code == 500
+    assert cookies(response) == []

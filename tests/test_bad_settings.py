@@ -201,6 +201,8 @@ SENSELESS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "another way with conflicts": ({"on_conflict": "ignore"}, ValueError, "on_conflict must be"),
     "no way with conflicts": ({"on_conflict": None}, ValueError, "on_conflict must be"),
     "ways with conflicts": ({"on_conflict": ["merge"]}, ValueError, "on_conflict must be"),
+    "another way with corruption": ({"on_corrupt": "delete"}, ValueError, 'on_corrupt must be "raise" or "reset", not'),
+    "no way with corruption": ({"on_corrupt": None}, ValueError, "on_corrupt must be"),
     "a cookie's name for a cookie": ({"cookie": "sid"}, TypeError, "cookie"),
 }
 

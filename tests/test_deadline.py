@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from dynamostore import MemoryStore
 from dynamostore.testing import FakeClock
-from session import Cookie, Session, SessionConflict, SessionManager, Status
+from session import AsyncSessionManager, Cookie, Session, SessionConflict, SessionManager, Status
 
+from .awaited import AwaitedStore, finish
 from .counting import CountingStore
 from .fakes import StoredSession
 
@@ -80,19 +82,104 @@ def test_a_deadline_alone_stores_no_new_session(
     assert (s.token, counted.taken()) == (None, [])
 
 
-def test_a_renewal_begins_a_new_lifetime_unless_a_deadline_is_set_after_it(
+RENEW: dict[str, Callable[[Session], object]] = {
+    "a new lifetime": lambda s: s.renew_token(),
+    "with grace": lambda s: s.renew_token(grace=True),
+    "the deadline kept": lambda s: s.renew_token(deadline="keep"),
+    "twice": lambda s: [s.renew_token() for _ in range(2)],  # type: ignore[func-returns-value]
+}
+
+
+@pytest.mark.parametrize("renew", RENEW.values(), ids=RENEW)
+@pytest.mark.parametrize("saved", [False, True], ids=["at once", "with a save between"])
+@pytest.mark.parametrize("first", ["deadline", "renewal"])
+@pytest.mark.parametrize("new", [False, True], ids=["stored", "new"])
+def test_a_deadline_that_is_set_stands_before_and_after_a_renewal_in_the_same_request(
+    manager: SessionManager,
+    stored: StoredSession,
+    clock: FakeClock,
+    renew: Callable[[Session], object],
+    saved: bool,
+    first: str,
+    new: bool,
+) -> None:
+    steps: list[Callable[[Session], object]] = [lambda s: s.set_deadline(now(clock) + 30 * DAY), renew]
+    with manager.session(None if new else stored.token) as s:
+        s.put_int("user_id", 7)
+        for step in steps if first == "deadline" else reversed(steps):
+            step(s)
+            if saved:
+                s.save()
+        assert s.deadline == now(clock) + 30 * DAY
+    assert s.deadline == s.expiry == now(clock) + 30 * DAY
+    assert "; Max-Age=2592000; " in (manager.set_cookie(s) or "")
+    with manager.session(s.token) as s:
+        assert s.deadline == now(clock) + 30 * DAY
+
+
+def test_a_deadline_that_is_set_before_a_renewal_stands_in_async_code(clock: FakeClock) -> None:
+    async def main() -> None:
+        manager = AsyncSessionManager(AwaitedStore(MemoryStore(clock=clock)), clock=clock)
+        async with manager.session(None) as s:
+            s.put_int("user_id", 7)
+            s.set_deadline(now(clock) + 30 * DAY)
+            s.renew_token()
+        assert s.expiry == now(clock) + 30 * DAY
+
+    finish(main())
+
+
+def test_a_renewal_in_a_later_request_begins_a_new_lifetime_or_keeps_the_deadline(
     manager: SessionManager, stored: StoredSession, clock: FakeClock
 ) -> None:
     with manager.session(stored.token) as s:
-        s.set_deadline(now(clock) + HOUR)
-        s.renew_token()
-    assert s.deadline == now(clock) + DAY
+        s.set_deadline(now(clock) + 30 * DAY)
+    with manager.session(s.token) as s:
+        s.renew_token(deadline="keep")
+    assert s.deadline == now(clock) + 30 * DAY
     with manager.session(s.token) as s:
         s.renew_token()
-        s.set_deadline(now(clock) + HOUR)
-    assert s.deadline == now(clock) + HOUR
-    clock.advance(HOUR * 1.1)
-    assert not lives(manager, s.token)
+    assert s.deadline == now(clock) + DAY
+
+
+def test_a_deadline_and_a_renewal_go_onto_what_another_request_stored(
+    manager: SessionManager, stored: StoredSession, clock: FakeClock
+) -> None:
+    with manager.session(stored.token) as s:
+        s.set_deadline(now(clock) + 30 * DAY)
+        s.renew_token()
+        with manager.session(stored.token) as other:
+            other.set_deadline(now(clock) + HOUR)
+            other.put_int("n", 7)
+    with manager.session(s.token) as s:
+        assert (s.deadline, s.get_int("n")) == (now(clock) + 30 * DAY, 7)
+
+
+def test_a_login_that_loses_to_another_renewal_keeps_its_deadline(
+    manager: SessionManager, stored: StoredSession, clock: FakeClock
+) -> None:
+    with manager.session(stored.token) as s:
+        s.put_int("user_id", 7)
+        s.set_deadline(now(clock) + 30 * DAY)
+        s.remember(False)
+        s.set_idle_timeout(2 * HOUR)
+        s.renew_token()
+        with manager.session(stored.token) as other:
+            other.renew_token()
+    with manager.session(s.token) as s:
+        assert (dict(s), s.deadline) == ({"user_id": 7}, now(clock) + 30 * DAY)
+        assert (s.remembered, s.idle_timeout) == (False, 2 * HOUR)
+
+
+def test_a_deadline_that_was_discarded_or_destroyed_does_not_stand(
+    manager: SessionManager, stored: StoredSession, clock: FakeClock
+) -> None:
+    with manager.session(stored.token) as s:
+        s.set_deadline(now(clock) + 30 * DAY)
+        s.destroy()
+        s.put_int("user_id", 7)
+        s.renew_token()
+    assert s.deadline == now(clock) + DAY
 
 
 @pytest.mark.parametrize("first", ["deadline", "data"])
@@ -176,19 +263,16 @@ def test_what_the_session_was_told_stands_before_the_cookies_settings(
         assert ("Max-Age" in header) == after
 
 
-def test_what_it_was_told_is_kept_as_scs_keeps_it_and_forgotten_with_the_rest(manager: SessionManager) -> None:
-    with manager.session(None) as s:
-        s.put_int("n", 1)
-        s.remember()
-    assert dict(s) == {"__rememberMe": True, "n": 1}
-    with manager.session(s.token) as s:
-        s.clear()
+def test_what_another_program_stored_that_is_no_bool_says_nothing_and_stays(
+    manager: SessionManager, stored: StoredSession
+) -> None:
+    stored.put(b'{"data":{"__rememberMe":"yes","n":1},"deadline":8102534735004839040}')
+    with manager.session(stored.token) as s:
         assert s.remembered is None
-    # What another program put there, and is no bool, says nothing.
-    with manager.session(None) as s:
-        s["__rememberMe"] = "yes"
-    assert s.remembered is None
+        s.renew_token()
     assert "Max-Age" in (manager.set_cookie(s) or "")
+    assert s._state.record is not None
+    assert b'"__rememberMe":"yes"' in s._state.record.data
 
 
 def test_remembering_with_what_is_no_bool_is_refused(manager: SessionManager) -> None:

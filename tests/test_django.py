@@ -1125,6 +1125,56 @@ def test_an_idle_timeout_is_moved_on_by_looking(counted: CountingStore, clock: F
         assert "a" not in SessionStore(session.session_key)
 
 
+def test_remember_me_for_a_month_outlives_the_idle_timeout(counted: CountingStore, clock: FakeClock) -> None:
+    with override_settings(SESSION_MANAGER=SessionManager(counted, idle_timeout=HOUR, clock=clock)):
+        session = SessionStore()
+        session["a"] = 1
+        session.set_expiry(timedelta(days=30))
+        session.save()
+        session.set_idle_timeout(None)
+        assert session.modified
+        session.save()
+        session.cycle_key()
+        session.save()
+        session.create()
+        clock.advance(timedelta(days=29))
+        again = SessionStore(session.session_key)
+        assert again["a"] == 1
+        assert not again.modified
+        clock.advance(timedelta(days=2))
+        assert "a" not in SessionStore(session.session_key)
+
+
+def test_a_sessions_own_settings_are_no_keys(counted: CountingStore, clock: FakeClock) -> None:
+    manager = SessionManager(counted, clock=clock)
+    with override_settings(SESSION_MANAGER=manager):
+        # As another framework's adapter on the same table stores it.
+        with manager.session(None) as s:
+            s.put_int("a", 1)
+            s.remember()
+            s.set_idle_timeout(HOUR)
+        session = SessionStore(s.token)
+        assert list(session.keys()) == ["a"]
+        assert dict(session.items()) == session.load() == {"a": 1}
+        assert not session.has_key("__rememberMe")
+        with pytest.raises(ValueError, match=r"'__rememberMe' is reserved: call remember\(\) instead"):
+            session["__rememberMe"] = True
+        session.clear()
+        session.save()
+        with manager.session(s.token) as s:
+            assert (dict(s), s.remembered, s.idle_timeout) == ({}, True, HOUR)
+
+
+@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
+def test_save_every_request_writes_once(key: str, counted: CountingStore, clock: FakeClock) -> None:
+    clock.advance(S)
+    session = SessionStore(key)
+    session.save()
+    clock.advance(S)
+    session.save()
+    assert counted.taken() == ["find", "replace"]
+
+
 def test_clearsessions_leaves_what_lives(key: str) -> None:
     call_command("clearsessions")
     asyncio.run(SessionStore.aclear_expired())
@@ -1228,6 +1278,7 @@ def test_every_async_method_does_what_the_other_does(manager: SessionManager, co
         await session.aset_expiry(10)
         assert await session.aget_expiry_age() == 10
         await session.aset_expiry(None)
+        await session.aset_idle_timeout(HOUR)
         assert not await session.aget_expire_at_browser_close()
         await session.acycle_key()
         second = session.session_key

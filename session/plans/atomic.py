@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import isawaitable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
+from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, Record, ThrottledError, UnavailableError
 from dynamostore.instants import from_ns
 from dynamostore.steps import Call, Plan, issue
 from session._policy import Policy
-from session._state import State, snapshot
+from session._state import State, encode, snapshot
 from session.changes import Changes, Draft, Reads
 from session.data import SessionData, StepData
-from session.errors import SessionConflict, SessionStateError, SessionTypeError
+from session.errors import CorruptSessionError, SessionConflict, SessionStateError, SessionTypeError
 from session.merging import Snapshot, merged
 from session.types import JSONValue
 
 from .calls import ATTEMPTS, back_off, find
+from .corrupt import pass_over
 from .lifecycle import load
 from .meeting import check_outdated_step, check_reads, lose, note_late_reads, note_tried_step
 from .storing import create, mark_stored, with_keys
@@ -48,6 +49,7 @@ def atomic(
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
+        view = Snapshot(draft.data, end_ns, stored.settings)
         check_outdated_step(state, changes, policy)
         going_on = _merge_pending(state, policy, draft)
         reads, meant, checked, held = draft.reads(), draft.meant(), state.draft.reads(), state.draft.held()
@@ -56,23 +58,27 @@ def atomic(
                 # The decision rests on what is stored now, though there is nothing to write.
                 new = target if fresh and attempt == 0 else (yield from _find_same(target))
             else:
-                new = yield from _store(state, policy, target, end_ns, draft)
+                new = yield from _store(state, policy, target, view, draft)
         except Conflict as conflict:
             winner = conflict.current
             if winner is None:
-                ours = state.draft.data
-                lose(state, policy)
-                what = "atomic: the session was ended by another request, or has expired"
-                raise SessionConflict(what, ended=True, ours=ours) from conflict
-            outdated = check_reads(state, winner, changes, policy, conflict)
+                _lose(state, policy, conflict)
+            try:
+                outdated = check_reads(state, winner, changes, policy, conflict)
+            except CorruptSessionError as error:
+                pass_over(error, policy)
+                _lose(state, policy, error)
             target = winner
             if attempt:
                 yield from back_off(attempt)
+        except CorruptRecordError as error:
+            pass_over(error, policy)
+            _lose(state, policy, error)
         else:
             state.outdated |= outdated
-            note_late_reads(state, checked, snapshot(state.record, policy), Snapshot(draft.data, end_ns), policy)
+            note_late_reads(state, checked, snapshot(state.record, policy), view, policy)
             state.draft.rebase(draft.data, going_on, draft, held)
-            _go_on(state, new, end_ns, reads=reads, changes=meant)
+            _go_on(state, new, view, reads=reads, changes=meant)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
@@ -85,11 +91,19 @@ def _find_same(target: Record) -> Plan[Record]:
     return there
 
 
-def _store(state: State, policy: Policy, target: Record, deadline_ns: int, draft: Draft) -> Plan[Record]:
-    """Write the data of *draft* where *target* was read; raise `Conflict` if it is not there any more."""
-    payload = policy.codec.encode(draft.data, deadline_ns)
+def _lose(state: State, policy: Policy, error: Exception) -> NoReturn:
+    ours = state.draft.data
+    lose(state, policy)
+    what = "atomic: the session was ended by another request, or has expired"
+    raise SessionConflict(what, ended=True, ours=ours) from error
+
+
+def _store(state: State, policy: Policy, target: Record, view: Snapshot, draft: Draft) -> Plan[Record]:
+    """Write *view* where *target* was read; raise `Conflict` if it is not there any more."""
+    deadline_ns, settings = view.deadline_ns, view.settings
+    payload = encode(view.data, deadline_ns, settings, policy)
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
-    expiry_ns = max(policy.expiry_ns(deadline_ns), min(target.expiry_ns, deadline_ns))
+    expiry_ns = max(policy.expiry_ns(deadline_ns, settings), min(target.expiry_ns, deadline_ns))
     call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
     try:
         new = yield from issue(call)
@@ -115,9 +129,10 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
         reads, meant, held = draft.reads(), draft.meant(), state.draft.held()
         token = yield from create(state, policy, draft)
         assert state.record is not None
-        mark_stored(state, token, draft.data)
+        mark_stored(state, token)
         state.draft.rebase(draft.data, going_on, draft, held)
-        _go_on(state, state.record, state.deadline_ns, reads=reads, changes=meant)
+        view = Snapshot(draft.data, state.deadline_ns, state.settings)
+        _go_on(state, state.record, view, reads=reads, changes=meant)
     return result
 
 
@@ -167,16 +182,16 @@ def _merge_pending(state: State, policy: Policy, draft: Draft) -> dict[str, JSON
         raise SessionConflict(what, ours=state.draft.data, theirs=draft.data) from error
 
 
-def _go_on(state: State, record: Record, deadline_ns: int, *, reads: Reads, changes: Changes) -> None:
+def _go_on(state: State, record: Record, view: Snapshot, *, reads: Reads, changes: Changes) -> None:
     """Have the request go on from what is stored now; its pending changes stay pending."""
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
     # An increment hands out no value, so nothing rests on it.
     state.draft.note(reads, changes.put.keys() | changes.removed)
     state.record = record
-    state.stored_deadline_ns = deadline_ns
+    state.stored_deadline_ns, state.settings = view.deadline_ns, view.settings
     if not state.rescheduled:
-        state.deadline_ns = deadline_ns
+        state.deadline_ns = view.deadline_ns
     state.tried.clear()
 
 

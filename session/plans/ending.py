@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from dynamostore import Conflict
+from dynamostore import Conflict, CorruptRecordError
 from dynamostore.steps import Plan, issue
 from session._policy import Policy
+from session._settings import NO_SETTINGS
 from session._state import State, is_well_formed_token, snapshot
 from session.changes import Draft
+from session.errors import CorruptSessionError
 from session.merging import stale_keys
 
 from .calls import ATTEMPTS, back_off, delete, remove
@@ -38,7 +40,7 @@ def end(state: State, policy: Policy) -> Plan[None]:
             yield from issue(delete(key))
         if held is False:
             _log.warning("a session was changed while it was destroyed: what this request put afterwards is dropped")
-            state.draft, state.insisting = Draft({}), False
+            state.draft, state.told, state.insisting = Draft({}), NO_SETTINGS, False
     state.token = state.record = None
     state.sent, state.outdated, state.removal_tried = (), frozenset(), False
     state.destroying, state.gone, state.destroyed = False, True, True
@@ -66,11 +68,16 @@ def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
             state.removal_tried = tried
             if winner is None or winner.token != target.token:
                 return False
-            theirs = snapshot(winner, policy)
+            try:
+                theirs = snapshot(winner, policy)
+            except CorruptSessionError:
+                return False
             if stale_keys(reads, changes, base, theirs, policy.rules, read_deadline=read_deadline, exclusive=True):
                 return False
             target = winner
             yield from back_off(attempt)
+        except CorruptRecordError:
+            return False
         else:
             break
     else:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from dynamostore import ItemTooLargeError
+from dynamostore import CorruptRecordError, ItemTooLargeError
 from dynamostore.steps import Call, Plan, issue
 from session import _state
 from session._policy import Policy
-from session._state import Deadline, State, decode, discard, is_untouched, remembered
+from session._settings import NO_SETTINGS, remembered
+from session._state import Deadline, State, decode, discard, is_untouched
 from session.changes import Changes, Draft
-from session.errors import SessionConflict
+from session.errors import CorruptSessionError, SessionConflict
+from session.types import JSONValue
 
 from .calls import back_off, find
+from .corrupt import pass_over
 from .ending import end
+from .meeting import drop_changes
 from .storing import store_changes, store_new, with_keys
 
-__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "update"]
+__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "tell", "update"]
 
 S = TypeVar("S")
 
@@ -26,18 +30,25 @@ def load(state: State, policy: Policy) -> Plan[None]:
     if state.loaded or state.token is None:
         return
     for token in (state.token, *state.others):
-        record = yield from issue(find(policy.key(token)))
-        if state.loaded:
-            return  # by another task, which may have changed it since; or it was destroyed meanwhile
-        if record is None:
+        record = found = None
+        try:
+            record = yield from issue(find(policy.key(token)))
+            if state.loaded:
+                return  # by another task, which may have changed it since; or it was destroyed meanwhile
+            found = decode(record, policy) if record is not None else None
+        except (CorruptRecordError, CorruptSessionError) as error:
+            if state.loaded:
+                return
+            pass_over(error, policy)
+        if found is None:
             continue
-        data, deadline_ns = decode(record, policy)
+        data, deadline_ns, settings = found
         if deadline_ns >= policy.clock():
-            state.token, state.record, state.draft = token, record, Draft(data)
+            state.token, state.record, state.draft, state.settings = token, record, Draft(data), settings
             if state.others:
                 state.presented, state.others = token, ()
             state.deadline_ns = state.stored_deadline_ns = deadline_ns
-            state.found = state.kept = remembered(data)
+            state.found = state.kept = remembered(settings)
             state.loaded = True
             return
     state.token, state.draft, state.others = None, Draft({}), ()
@@ -47,9 +58,12 @@ def load(state: State, policy: Policy) -> Plan[None]:
 
 
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
-    """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded."""
-    if deadline == "new":
-        reschedule(state, policy.new_deadline_ns())
+    """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded.
+
+    A deadline that the app set in this request stands.
+    """
+    if deadline == "new" and not state.dated:
+        _move_deadline(state, policy.new_deadline_ns())
     state.renewing = state.record is not None and not state.destroying
     state.coming = _state.new_token(policy) if state.renewing else None
     state.grace = grace and state.renewing
@@ -57,8 +71,18 @@ def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadli
 
 def reschedule(state: State, deadline_ns: int) -> None:
     """End the session at another time, from the next commit on. The session must be loaded."""
+    _move_deadline(state, deadline_ns)
+    state.dated = True
+
+
+def _move_deadline(state: State, deadline_ns: int) -> None:
     state.deadline_ns = deadline_ns
     state.rescheduled, state.by_activity = True, False
+
+
+def tell(state: State, key: str, value: JSONValue) -> None:
+    """Set one of the session's own settings, from the next commit on. The session must be loaded."""
+    state.told = {**state.told, key: value}
 
 
 def prolong(state: State, deadline_ns: int) -> None:
@@ -79,8 +103,8 @@ def destroy(state: State, policy: Policy) -> None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
     state.destroying, state.coming, state.tried_token = True, None, None
     state.rerun &= not state.written
-    state.renewing = state.rescheduled = state.written = state.read_deadline = False
-    state.draft = Draft({})
+    state.renewing = state.rescheduled = state.dated = state.written = state.read_deadline = False
+    state.draft, state.settings, state.told = Draft({}), NO_SETTINGS, NO_SETTINGS
     state.deadline_ns = policy.new_deadline_ns()
     state.loaded = True
 
@@ -107,6 +131,9 @@ def commit(state: State, policy: Policy) -> Plan[None]:
             yield from store_changes(state, policy)
     except ItemTooLargeError as error:
         raise with_keys(error, state.draft) from error
+    except (CorruptRecordError, CorruptSessionError) as error:
+        pass_over(error, policy)
+        drop_changes(state, policy, state.draft.changes(), None)
 
 
 def abandon(state: State, policy: Policy) -> Plan[None]:

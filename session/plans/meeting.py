@@ -11,7 +11,8 @@ from dynamostore import Conflict, Record, items
 from dynamostore.digests import digest
 from session import _rarely
 from session._policy import Policy
-from session._state import State, Tried, bears, snapshot
+from session._settings import NO_SETTINGS, Settings
+from session._state import State, Tried, bears, encode, snapshot
 from session.changes import Changes, Draft, Reads, decoded, encoded
 from session.errors import SessionConflict, SessionTypeError
 from session.merging import Snapshot, merged, outdated_keys, stale_keys
@@ -40,11 +41,12 @@ _log = logging.getLogger("session")
 
 @dataclass(slots=True)
 class Writing:
-    """The data and deadline that are to be stored, and the record that they are to be stored upon."""
+    """The data, deadline and settings that are to be stored, and the record that they are to be stored upon."""
 
     target: Record
     data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
+    settings: Settings
     held: Mapping[str, bytes] = field(repr=False)
     """The lists and dicts that were handed out, as they are in *data*: another task may change them meanwhile."""
     reads: Reads
@@ -58,11 +60,11 @@ def note_tried(state: State, version: int, writing: Writing, policy: Policy, cha
 
     The request does not see what it was merged with: it has seen, and goes on from, its own data.
     """
-    payload = policy.codec.encode(writing.data, writing.deadline_ns)
+    payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
     data, deadline_ns = policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns))
     for key, encoding in writing.held.items():
         data[key] = decoded(encoding)
-    mine = Snapshot(data, deadline_ns)
+    mine = Snapshot(data, deadline_ns, state.own_settings)
     state.tried.append(Tried(version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
 
@@ -124,6 +126,7 @@ def yield_to(
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs.data) from error
         if not state.rescheduled:
             writing.deadline_ns = theirs.deadline_ns
+        writing.settings = {**theirs.settings, **state.told}
     writing.target = winner
 
 
@@ -171,7 +174,7 @@ def _without(changes: Changes, tried: Tried, policy: Policy) -> Changes:
 
 def acts(state: State, changes: Changes | None) -> bool:
     """Return True if the request changes anything, so that its reads matter."""
-    return changes is not None or state.renewing or state.app_rescheduled
+    return changes is not None or state.renewing or state.app_rescheduled or state.settings_differ
 
 
 def _stale(
@@ -185,7 +188,7 @@ def _stale(
         policy.rules,
         read_deadline=state.read_deadline,
         wrote_deadline=state.app_rescheduled,
-        exclusive=exclusive or state.renewing,
+        exclusive=exclusive or state.renewing or bool(state.told),
         outdated=state.outdated,
     )
 
@@ -277,7 +280,8 @@ def lose(state: State, policy: Policy) -> None:
     """Note that the session is no more; from now on the request has none, and begins none."""
     state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
-    state.renewing = state.rescheduled = False
+    state.renewing = state.rescheduled = state.dated = False
+    state.settings = state.told = NO_SETTINGS
     state.gone = state.ended = True
     state.draft = Draft({})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
@@ -10,11 +9,11 @@ from dynamostore.instants import from_ns
 from dynamostore.steps import Plan, issue
 from session import _state
 from session._policy import Policy
-from session._state import State, remembered, snapshot
+from session._settings import IDLE_TIMEOUT, NO_SETTINGS, remembered
+from session._state import State, encode, snapshot
 from session.changes import Changes, Draft
 from session.errors import SessionConflict
 from session.merging import Snapshot, own_part
-from session.types import JSONValue
 
 from .calls import ATTEMPTS, back_off, find, write
 from .meeting import Writing, check_outdated, drop_changes, lose, named, note_late_reads, note_tried, yield_to
@@ -28,7 +27,7 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
         return
     held = state.draft.held()
     token = yield from create(state, policy, state.draft)
-    mark_stored(state, token, state.draft.data)
+    mark_stored(state, token)
     state.draft.settle(held)
 
 
@@ -36,8 +35,8 @@ def create(state: State, policy: Policy, draft: Draft) -> Plan[str]:
     """Store the data of *draft* as a new session, and return its token."""
     token = state.coming or state.tried_token or _state.new_token(policy)
     tried, state.tried_token = token == state.tried_token, token
-    payload = policy.codec.encode(draft.data, state.deadline_ns)
-    content = {"data": payload, "expiry": from_ns(policy.expiry_ns(state.deadline_ns))}
+    payload = encode(draft.data, state.deadline_ns, state.told, policy)
+    content = {"data": payload, "expiry": from_ns(policy.expiry_ns(state.deadline_ns, state.told))}
     try:
         state.record = yield from issue(write("create", token=policy.key(token), **content))
     except Conflict as conflict:
@@ -54,12 +53,15 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     assert record is not None
     changes = state.draft.changes()
     # A write whose reply was lost may be stored: what is as it was read may have to be made so again.
-    moves = state.deadline_moves or any(tried.seen.deadline_ns != state.deadline_ns for tried in state.tried)
-    others = [tried.seen.data for tried in state.tried]
-    undone = any(state.draft.differs_from(data) for data in others)
+    others = [tried.seen for tried in state.tried]
+    moves = state.deadline_moves or state.settings_differ
+    moves = moves or any(
+        (each.deadline_ns, each.settings) != (state.deadline_ns, state.own_settings) for each in others
+    )
+    undone = any(state.draft.differs_from(each.data) for each in others)
     if state.renewing or moves or undone if changes is None else others:
         # It is stored anyway: then everything counts that was put, also a value that was there already.
-        changes = state.draft.meant(*others) or None
+        changes = state.draft.meant(*(each.data for each in others)) or None
     check_outdated(state, changes, policy)
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
@@ -68,8 +70,9 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     if not (state.renewing or moves or changes):
         yield from _touch(state, record, policy)
         state.draft.settle(held)
+        state.told = NO_SETTINGS
         return
-    writing = Writing(record, state.draft.data, state.deadline_ns, held, state.draft.reads())
+    writing = Writing(record, state.draft.data, state.deadline_ns, state.own_settings, held, state.draft.reads())
     for attempt in range(ATTEMPTS):
         try:
             yield from _write_once(state, writing, policy)
@@ -106,11 +109,13 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
 
 
 def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
-    expiry_ns = policy.expiry_ns(writing.deadline_ns)
+    expiry_ns = policy.expiry_ns(writing.deadline_ns, writing.settings)
     before = writing.target
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
-    expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
-    content = {"data": policy.codec.encode(writing.data, writing.deadline_ns), "expiry": from_ns(expiry_ns)}
+    if not _shortens(state, before, policy):
+        expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
+    payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
+    content = {"data": payload, "expiry": from_ns(expiry_ns)}
     token = state.token
     if state.renewing:
         token = state.coming or _state.new_token(policy)
@@ -126,16 +131,25 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
         state.outdated |= writing.outdated
         note_late_reads(state, writing.reads, shown, Snapshot(writing.data, writing.deadline_ns), policy)
     state.draft.adopt(writing.data, writing.held)
-    state.deadline_ns = writing.deadline_ns
-    mark_stored(state, token, state.draft.data)
+    state.deadline_ns, state.settings = writing.deadline_ns, writing.settings
+    mark_stored(state, token)
     state.draft.settle(writing.held)
+
+
+def _shortens(state: State, before: Record, policy: Policy) -> bool:
+    """Return True if this request gives the session a shorter idle timeout than is stored."""
+    if IDLE_TIMEOUT not in state.told:
+        return False
+    idle_ns = policy.effective_idle_ns(state.told)
+    stored_ns = policy.effective_idle_ns(snapshot(before, policy).settings)
+    return idle_ns is not None and (stored_ns is None or idle_ns < stored_ns)
 
 
 def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
     """Move the expiry, since access is activity, if enough of the idle timeout has been used."""
-    expiry_ns = policy.expiry_ns(state.deadline_ns)
-    if policy.idle_ns is None or expiry_ns - record.expiry_ns < policy.touch_after_ns:
+    if not policy.touch_is_due(record.expiry_ns, state.deadline_ns, state.settings):
         return
+    expiry_ns = policy.expiry_ns(state.deadline_ns, state.settings)
     try:
         state.record = yield from issue(write("touch", record=record, expiry=from_ns(expiry_ns)))
         state.prolonged = True
@@ -146,13 +160,14 @@ def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
             drop_changes(state, policy, None, conflict)
 
 
-def mark_stored(state: State, token: str | None, data: Mapping[str, JSONValue]) -> None:
-    """Note that *data* is stored under *token*."""
+def mark_stored(state: State, token: str | None) -> None:
+    """Note that the session is stored under *token*."""
     state.token, state.coming, state.tried_token = token, None, None
     state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
     state.stored_deadline_ns = state.deadline_ns
     state.tried.clear()
-    state.kept = remembered(data)
+    state.settings, state.told = state.own_settings, NO_SETTINGS
+    state.kept = remembered(state.settings)
 
 
 def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> Plan[None]:
@@ -175,6 +190,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
         raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
     data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
     state.record, state.token, state.coming, state.grace, state.outdated = None, None, None, False, frozenset()
+    state.settings = NO_SETTINGS
     if not state.rescheduled:
         state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False

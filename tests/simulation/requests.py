@@ -72,6 +72,7 @@ class Request:
         "client",
         "commit",
         "commits",
+        "dated",
         "foreign",
         "held",
         "issued_ns",
@@ -106,6 +107,7 @@ class Request:
         self.before: list[Event] = []
         self.read_before = False
         self.begun = 0
+        self.dated = False
         self.commit: Commit | None = None
         self.commits = 0
         self.foreign = False
@@ -203,12 +205,13 @@ class Request:
             case "renew":
                 grace, deadline = RENEWALS[world.draw(len(RENEWALS))]
                 session.renew_token(grace=grace, deadline=deadline)
-                if deadline == "new":
+                if deadline == "new" and not self.dated:
                     self.notes.note(Write(DEADLINE, self.process.policy.new_deadline_ns()))
                 world.tell(self, f"renew_token(grace={grace}, deadline={deadline!r})")
             case "set deadline":
                 deadline_ns = (self.process.policy.clock() + DEADLINES_NS[world.draw(len(DEADLINES_NS))]) // 1000 * 1000
                 session.set_deadline(from_ns(deadline_ns))
+                self.dated = True
                 self.notes.note(Write(DEADLINE, deadline_ns))
                 world.tell(self, f"set_deadline({deadline_ns})")
             case "read deadline" if self.state.record is not None and not self.state.destroying:
@@ -239,6 +242,7 @@ class Request:
             self.before = commit.counted() if there else []
             self.read_before = there and bool(reads_of(commit.all_events(), commit.base(), UNIVERSE))
         self.session.destroy()
+        self.dated = False
         self.notes = self._noting({})
         self.world.tell(self, "destroy()")
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import assert_never, assert_type
 
 from dynamostore import MemoryStore, Store
-from session import Cookie, JSONCodec, JSONValue, Merge, MergeFunction, OnConflict, Session, SessionData, SessionManager, Status
+from session import Cookie, JSONCodec, JSONValue, Merge, MergeFunction, OnConflict, OnCorrupt, Session, SessionData, SessionManager, Status
 
 
 # The manager
@@ -62,6 +62,8 @@ def managers_refused(store: Store, mode: str) -> None:
     SessionManager(store, on_conflict=mode)  # type: ignore[arg-type]
     SessionManager(store, on_conflict=None)  # type: ignore[arg-type]
     SessionManager(store, renewal_grace=5)  # type: ignore[arg-type]
+    SessionManager(store, on_corrupt="ignore")  # type: ignore[arg-type]
+    SessionManager(store, on_corrupt=None)  # type: ignore[arg-type]
     SessionManager(store, mergeable={"cart": "sum"})  # type: ignore[dict-item]
     SessionManager(store, mergeable=["cart"])  # type: ignore[arg-type]
     SessionManager(store, login_keys=7)  # type: ignore[arg-type]
@@ -79,6 +81,14 @@ def modes(mode: OnConflict) -> str:
         return "the last"
     if mode == "serialize" or mode == "merge_unchecked" or mode == "report":
         return "it depends"
+    assert_never(mode)
+
+
+def corruption(mode: OnCorrupt) -> str:
+    if mode == "raise":
+        return "an error"
+    if mode == "reset":
+        return "no session"
     assert_never(mode)
 
 
@@ -421,6 +431,7 @@ def life(s: Session) -> None:
     assert_type(s.expiry, datetime | None)
     assert_type(s.status, Status)
     assert_type(s.remembered, bool | None)
+    assert_type(s.idle_timeout, timedelta | None)
     s.renew_token()
     s.renew_token(grace=True, deadline="keep")
     assert_type(s.attempt, int)
@@ -428,6 +439,8 @@ def life(s: Session) -> None:
     s.remember()
     s.remember(remember=False)
     s.set_deadline(datetime.now(UTC))
+    s.set_idle_timeout(timedelta(days=30))
+    s.set_idle_timeout(None)
     s.save()
     s.destroy()
 
@@ -443,6 +456,8 @@ def life_refused(s: Session) -> None:
     s.renew()  # type: ignore[attr-defined]
     s.remember(14)  # type: ignore[arg-type]
     s.set_deadline(14)  # type: ignore[arg-type]
+    s.set_idle_timeout(3600)  # type: ignore[arg-type]
+    s.idle_timeout = None  # type: ignore[misc]
     s.remembered = True  # type: ignore[misc]
     s.commit()  # type: ignore[attr-defined]
     s.save(force=True)  # type: ignore[call-arg]

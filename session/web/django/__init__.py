@@ -120,3 +120,7 @@ class SessionStore(BaseSessionStore):
     async def aset_expiry(self, value: datetime | timedelta | int | None) -> None:
         """As `set_expiry`."""
         await self._when_read(lambda: self.set_expiry(value))
+
+    async def aset_idle_timeout(self, idle_timeout: timedelta | None) -> None:
+        """As `set_idle_timeout`."""
+        await self._when_read(lambda: self.set_idle_timeout(idle_timeout))

@@ -105,10 +105,10 @@ class BaseSessionStore(BaseSessionData):
         if state.changed or state.insisting:
             return True
         policy = self._manager._policy
-        if state.record is None or not state.looked or policy.idle_ns is None:
+        if state.record is None or not state.looked:
             return False
         # To have looked is activity, too; only a save writes it down.
-        return policy.expiry_ns(state.deadline_ns) - state.record.expiry_ns >= policy.touch_after_ns
+        return policy.touch_is_due(state.record.expiry_ns, state.deadline_ns, state.settings)
 
     @property
     def status(self) -> Status:
@@ -182,7 +182,8 @@ class BaseSessionStore(BaseSessionData):
         if conf.settings.SESSION_SAVE_EVERY_REQUEST:
             return not (self._closing and self._core._state.written)
         # With an idle timeout, to have looked is to be saved; and Django's own middleware calls `save` for that.
-        return not self._closing and self._manager._policy.idle_ns is None
+        own = self._core._state.settings
+        return not self._closing and self._manager._policy.effective_idle_ns(own) is None
 
     def _storing(self, store: Callable[[], T]) -> T:
         self._refused = False
@@ -224,8 +225,10 @@ class BaseSessionStore(BaseSessionData):
         """Store a new session with a key of its own and this one's data, if that was read; it is this one from now on."""
         state = self._core._state
         data = dict(state.draft.data) if state.loaded else {}
+        settings = state.own_settings
         self._begin(None)
         self._core.update(data)
+        self._core._state.told = settings
         self.save(must_create=True)
 
     @waits_for_the_store
@@ -334,6 +337,15 @@ class BaseSessionStore(BaseSessionData):
             self.remove(_EXPIRY)
         else:
             super().set_expiry(value)
+
+    def set_idle_timeout(self, idle_timeout: timedelta | None) -> None:
+        """End the session when no request has accessed it for this long; None: only when it expires.
+
+        It takes precedence over the manager's ``idle_timeout``, for this session. Call it beside `set_expiry` at a "remember
+        me" login.
+        """
+        self._get_session().set_idle_timeout(idle_timeout)
+        self.modified = True
 
     def _with_expiry(self, kwargs: dict[str, object]) -> dict[str, object]:
         # Django promises that the session is not read if the expiry is given.

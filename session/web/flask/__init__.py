@@ -218,7 +218,7 @@ class SessionInterface(flask.sessions.SessionInterface):
             state.looked = True
         else:
             session._state = begin_answer(state, self._unchecked)
-        session._answers, session._failed, session._shown, session._permanent = True, False, False, None
+        session._answers, session._failed, session._shown = True, False, False
         forget_session()
 
     def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:

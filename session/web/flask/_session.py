@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from flask.sessions import SessionMixin
@@ -56,7 +56,6 @@ class FlaskSession(Session, SessionMixin):
         self._failed = False
         self._shown = False
         self._answers = False
-        self._permanent: bool | None = None
         self._unread: StoreError | None = None
         self._outage: Exception | None = None
         self._outage_answer: Answer | None = None
@@ -66,8 +65,6 @@ class FlaskSession(Session, SessionMixin):
     def save(self) -> None:
         """Commit now, and go on, as `Session.save <session.session.Session.save>` does."""
         self._choose_policy()
-        if self._permanent is not None and self.remembered is None and (not self.new or self._state.changed):
-            self.remember(self._permanent)
         # It ends with this request, and is no value to begin a new session for.
         clears = self._state.destroying and self._clears_login_cookie()
         if clears:
@@ -88,14 +85,8 @@ class FlaskSession(Session, SessionMixin):
         """
         clears = self._clears_login_cookie()
         super().destroy()
-        self._permanent = None
         if clears:
             self._put(_REMEMBER, _CLEAR)
-
-    def clear(self) -> None:
-        """Remove all data; token and deadline stay. What was said of `permanent` goes, too."""
-        super().clear()
-        self._permanent = None
 
     def renew_token(self, *, grace: bool = False, deadline: Deadline = "new") -> None:
         """Give the session a new token, as `Session.renew_token <session.session.Session.renew_token>` does."""
@@ -106,6 +97,11 @@ class FlaskSession(Session, SessionMixin):
         """End the session at *deadline*, as `Session.set_deadline <session.session.Session.set_deadline>` does."""
         self._open()
         super().set_deadline(deadline)
+
+    def set_idle_timeout(self, idle_timeout: timedelta | None) -> None:
+        """Set its own idle timeout, as `Session.set_idle_timeout <session.session.Session.set_idle_timeout>` does."""
+        self._open()
+        super().set_idle_timeout(idle_timeout)
 
     def atomic(self, change: Callable[[SessionData], T]) -> T:
         """Run ``change(s)`` on what is stored now, and store it, as `Session.atomic <session.session.Session.atomic>` does."""
@@ -158,20 +154,15 @@ class FlaskSession(Session, SessionMixin):
         Setting it calls `remember`, if that makes a difference; alone it begins no session. It has no effect on how long the
         session lives: that is the manager's *lifetime*. To get it loads the session, and does not count as a read.
         """
-        remembered = self.remembered
-        return bool(self._permanent) if remembered is None else remembered
+        return self.remembered is True
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
         value = bool(value)
         remembered = self.remembered
-        if remembered is None and not value and not self._persist:
-            # It is so already.
-            self._permanent = None
-        elif remembered is None and self.new:
-            # An app that says so before each request would otherwise store a session for each visitor.
-            self._permanent = value
-        elif remembered is not value:
+        is_so = not value and not self._persist if remembered is None else remembered is value
+        # An app that says so before each request would otherwise write each time.
+        if not is_so:
             self.remember(value)
 
     def __bool__(self) -> bool:
