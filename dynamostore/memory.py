@@ -14,12 +14,13 @@ from .contract import Record
 from .errors import Conflict
 from .instants import Clock, to_ns
 from .plans.checks import check_record, check_rename, conflict, new_record
+from .process_bound import ProcessBound
 from .table import Table
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore:
+class MemoryStore(ProcessBound, instead="its records are in this one's memory; share a table, dynamostore.local's say"):
     """Records in this process's memory; a `Store`, safe to share between threads.
 
     It keeps the contract to the letter, limits included, and forgets everything when it goes. *clock* gives

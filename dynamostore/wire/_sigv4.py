@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NoReturn, Self
 from urllib.parse import quote
 
 __all__ = ["ALGORITHM", "Credentials", "Scope", "canonical_request", "hash_hex"]
@@ -20,8 +21,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 class Credentials:
     """An access key: *access_key* is its id, *secret_key* its secret, *token* the session token of temporary ones.
 
-    *account_id*, if it is known, leads to the account's own endpoint. The repr shows none of it. Raises `ValueError`
-    for what cannot stand in a header.
+    *account_id*, if it is known, leads to the account's own endpoint. The repr shows none of it, and it cannot be pickled.
+    Raises `ValueError` for what cannot stand in a header.
 
     >>> Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
     Credentials(...)
@@ -41,6 +42,15 @@ class Credentials:
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Credentials are not pickled, which would write the secret down: make them in each process")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 def hash_hex(data: bytes) -> str:

@@ -14,6 +14,7 @@ from django.utils.asyncio import async_unsafe
 
 from dynamostore import DynamoStore
 from dynamostore.instants import INT64_MAX, from_ns, to_ns
+from dynamostore.process_bound import ProcessBound
 from session import _state, values
 from session._policy import Policy
 from session._state import Status
@@ -42,7 +43,7 @@ _waits_for_the_store = async_unsafe(
 )
 
 
-class BaseSessionStore(TypedAccess, SessionBase):
+class BaseSessionStore(ProcessBound, TypedAccess, SessionBase, instead="dict(session.items()) copies its data"):
     """Django's API of a session, and its typed getters; `SessionStore <session.web.django.SessionStore>` has the async methods."""
 
     def __init__(self, session_key: str | None = None) -> None:
