@@ -28,11 +28,13 @@ KEYS = Credentials("key", "secret")
 URL = "http://127.0.0.1:9"
 
 
+@functools.cache
 def client(service: Any = "dynamodb") -> Any:
     made: Any = boto3.Session(region_name="us-east-1").client(service)
     return made
 
 
+@functools.cache
 def resource() -> Any:
     return boto3.Session(region_name="us-east-1").resource("dynamodb")
 
@@ -269,7 +271,7 @@ def test_a_client_with_handlers_of_its_owner_is_accepted() -> None:
         raise RuntimeError("no trace is under way")
 
     for handler in (rename, fail):
-        own = client()
+        own: Any = boto3.Session(region_name="us-east-1").client("dynamodb")
         own.meta.events.register("before-parameter-build.dynamodb", handler)
         DynamoStore(own)
 
