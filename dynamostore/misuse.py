@@ -87,8 +87,10 @@ def check_client(client: object, name: str, *, awaited: bool) -> None:
     if missing := _lacking(client, _CALLS):
         if not _lacking(client, _VERBS):
             instead = "it is a store already"
-        elif not _lacking(client, ("client", "resource")) or not _lacking(client, ("create_client",)):
-            instead = f'{instead}, such as its client("dynamodb")'
+        elif not _lacking(client, ("client", "resource")) and not awaited:
+            instead = 'pass its client("dynamodb")'
+        elif not _lacking(client, ("create_client",)) and _is_of(client, "aiobotocore") is awaited:
+            instead = f'pass its create_client("dynamodb"){", once it is entered" if awaited else ""}'
         elif hasattr(type(client), "__aenter__"):
             instead = "enter it first: async with ... as client"
         elif inspect.isawaitable(client):

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import AsyncMock, MagicMock
 
 import boto3
+import botocore.session
 import pytest
 from aiobotocore.session import get_session
 
@@ -202,9 +203,10 @@ NO_CLIENT: dict[str, tuple[Callable[[], object], str]] = {
     "a name": (lambda: "dynamodb", "not str: pass"),
     "nothing": (lambda: None, "not NoneType: pass"),
     "a class": (lambda: WireClient, "not the class WireClient: pass"),
-    "boto3 itself": (lambda: boto3, "such as its client"),
-    "a boto3 session": (boto3.Session, 'such as its client("dynamodb")'),
-    "a botocore session": (get_session, 'such as its client("dynamodb")'),
+    "boto3 itself": (lambda: boto3, "not module: pass"),
+    "a boto3 session": (boto3.Session, "not Session: pass"),
+    "a botocore session": (botocore.session.get_session, "not Session: pass"),
+    "an aiobotocore session": (get_session, "not AioSession: pass"),
     "a resource": (resource, "a boto3 resource (dynamodb.ServiceResource): pass"),
     "a resource's table": (lambda: resource().Table("sessions"), "a boto3 resource (dynamodb.Table): pass"),
     "a resource's client": (lambda: resource().meta.client, "a boto3 resource's .meta.client, which converts values"),
@@ -229,7 +231,25 @@ def test_what_is_no_client_of_dynamodb_is_refused(
     instead = (
         'boto3.client("dynamodb") or a WireClient' if store is DynamoStore else "an AsyncWireClient, or aiobotocore"
     )
-    assert instead in str(caught.value) or "first" in words or "already" in words or "has no" in words
+    assert instead in str(caught.value) or "client(" in str(caught.value) or "already" in words or "has no" in words
+
+
+def test_a_session_is_told_which_of_its_methods_makes_a_client() -> None:
+    sync: Any
+    for sync, method in (
+        (boto3, "client"),
+        (boto3.Session(), "client"),
+        (botocore.session.get_session(), "create_client"),
+    ):
+        with pytest.raises(TypeError, match=rf'pass its {method}\("dynamodb"\)$'):
+            DynamoStore(sync)
+        with pytest.raises(TypeError, match="pass an AsyncWireClient"):
+            AsyncDynamoStore(sync)
+    aio: Any = get_session()
+    with pytest.raises(TypeError, match=r'pass its create_client\("dynamodb"\), once it is entered'):
+        AsyncDynamoStore(aio)
+    with pytest.raises(TypeError, match=r"or a WireClient$"):
+        DynamoStore(aio)
 
 
 def test_a_client_that_is_still_to_be_entered_is_refused() -> None:
