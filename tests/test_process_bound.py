@@ -29,7 +29,7 @@ from dynamostore import (
 from dynamostore.batch import AsyncBatch, Batch
 from dynamostore.local import LocalDynamoDB
 from dynamostore.process_bound import ProcessBound
-from dynamostore.testing import BlockingStore, FakeClock, LoopThread
+from dynamostore.testing import AsyncFaultyStore, BlockingStore, FakeClock, FaultyStore, LoopThread
 from dynamostore.wire import AsyncWireClient, Credentials, WireClient
 from session import AsyncSessionManager, Cookie, Session, SessionManager
 from session.web import wsgi
@@ -87,6 +87,8 @@ BOUND: dict[str, tuple[Callable[[], object], str]] = {
     "a connected async store": (lambda: connect_async("sessions", region="us-east-1"), "AsyncDynamoStore belongs"),
     "a store in memory": (MemoryStore, "share a table"),
     "an async store in memory": (AsyncMemoryStore, "share a table"),
+    "a faulty store": (lambda: FaultyStore(MemoryStore()), "FaultyStore belongs"),
+    "an async faulty store": (lambda: AsyncFaultyStore(AsyncMemoryStore()), "AsyncFaultyStore belongs"),
     "a manager": (lambda: SessionManager(DynamoStore(wire())), "SessionManager belongs"),
     "an async manager": (lambda: AsyncSessionManager(AsyncDynamoStore(awire())), "AsyncSessionManager belongs"),
     "a middleware": (lambda: wsgi.SessionMiddleware(print, SessionManager(MemoryStore())), "copied"),  # type: ignore[arg-type]
