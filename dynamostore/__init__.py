@@ -23,13 +23,14 @@ from .errors import (
     ThrottledError,
     UnavailableError,
 )
-from .memory import MemoryStore
+from .memory import AsyncMemoryStore, MemoryStore
 from .store import DynamoStore
 from .table import Table
 
 __all__ = [
     "AccessDeniedError",
     "AsyncDynamoStore",
+    "AsyncMemoryStore",
     "AsyncStore",
     "Conflict",
     "CorruptRecordError",

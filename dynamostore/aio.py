@@ -55,7 +55,9 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
         clock: Clock = time.time_ns,
         sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
-        super().__init__(client, table, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock)
+        super().__init__(
+            client, table, awaited=True, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock
+        )
         self._sleep = sleep or asleep
 
     async def find(self, token: str) -> Record | None:
@@ -108,12 +110,22 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
         await self._run(create_table(self.table, timeout=timeout.total_seconds()))
 
     async def close(self) -> None:
-        """Close the client, if it can be closed. A store is an async context manager, too, which does so in the end."""
+        """Close the client, if it can be closed.
+
+        A store is an async context manager, too, which does so in the end, and which opens the client again, on the running
+        loop, if this closed it before.
+        """
+        self._closed = True
         close = getattr(self.client, "close", None)
         if close is not None:
             await close()
 
     async def __aenter__(self) -> Self:
+        if self._closed:
+            reopen = getattr(self.client, "__aenter__", None)
+            if reopen is not None:
+                await reopen()
+            self._closed = False
         return self
 
     async def __aexit__(

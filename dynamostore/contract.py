@@ -1,7 +1,7 @@
 """What any store promises: `Record`, and the `Store` protocol; `AsyncStore` is the same, awaited.
 
 A store keeps *records*: bytes under a token, with an expiry. `DynamoStore` and `MemoryStore` are stores,
-`AsyncDynamoStore` is an async one; ``dynamostore.testing`` checks anybody else's against the contract below.
+`AsyncDynamoStore` and `AsyncMemoryStore` are async ones; ``dynamostore.testing`` checks anybody else's against the contract below.
 """
 
 from __future__ import annotations

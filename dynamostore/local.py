@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from .aio import AsyncDynamoStore
+from .process_bound import ProcessBound
 from .store import DynamoStore
 from .table import Table
 from .wire import AsyncWireClient, Credentials, WireClient
@@ -54,7 +55,7 @@ _QUIET = {
 }
 
 
-class LocalDynamoDB:
+class LocalDynamoDB(ProcessBound, instead="hand its url to the others"):
     """A local DynamoDB for the length of a ``with`` block; *url* is its endpoint.
 
     *port* 0 takes a free one. Raises `RuntimeError`, which says what to do, if it is not installed or does

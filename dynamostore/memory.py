@@ -1,4 +1,4 @@
-"""`MemoryStore`: the contract of a store in a dict, for tests and for trying things out."""
+"""`MemoryStore` and `AsyncMemoryStore`: the contract of a store in a dict, for tests and for trying things out."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Lock
-from typing import NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 from . import items, markers
 from .contract import Record
 from .errors import Conflict
 from .instants import Clock, to_ns
 from .plans.checks import check_record, check_rename, conflict, new_record
+from .process_bound import ProcessBound
+from .steps import asleep
 from .table import Table
 
-__all__ = ["MemoryStore"]
+__all__ = ["AsyncMemoryStore", "MemoryStore"]
 
 
-class MemoryStore:
+_ELSEWHERE: Final = "its records are in this one's memory; share a table, dynamostore.local's say"
+
+
+class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     """Records in this process's memory; a `Store`, safe to share between threads.
 
     It keeps the contract to the letter, limits included, and forgets everything when it goes. *clock* gives
@@ -133,6 +139,17 @@ class MemoryStore:
     def ping(self) -> None:
         """Return: memory is always there."""
 
+    def close(self) -> None:
+        """Do nothing: the records stay. For an app that closes its store, or has it in a ``with`` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._records)} records>"
 
@@ -173,6 +190,89 @@ class MemoryStore:
         there = self._live(record.token)
         if there is None or not _same(there, record) or new.expiry_ns < there.expiry_ns != record.expiry_ns:
             raise self._conflict(record, there)
+
+
+class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
+    """`MemoryStore`, awaited: an `AsyncStore` for tests of async apps.
+
+    Each verb lets other tasks run before it acts, once, so that two requests meet as they do at a real table. *memory* is
+    the `MemoryStore` that the records are in, another one's if given: a test that does not await reads and writes the same
+    sessions there. *clock* gives Unix nanoseconds, if *memory* is not given. Usable on any event loop, one after the other
+    too; the records stay when it is closed.
+
+    >>> import asyncio
+    >>> from datetime import UTC, datetime
+    >>> store = AsyncMemoryStore()
+    >>> record = asyncio.run(store.create("token", b"data", datetime(2200, 1, 1, tzinfo=UTC)))
+    >>> store.memory.find("token") == record
+    True
+    """
+
+    def __init__(self, memory: MemoryStore | None = None, *, clock: Clock = time.time_ns) -> None:
+        if memory is not None and not isinstance(memory, MemoryStore):
+            raise TypeError(f"memory must be a MemoryStore, not {type(memory).__name__}")
+        self.memory = MemoryStore(clock=clock) if memory is None else memory
+
+    async def find(self, token: str) -> Record | None:
+        """As `MemoryStore.find`."""
+        await asleep(0)
+        return self.memory.find(token)
+
+    async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """As `MemoryStore.save`."""
+        await asleep(0)
+        return self.memory.save(token, data, expiry)
+
+    async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
+        """As `MemoryStore.create`."""
+        await asleep(0)
+        return self.memory.create(token, data, expiry)
+
+    async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
+        """As `MemoryStore.replace`."""
+        await asleep(0)
+        return self.memory.replace(record, data, expiry)
+
+    async def touch(self, record: Record, expiry: datetime) -> Record:
+        """As `MemoryStore.touch`."""
+        await asleep(0)
+        return self.memory.touch(record, expiry)
+
+    async def rename(
+        self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
+    ) -> Record:
+        """As `MemoryStore.rename`."""
+        await asleep(0)
+        return self.memory.rename(record, token, data, expiry, grace=grace)
+
+    async def remove(self, record: Record) -> None:
+        """As `MemoryStore.remove`."""
+        await asleep(0)
+        self.memory.remove(record)
+
+    async def delete(self, token: str) -> None:
+        """As `MemoryStore.delete`."""
+        await asleep(0)
+        self.memory.delete(token)
+
+    async def ping(self) -> None:
+        """As `MemoryStore.ping`."""
+        await asleep(0)
+        self.memory.ping()
+
+    async def close(self) -> None:
+        """Do nothing, as `MemoryStore.close`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncMemoryStore of {len(self.memory._records)} records>"
 
 
 class _Marker(NamedTuple):

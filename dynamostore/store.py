@@ -11,9 +11,11 @@ from typing import Generic, Self, TypeVar
 from .client import DynamoClient
 from .contract import Record
 from .instants import Clock
+from .misuse import check_client
 from .plans import faults
 from .plans.create_table import create_table
 from .plans.verbs import Plans
+from .process_bound import ProcessBound
 from .steps import Plan, run
 from .table import Table
 
@@ -23,14 +25,18 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 
-class BaseDynamoStore(Generic[C]):
+class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each process with dynamostore.connect(...)"):
     """What stores on low-level clients have in common, whether they wait for replies or await them."""
 
-    def __init__(self, client: C, table: Table, *, consistent_read: bool, evict_expired: bool, clock: Clock) -> None:
+    def __init__(
+        self, client: C, table: Table, *, awaited: bool, consistent_read: bool, evict_expired: bool, clock: Clock
+    ) -> None:
+        check_client(client, "AsyncDynamoStore" if awaited else "DynamoStore", awaited=awaited)
         if not isinstance(table, Table):
             name = type(self).__name__
             raise TypeError(f"table must be a Table, not {type(table).__name__}: {name}(client, Table(name=...))")
         self.client = client
+        self._closed = False
         self.table = table
         self._where = _whereabouts(client)
         # The package's own have looked at every reply already.
@@ -82,7 +88,9 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         clock: Clock = time.time_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(client, table, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock)
+        super().__init__(
+            client, table, awaited=False, consistent_read=consistent_read, evict_expired=evict_expired, clock=clock
+        )
         self._sleep = sleep
 
     def find(self, token: str) -> Record | None:
@@ -155,13 +163,20 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
     def close(self) -> None:
         """Close the client, if it can be closed: who made the store alone with it, as `connect` does, is done with both.
 
-        A store is a context manager, too, which does so in the end.
+        A store is a context manager, too, which does so in the end, and which opens the client again if this closed it before.
         """
+        self._closed = True
         close = getattr(self.client, "close", None)
         if close is not None:
             close()
 
     def __enter__(self) -> Self:
+        if self._closed:
+            # boto3's has no __enter__, and opens connections whenever it is called.
+            reopen = getattr(self.client, "__enter__", None)
+            if reopen is not None:
+                reopen()
+            self._closed = False
         return self
 
     def __exit__(

@@ -42,6 +42,8 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
     7
     """
 
+    _awaited = True
+
     def session(self, token: str | None, *, lazy: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         """The session of a client's *token*, straight from the client (None: it sent none), for one block.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
 
+from dynamostore.process_bound import ProcessBound
+
 from . import values
 from .changes import Draft
 from .errors import SessionClosedError
@@ -14,7 +16,7 @@ from .types import JSONValue
 __all__ = ["SessionData", "StepData"]
 
 
-class SessionData(TypedAccess, MutableMapping[str, JSONValue]):
+class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], instead="dict(session) copies its data"):
     """A session's data: a mapping of JSON-native values in the order of its keys, with typed getters (`TypedAccess`).
 
     A value that is put is copied. A list or dict that is handed out is the session's own, and a change within it counts.

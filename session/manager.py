@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from inspect import isawaitable
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from dynamostore import Store, StoreError
 from dynamostore.instants import Clock
+from dynamostore.misuse import check_store
+from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import Plan, run
 
 from . import _state
@@ -35,8 +37,10 @@ DAY = timedelta(hours=24)
 _log = logging.getLogger("session")
 
 
-class BaseSessionManager(Generic[S]):
+class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
     """The settings and the cookie: what sync and async managers have in common."""
+
+    _awaited: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class BaseSessionManager(Generic[S]):
         cookie: Cookie | None = None,
         clock: Clock = time.time_ns,
     ) -> None:
+        check_store(store, "AsyncSessionManager" if self._awaited else "SessionManager", awaited=self._awaited)
         if cookie is not None and not isinstance(cookie, Cookie):
             raise TypeError(f"cookie must be a Cookie, not {type(cookie).__name__}: Cookie(name=...)")
         self.store = store

@@ -26,7 +26,7 @@ from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamostore import AsyncDynamoStore, DynamoStore, MemoryStore, Store, Table
+from dynamostore import AsyncDynamoStore, AsyncMemoryStore, DynamoStore, MemoryStore, Store, Table
 from dynamostore.client import AsyncDynamoClient, DynamoClient
 from dynamostore.instants import Clock
 from dynamostore.local import LocalDynamoDB
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DYNALITE = Path(__file__).parent / "servers/node_modules/dynalite/cli.js"
 SERVERS = ("moto", "ministack", "dynalite", *(["endpoint"] if "DYNAMOSTORE_TEST_ENDPOINT" in os.environ else []))
-STORES = ("memory", *SERVERS)
+STORES = ("memory", "async memory", *SERVERS)
 DRIVERS = ("wire", "async wire", "aiobotocore")
 OVER = (
     *(f"ministack over {driver}" for driver in DRIVERS),
@@ -127,6 +127,8 @@ class Backends:
     def store(self, name: str, clock: Clock) -> Store:
         if name == "memory":
             return MemoryStore(clock=clock)
+        if name == "async memory":
+            return BlockingStore(AsyncMemoryStore(clock=clock), self.loop)
         server, _, driver = name.partition(" over ")
         backend = self.server(server)
         # A table for each, so that they can be run in lockstep.

@@ -574,7 +574,7 @@ MUTANTS = [
     Mutant(
         "what was undone after a lost reply is stored undone",
         STORING,
-        "    undone = any(state.draft.differs_from(data) for data in others)\n",
+        "    undone = any(state.draft.differs_from(each.data) for each in others)\n",
         "    undone = False\n",
     ),
     Mutant(

@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynamostore import DynamoStore, MemoryStore, Record, Table, items
+from dynamostore import AsyncDynamoStore, DynamoStore, MemoryStore, Record, Table, items
 from dynamostore.batch import AsyncBatch, Batch, Counts, Outcome, Progress
 from dynamostore.client import Item
 from dynamostore.errors import ItemTooLargeError, TableNotFoundError
@@ -407,15 +408,16 @@ def test_settings_that_make_no_sense_are_refused(drive: Drive) -> None:
     ):
         with pytest.raises(ValueError):
             call()
-    nothing: Any = object()
+    lean = MagicMock(spec=["get_item", "put_item"])
     with pytest.raises(TypeError, match="has no scan, batch_get_item, batch_write_item"):
-        Batch(DynamoStore(nothing))
+        Batch(DynamoStore(lean))
+    store = DynamoStore(lean) if isinstance(batch.store, DynamoStore) else AsyncDynamoStore(lean)
     with pytest.raises(TypeError, match="has no scan"):
-        drive.copy(batch, _Bare(DynamoStore(nothing)))  # type: ignore[arg-type] # all that is asked of it
+        drive.copy(batch, _Bare(store))  # type: ignore[arg-type] # all that is asked of it
 
 
 class _Bare:
-    def __init__(self, store: DynamoStore) -> None:
+    def __init__(self, store: DynamoStore | AsyncDynamoStore) -> None:
         self.store = store
 
 
@@ -467,6 +469,40 @@ def test_what_is_consumed_is_what_the_server_says(drive: Drive, clock: FakeClock
     assert batch.consumed == 100
     list(batch.find_many(f"token-{n}" for n in range(50)))
     assert batch.consumed == 150
+
+
+@on_paging_servers
+def test_progress_tells_what_its_own_job_has_consumed(drive: Drive, clock: FakeClock, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+
+    def consumed(job: Callable[[], object]) -> float:
+        seen.clear()
+        before = batch.consumed
+        job()
+        assert [p.consumed for p in seen] == sorted(p.consumed for p in seen)
+        assert seen[-1].consumed == batch.consumed - before
+        return seen[-1].consumed
+
+    batch = drive.batch(drive.table(), clock=clock, watch=seen.append)
+    elsewhere = drive.batch(drive.table(), clock=clock)
+    tokens = [f"token-{n}" for n in range(50)]
+    assert consumed(lambda: batch.save_many((token, bytes(1500), LATER) for token in tokens)) == 100
+    assert consumed(lambda: list(batch.find_many(tokens))) == 50
+    assert consumed(batch.count) > 0
+    assert consumed(lambda: list(batch.scan(segments=3))) > 0
+    assert consumed(lambda: drive.copy(batch, elsewhere)) > 100
+    assert elsewhere.consumed == 0
+    assert consumed(lambda: batch.export(tmp_path / "x.jsonl")) > 0
+    assert consumed(lambda: batch.load(tmp_path / "x.jsonl")) == 100
+    assert consumed(batch.purge_expired) > 0
+    assert consumed(lambda: batch.delete_many(tokens)) == 100
+
+    # Two at once.
+    batch.save_many((token, bytes(1500), LATER) for token in tokens)
+    seen.clear()
+    for _ in zip(batch.find_many(tokens[:20]), batch.find_many(tokens[:20]), strict=True):
+        pass
+    assert [p.consumed for p in seen] == [20, 20]
 
 
 # Counting, purging, copying
@@ -753,5 +789,5 @@ def test_memory_does_not_grow_with_the_table(drive: Drive, tmp_path: Path) -> No
 def test_a_store_in_memory_has_no_batches() -> None:
     memory: Any = MemoryStore()
     for kind in (Batch, AsyncBatch):
-        with pytest.raises(AttributeError):
+        with pytest.raises(TypeError, match="not MemoryStore"):
             kind(memory)

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 from websockets.sync.client import connect as connect_websocket
 
 from dynamostore import DynamoStore, Table, connect
@@ -97,14 +98,38 @@ def test_a_websocket_sees_the_session(url: str) -> None:
             assert ws.recv() == "Hello world!"
 
 
+# Tested, as apps are
+
+
+@pytest.mark.parametrize("name", ["starlette_app", "fastapi_app"])
+def test_an_example_can_be_started_again(url: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each test of an app starts it anew, and its event loop with it; its store was made when it was imported."""
+    module = imported(name, url, monkeypatch)
+    cookies = None
+    for _ in range(3):
+        with TestClient(module.app, cookies=cookies) as client:
+            client.get("/put")
+            assert "Hello world!" in client.get("/get").text
+            cookies = client.cookies
+        with TestClient(module.app, cookies=cookies) as client:
+            assert "Hello world!" in client.get("/get").text
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        TestClient(module.app).get("/put")
+
+
 # Lambda
 
 
 @pytest.fixture
 def function(url: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name, value in environment(url, TABLE).items():
-        monkeypatch.setenv(name, value)
-    spec = importlib.util.spec_from_file_location("lambda_function", EXAMPLES / "lambda_function.py")
+    return imported("lambda_function", url, monkeypatch)
+
+
+def imported(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return an example, imported anew in this process."""
+    for variable, value in environment(url, TABLE).items():
+        monkeypatch.setenv(variable, value)
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

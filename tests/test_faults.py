@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from unittest.mock import MagicMock
 from zlib import crc32
 
 import pytest
@@ -204,9 +205,8 @@ def test_a_refusal_without_a_code_is_a_store_error(
 
 
 def test_an_error_of_somebody_elses_making_comes_through_as_it_is(store: DynamoStore) -> None:
-    client = object()
-    # A client with none of the methods is a mistake in the program, and no outage.
-    broken = DynamoStore(client, store.table)  # type: ignore[arg-type]  # that is the point
+    # A proxy of a client with none of the methods is a mistake in the program, and no outage.
+    broken = DynamoStore(MagicMock(spec=[]), store.table)
     with pytest.raises(AttributeError, match="get_item"):
         broken.find(TOKEN)
 

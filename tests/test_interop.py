@@ -23,7 +23,7 @@ from dynamostore.testing import FakeClock
 from session import JSONValue, Session, SessionManager, Status
 
 from . import go_reader
-from .backends import STORES, TABLE, Backend, Backends
+from .backends import SERVERS, TABLE, Backend, Backends
 from .go_reader import KINDS, GoReader, Kind, found_by_scs
 
 Typed: TypeAlias = str | int | float | bool | bytes | datetime
@@ -98,7 +98,7 @@ class Shelf:
         )
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=("memory", *SERVERS))
 def shelf(request: pytest.FixtureRequest, backends: Backends, clock: FakeClock) -> Shelf:
     """Each store, on ``clock``."""
     if request.param == "memory":

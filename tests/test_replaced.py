@@ -297,7 +297,11 @@ def test_another_session_is_refused(serve: Serve, manager: SessionManager, token
         serve(manager, put(other), token)
 
 
-@pytest.mark.parametrize("mapping", [{"a": object()}, {"b": 1, 7: 1}, {"a": float("nan")}, {"a": "\ud800"}], ids=["object", "int key", "nan", "surrogate"])
+@pytest.mark.parametrize(
+    "mapping",
+    [{"a": object()}, {"b": 1, 7: 1}, {"a": float("nan")}, {"a": "\ud800"}],
+    ids=["object", "int key", "nan", "surrogate"],
+)
 def test_what_a_session_cannot_hold_is_refused_and_nothing_stored(
     serve: Serve, manager: SessionManager, token: str, mapping: dict[Any, Any]
 ) -> None:

@@ -20,13 +20,15 @@ from typing import Any, Self
 
 import pytest
 import trustme
+from aiobotocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamostore import DynamoStore
+from dynamostore import AsyncDynamoStore, DynamoStore, connect
 from dynamostore.wire import AsyncWireClient, Credentials, WireClient
 from dynamostore.wire._sockets import server_keeps
 
+from .backends import TABLE, Backends
 from .faulty import KINDS, Driver
 
 KEYS = Credentials("key", "secret")
@@ -502,6 +504,62 @@ def test_a_closed_client_makes_no_call(driver: Driver, server: Echo) -> None:
             driver.store(client).find("after")
         client.close()
     assert (server.asked, server.opened) == (1, 1)
+
+
+@pytest.mark.parametrize("what", ["client", "store"])
+def test_what_was_closed_opens_again_when_it_is_entered(server: Echo, what: str) -> None:
+    client = WireClient("us-east-1", server.url, credentials=KEYS)
+    entered: WireClient | DynamoStore = client if what == "client" else DynamoStore(client)
+    for round_ in (1, 2, 3):
+        with entered:
+            assert [ask(client, "one"), ask(client, "two")] == [round_, round_]
+        server.until(ended=round_)
+        with pytest.raises(
+            RuntimeError, match=r"the client is closed; to enter it again \(with client: ...\) opens it"
+        ):
+            ask(client, "after")
+    assert (server.asked, server.opened) == (6, 3)
+
+
+@pytest.mark.parametrize("what", ["client", "store"])
+def test_what_was_closed_opens_again_on_another_loop(server: Echo, what: str) -> None:
+    client = AsyncWireClient("us-east-1", server.url, credentials=KEYS)
+    entered: AsyncWireClient | AsyncDynamoStore = client if what == "client" else AsyncDynamoStore(client)
+
+    async def look() -> None:
+        await client.get_item(TableName="sessions", Key={"token": {"S": "one"}})
+
+    async def main() -> None:
+        for _ in range(2):
+            async with entered:
+                await look()
+            with pytest.raises(RuntimeError, match="the client is closed"):
+                await look()
+
+    for round_ in (2, 4):
+        asyncio.run(main())
+        server.until(ended=round_)
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        asyncio.run(look())
+    assert server.opened == 4
+
+
+def test_a_store_on_another_client_opens_again(backends: Backends) -> None:
+    url = backends.server("ministack").url
+    store = connect(TABLE, region="us-east-1", endpoint_url=url, via="boto3")
+    for _ in range(2):
+        with store:
+            store.ping()
+
+    async def main() -> None:
+        context = get_session().create_client("dynamodb", region_name="us-east-1", endpoint_url=url)
+        async with context as client:
+            aio = AsyncDynamoStore(client, TABLE)
+            for _ in range(2):
+                async with aio:
+                    await aio.ping()
+
+    asyncio.run(main())
 
 
 def test_a_client_that_was_never_used_can_be_closed(driver: Driver, server: Echo) -> None:

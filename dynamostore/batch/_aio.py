@@ -29,7 +29,7 @@ from dynamostore.steps import to_its_end
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_tasks
-from ._plans import FIND_MANY, WRITE_MANY, Chunks, Page, Request
+from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -61,6 +61,8 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     50
     """
 
+    _of = AsyncDynamoStore
+
     def __init__(
         self,
         store: AsyncDynamoStore,
@@ -76,35 +78,36 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def find_many(self, tokens: AnyIterable[str]) -> AsyncGenerator[Outcome, None]:
         """As `Batch.find_many`."""
+        jobs = self._start()
         seen = done = 0
         async for chunk in _in_chunks(tokens, FIND_MANY, str, repeats=True):
-            outcomes = await self.store._run(self._jobs.find(chunk))
+            outcomes = await self.store._run(jobs.find(chunk))
             for outcome in outcomes:
                 yield outcome
             seen += len(chunk)
             done += sum(outcome.record is not None for outcome in outcomes)
-            self._report(seen, done)
+            self._report(jobs, seen, done)
             if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
                 raise self._gone(outcomes, done)
 
     async def save_many(self, records: AnyIterable[tuple[str, bytes, datetime]]) -> Tally:
         """As `Batch.save_many`."""
-        tally, seen = Tally(), 0
+        tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("save_many", tally) as account:
             async for chunk in _in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-                self._take(account, await self.store._run(self._jobs.save(chunk)), (entry[0] for entry in chunk))
+                self._take(account, await self.store._run(jobs.save(chunk)), (entry[0] for entry in chunk))
                 seen += len(chunk)
-                self._report(seen, tally.done)
+                self._report(jobs, seen, tally.done)
         return tally
 
     async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
         """As `Batch.delete_many`."""
-        tally, seen = Tally(), 0
+        tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
             async for chunk in _in_chunks(tokens, WRITE_MANY, str, repeats=True):
-                self._take(account, await self.store._run(self._jobs.delete(chunk)), chunk)
+                self._take(account, await self.store._run(jobs.delete(chunk)), chunk)
                 seen += len(chunk)
-                self._report(seen, tally.done)
+                self._report(jobs, seen, tally.done)
         return tally
 
     # All records
@@ -151,6 +154,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         resume: str | None = None,
     ) -> Tally:
         """As `Batch.copy`."""
+        self._check_store(to)
         if may_be_one(self.store, to) and (await self.store._run(identity(self.store)) == await to._run(identity(to))):
             raise ValueError("these are one table, which cannot be copied to itself")
         return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
@@ -168,11 +172,14 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     ) -> Exported:
         """As `Batch.export`; the file is written in threads."""
         file = await asyncio.to_thread(self._export_to, path, segments, expired=expired, overwrite=overwrite)
+        jobs = self._start()
         try:
-            async with aclosing(self._pages(Request(consistent=consistent), file.position, reporting=False)) as pages:
+            async with aclosing(
+                self._pages(Request(consistent=consistent), file.position, jobs=jobs, reporting=False)
+            ) as pages:
                 async for page, _ in pages:
                     await to_its_end(asyncio.to_thread(self._export_page, file, page, expired=expired))
-                    self._report(file.records, file.records, position=file.position)
+                    self._report(jobs, file.records, file.records, position=file.position)
             return await to_its_end(asyncio.to_thread(file.finish))
         except BatchIncompleteError as error:
             error.tally = Tally(done=file.records)
@@ -187,7 +194,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         chunks = loading.chunks()
         with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
             while chunk := await asyncio.to_thread(next, chunks, None):
-                self._put(loading, await self.store._run(self._jobs.put(chunk)), f"{scope}:")
+                self._put(loading, await self.store._run(loading.jobs.put(chunk)), f"{scope}:")
         return loading.tally
 
     # How
@@ -202,18 +209,23 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         return tally
 
     async def _pages(
-        self, request: Request, position: Position, job: Job[AsyncDynamoStore] | None = None, *, reporting: bool = True
+        self,
+        request: Request,
+        position: Position,
+        job: Job[AsyncDynamoStore] | None = None,
+        *,
+        jobs: Jobs | None = None,
+        reporting: bool = True,
     ) -> AsyncGenerator[tuple[Page, Tally], None]:
         """The pages that are left, each with what came of it."""
         segments = len(position.after)
-        course = self._course(position, reporting=reporting)
+        jobs = job.jobs if job else jobs or self._start()
+        course = self._course(jobs, position, reporting=reporting)
 
         async def pages(segment: int) -> AsyncGenerator[tuple[Page, Tally], None]:
             start, size = position.start_key(self.store.table, segment), request.page_size
             while True:
-                page = await self.store._run(
-                    self._jobs.page(replace(request, page_size=size), segment, segments, start)
-                )
+                page = await self.store._run(jobs.page(replace(request, page_size=size), segment, segments, start))
                 yield page, (await job.on._run(job.handle(page)) if job else Tally())
                 if page.after is None:
                     return

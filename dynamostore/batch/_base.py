@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from dynamostore import markers
 from dynamostore.client import Item
@@ -16,11 +16,12 @@ from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
 from dynamostore.plans.expressions import UNKEPT
+from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import Plan
 from dynamostore.store import BaseDynamoStore
 
 from . import _files
-from ._budget import Budget
+from ._budget import Budget, Share
 from ._files import Exported, ExportFile
 from ._lines import TakenError, decode_line, encode_line, translate
 from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, in_chunks, passing_failure
@@ -45,6 +46,7 @@ class Job(Generic[S]):
     """What is done with a table: what to read of it, and what with each page, on a store; *name* is for its resume token."""
 
     name: str
+    jobs: Jobs
     request: Request
     handle: Callable[[Page], Plan[Tally]]
     on: S
@@ -93,8 +95,10 @@ class Loading:
                 self.tally.skipped += 1
 
 
-class BaseBatch(Generic[S]):
+class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
     """The settings of a batch, and its jobs."""
+
+    _of: ClassVar[type[BaseDynamoStore[Any]]]
 
     def __init__(
         self, store: S, *, rate: float | None, attempts: int, watch: Watch | None, monotonic: Callable[[], float]
@@ -104,18 +108,31 @@ class BaseBatch(Generic[S]):
         self.store = store
         self._budget = Budget(rate, monotonic)
         self._attempts = attempts
-        self._jobs = self._jobs_on(store)
+        # For what costs nothing. A job has its own, which count what it consumes.
+        self._jobs = self._jobs_on(store, self._budget.share())
         self._watch = watch
 
     @property
     def consumed(self) -> float:
-        """The capacity units that this batch has consumed, of both kinds, as the server says."""
+        """The capacity units that this batch has consumed with all its jobs, of both kinds, as the server says."""
         return self._budget.consumed
 
-    def _jobs_on(self, store: BaseDynamoStore[Any]) -> Jobs:
+    def _jobs_on(self, store: BaseDynamoStore[Any], share: Share) -> Jobs:
+        self._check_store(store)
         if missing := [call for call in _CALLS if not hasattr(store.client, call)]:
             raise TypeError(f"the store's client has no {', '.join(missing)}: batches take a client that has")
-        return Jobs(store._plans, self._budget, self._attempts)
+        return Jobs(store._plans, share, self._attempts)
+
+    def _check_store(self, store: object) -> None:
+        if not isinstance(store, self._of):
+            wanted, name = self._of.__name__, type(self).__name__
+            other = "Batch" if name.startswith("Async") else "AsyncBatch"
+            instead = f"use {other}" if isinstance(store, BaseDynamoStore) else f"{name}({wanted}(client))"
+            raise TypeError(f"store must be of type {wanted}, not {type(store).__name__}: {instead}")
+
+    def _start(self) -> Jobs:
+        """Return the plans of a job that begins."""
+        return self._jobs_on(self.store, self._budget.share())
 
     # The jobs
 
@@ -132,21 +149,24 @@ class BaseBatch(Generic[S]):
 
         # The filter lets pass what is no live record: of most tables that is less to send.
         request = Request(("moved", "ttl"), where=NOT_A_LIVE_RECORD, values={":now": now_ns})
-        return Job("count", request, handle, self.store), seen
+        return Job("count", self._start(), request, handle, self.store), seen
 
     def _purging(self, *, dry_run: bool) -> Job[S]:
+        jobs = self._start()
+
         def handle(page: Page) -> Plan[Tally]:
             if dry_run:
                 return Tally(skipped=page.count)
-            return (yield from self._jobs.purge(page))
+            return (yield from jobs.purge(page))
 
-        now_ns = self._jobs.plans.clock()
+        now_ns = jobs.plans.clock()
         values = {":now": now_ns, ":second": now_ns // NS_PER_S}
         request = Request(("token", "expiry"), where=EXPIRED, values=values)
-        return Job("purge", request, handle, self.store)
+        return Job("purge", jobs, request, handle, self.store)
 
     def _copying(self, to: S, *, expired: bool, consistent: bool) -> Job[S]:
-        jobs = self._jobs_on(to)
+        jobs = self._start()
+        there = self._jobs_on(to, jobs.budget)
 
         def handle(page: Page) -> Plan[Tally]:
             wanted = self._wanted(page, expired=expired)
@@ -157,11 +177,11 @@ class BaseBatch(Generic[S]):
                     translated.append(translate(item, self.store.table.own, to.table))
                 except TakenError as error:
                     tally.failed[key_of(self.store.table, item)] = error
-            tally.add((yield from jobs.put_all(translated)))
+            tally.add((yield from there.put_all(translated)))
             return tally
 
         scope = f"to table {to.table.name!r} at {place(to)}, expired={expired}"
-        return Job("copy", Request(consistent=consistent), handle, to, scope)
+        return Job("copy", jobs, Request(consistent=consistent), handle, to, scope)
 
     def _projection(self, names: Iterable[str]) -> tuple[str, ...]:
         known = {field.name for field in fields(self.store.table)} - {"name"}
@@ -194,7 +214,7 @@ class BaseBatch(Generic[S]):
             if known != self._loading_scope(whole, expired=expired) or not number.isdecimal():
                 raise ValueError("this is not the resume token of that file and this table, on this server")
             line = int(number)
-        return Loading(self._jobs, whole, expired, line, Tally(), safe=line), whole
+        return Loading(self._start(), whole, expired, line, Tally(), safe=line), whole
 
     def _loading_scope(self, whole: Exported, *, expired: bool) -> str:
         into = f"{self.store.table.name} {place(self.store)} {expired}"
@@ -235,7 +255,7 @@ class BaseBatch(Generic[S]):
             raise reason
         loading.tally.add(part)
         loading.safe = loading.line - 1
-        self._report(loading.line, loading.tally.done, resume=f"{scope}{loading.safe}")
+        self._report(loading.jobs, loading.line, loading.tally.done, resume=f"{scope}{loading.safe}")
 
     def _gone(self, outcomes: Sequence[Outcome], found: int) -> BatchIncompleteError:
         """What is raised where nothing of a chunk could be read, as of those that would follow."""
@@ -260,8 +280,8 @@ class BaseBatch(Generic[S]):
             error.add_note(f"{what}: {tally.done} records were done before that")
             raise
 
-    def _course(self, position: Position, *, reporting: bool) -> Course:
-        return Course(position, partial(self._report, position=position) if reporting else None)
+    def _course(self, jobs: Jobs, position: Position, *, reporting: bool) -> Course:
+        return Course(position, partial(self._report, jobs, position=position) if reporting else None)
 
     @contextmanager
     def _adding(self, tally: Tally) -> Iterator[None]:
@@ -273,11 +293,13 @@ class BaseBatch(Generic[S]):
             error.tally = tally
             raise
 
-    def _report(self, seen: int, done: int, *, position: Position | None = None, resume: str | None = None) -> None:
+    def _report(
+        self, jobs: Jobs, seen: int, done: int, *, position: Position | None = None, resume: str | None = None
+    ) -> None:
         if self._watch is not None:
             left = 0 if position is None else len(position.left)
             text = resume if position is None else position.text
-            self._watch(Progress(seen, done, self.consumed, left, text))
+            self._watch(Progress(seen, done, jobs.budget.consumed, left, text))
 
 
 class Course:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dynamostore import items
 from dynamostore.client import Item
 
-__all__ = ["Budget", "units"]
+__all__ = ["Budget", "Share", "units"]
 
 
 class Budget:
@@ -57,11 +57,32 @@ class Budget:
             self._free_at = now + self._last / self._rate
             return 0.0
 
+    def share(self) -> Share:
+        """Return the part of it that one job has."""
+        return Share(self)
+
     def forgo(self) -> None:
         """A call that was let go has failed, and cost nothing that is known."""
         with self._lock:
             if self._rate is not None and self._booked:
                 self._free_at -= self._booked.pop() / self._rate
+
+
+class Share:
+    """One job's part of a `Budget`: it waits as all do, and counts what that job has *consumed*."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self.consumed = 0.0
+        self.wait = budget.wait
+        self.forgo = budget.forgo
+
+    def spend(self, consumed: float) -> None:
+        """So many units were consumed by this job just now."""
+        with self._lock:
+            self.consumed += consumed
+        self._budget.spend(consumed)
 
 
 def units(reply: Mapping[str, object], *, read: Sequence[Item] = (), consistent: bool = False) -> float:

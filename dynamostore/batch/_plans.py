@@ -28,7 +28,7 @@ from dynamostore.plans.verbs import Plans
 from dynamostore.steps import Call, Plan, issue, pause
 from dynamostore.table import Table
 
-from ._budget import Budget, units
+from ._budget import Share, units
 from ._results import Failure, Outcome, Tally
 
 __all__ = [
@@ -85,10 +85,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """The plans on one table; *attempts*, for each call, without any progress."""
+    """The plans of one job on one table; *attempts*, for each call, without any progress."""
 
     plans: Plans
-    budget: Budget
+    budget: Share
     attempts: int
 
     @property

@@ -66,7 +66,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: items *seen*, those *done* (deleted, copied, written), and capacity units *consumed* so far.
+    """How far a job is: items *seen*, those *done* (deleted, copied, written), and capacity units it has *consumed* so far.
 
     *resume* is where a job can go on after it was ended, as text for a file; None if it reads no table. It names the last
     tokens it saw, so treat it like them. *segments_left* of the table are not read to their end yet.

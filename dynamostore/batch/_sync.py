@@ -22,7 +22,7 @@ from dynamostore.store import DynamoStore
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_threads
-from ._plans import FIND_MANY, WRITE_MANY, Page, Request, in_chunks
+from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request, in_chunks
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -59,6 +59,8 @@ class Batch(BaseBatch[DynamoStore]):
     (Counts(live=25, expired=25, markers=0), <Tally 25 done, 0 skipped, 0 failed>, Counts(live=25, expired=0, markers=0))
     """
 
+    _of = DynamoStore
+
     def __init__(
         self,
         store: DynamoStore,
@@ -74,24 +76,25 @@ class Batch(BaseBatch[DynamoStore]):
 
     def find_many(self, tokens: Iterable[str]) -> Generator[Outcome, None, None]:
         """An `Outcome` for each of *tokens*, in their order, 100 a call, as they come."""
+        jobs = self._start()
         seen = done = 0
         for chunk in in_chunks(tokens, FIND_MANY, str, repeats=True):
-            outcomes = self.store._run(self._jobs.find(chunk))
+            outcomes = self.store._run(jobs.find(chunk))
             yield from outcomes
             seen += len(chunk)
             done += sum(outcome.record is not None for outcome in outcomes)
-            self._report(seen, done)
+            self._report(jobs, seen, done)
             if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
                 raise self._gone(outcomes, done)
 
     def save_many(self, records: Iterable[tuple[str, bytes, datetime]]) -> Tally:
         """Add or overwrite records of token, data and expiry, 25 a call; of one token the last counts."""
-        tally, seen = Tally(), 0
+        tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("save_many", tally) as account:
             for chunk in in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-                self._take(account, self.store._run(self._jobs.save(chunk)), (entry[0] for entry in chunk))
+                self._take(account, self.store._run(jobs.save(chunk)), (entry[0] for entry in chunk))
                 seen += len(chunk)
-                self._report(seen, tally.done)
+                self._report(jobs, seen, tally.done)
         return tally
 
     def delete_many(self, tokens: Iterable[str]) -> Tally:
@@ -99,12 +102,12 @@ class Batch(BaseBatch[DynamoStore]):
 
         Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow markers.
         """
-        tally, seen = Tally(), 0
+        tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
             for chunk in in_chunks(tokens, WRITE_MANY, str, repeats=True):
-                self._take(account, self.store._run(self._jobs.delete(chunk)), chunk)
+                self._take(account, self.store._run(jobs.delete(chunk)), chunk)
                 seen += len(chunk)
-                self._report(seen, tally.done)
+                self._report(jobs, seen, tally.done)
         return tally
 
     # All records
@@ -165,6 +168,7 @@ class Batch(BaseBatch[DynamoStore]):
         It overwrites what is there under the same token: run again on a table that is in use, it would bring back what was
         deleted there since. Reads are eventually consistent, unless *consistent*. `ValueError` if the two are one table.
         """
+        self._check_store(to)
         if may_be_one(self.store, to) and (self.store._run(identity(self.store)) == to._run(identity(to))):
             raise ValueError("these are one table, which cannot be copied to itself")
         return self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
@@ -187,10 +191,11 @@ class Batch(BaseBatch[DynamoStore]):
         just writing it. Reads are eventually consistent, unless *consistent*.
         """
         file = self._export_to(path, segments, expired=expired, overwrite=overwrite)
+        jobs = self._start()
         try:
-            for page, _ in self._pages(Request(consistent=consistent), file.position, reporting=False):
+            for page, _ in self._pages(Request(consistent=consistent), file.position, jobs=jobs, reporting=False):
                 self._export_page(file, page, expired=expired)
-                self._report(file.records, file.records, position=file.position)
+                self._report(jobs, file.records, file.records, position=file.position)
             return file.finish()
         except BatchIncompleteError as error:
             error.tally = Tally(done=file.records)
@@ -208,7 +213,7 @@ class Batch(BaseBatch[DynamoStore]):
         scope = self._loading_scope(whole, expired=expired)
         with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
             for chunk in loading.chunks():
-                self._put(loading, self.store._run(self._jobs.put(chunk)), f"{scope}:")
+                self._put(loading, self.store._run(loading.jobs.put(chunk)), f"{scope}:")
         return loading.tally
 
     # How
@@ -222,19 +227,24 @@ class Batch(BaseBatch[DynamoStore]):
         return tally
 
     def _pages(
-        self, request: Request, position: Position, job: Job[DynamoStore] | None = None, *, reporting: bool = True
+        self,
+        request: Request,
+        position: Position,
+        job: Job[DynamoStore] | None = None,
+        *,
+        jobs: Jobs | None = None,
+        reporting: bool = True,
     ) -> Generator[tuple[Page, Tally], None, None]:
         """The pages that are left, each with what came of it."""
         segments = len(position.after)
-        course = self._course(position, reporting=reporting)
+        jobs = job.jobs if job else jobs or self._start()
+        course = self._course(jobs, position, reporting=reporting)
         stopping = threading.Event()
 
         def pages(segment: int) -> Iterator[tuple[Page, Tally]]:
             start, size = position.start_key(self.store.table, segment), request.page_size
             while True:
-                page = _run(
-                    self.store, self._jobs.page(replace(request, page_size=size), segment, segments, start), stopping
-                )
+                page = _run(self.store, jobs.page(replace(request, page_size=size), segment, segments, start), stopping)
                 yield page, (_run(job.on, job.handle(page), stopping) if job else Tally())
                 if page.after is None:
                     return

@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from dynamostore.contract import AsyncStore, Record
+from dynamostore.process_bound import ProcessBound
 
 __all__ = ["BlockingStore", "LoopThread"]
 
 R = TypeVar("R")
 
 
-class LoopThread:
+class LoopThread(ProcessBound):
     """An event loop in a thread of its own, for the length of a ``with`` block.
 
     *loop*: another than asyncio's own (uvloop's ``new_event_loop()``). In the end what is still under way is cancelled.
@@ -55,7 +56,7 @@ class LoopThread:
         self._thread.join()
 
 
-class BlockingStore:
+class BlockingStore(ProcessBound):
     """An `AsyncStore` as a `Store`: each verb runs on *loop*, and is waited for; many threads are many tasks there.
 
     For tests, such as `StoreContract <dynamostore.testing.StoreContract>`: an application has one kind or the other.

@@ -17,7 +17,7 @@ from dynamostore.errors import Conflict, ItemTooLargeError
 from dynamostore.instants import INT64_MAX, from_ns
 from dynamostore.table import Table
 
-from ._agreement import HOUR, MICROSECOND, FakeClock
+from ._clock import HOUR, MICROSECOND, FakeClock
 from ._fixtures import Write
 from ._renaming import RenamingContract
 

@@ -11,7 +11,7 @@ import pytest
 
 from dynamostore.contract import Record
 
-from ._agreement import HOUR, FakeClock
+from ._clock import HOUR, FakeClock
 
 __all__ = ["ContractFixtures", "Write"]
 

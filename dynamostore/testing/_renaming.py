@@ -11,7 +11,7 @@ import pytest
 from dynamostore.contract import Record, Store
 from dynamostore.errors import Conflict
 
-from ._agreement import HOUR, MICROSECOND, QUARTER, FakeClock
+from ._clock import HOUR, MICROSECOND, QUARTER, FakeClock
 from ._fixtures import ContractFixtures, Write
 
 __all__ = ["RenamingContract"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from string import ascii_lowercase, ascii_uppercase
+from typing import NoReturn, Self
 from urllib.parse import quote
 
 __all__ = ["ALGORITHM", "Credentials", "Scope", "canonical_request", "hash_hex"]
@@ -27,8 +28,8 @@ _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 class Credentials:
     """An access key: *access_key* is its id, *secret_key* its secret, *token* the session token of temporary ones.
 
-    *account_id*, if it is known, leads to the account's own endpoint. The repr shows none of it. Raises `ValueError`
-    for what cannot stand in a header.
+    *account_id*, if it is known, leads to the account's own endpoint. The repr shows none of it, and it cannot be pickled.
+    Raises `ValueError` for what cannot stand in a header.
 
     >>> Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
     Credentials(...)
@@ -48,6 +49,15 @@ class Credentials:
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Credentials are not pickled, which would write the secret down: make them in each process")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 def hash_hex(data: bytes) -> str:

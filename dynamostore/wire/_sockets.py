@@ -20,7 +20,9 @@ from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError
 if TYPE_CHECKING:
     from ._core import Endpoint
 
-__all__ = ["SocketPool"]
+__all__ = ["CLOSED", "SocketPool"]
+
+CLOSED: Final = "the client is closed; to enter it again (with client: ...) opens it"
 
 _RECEIVE: Final = 64 * 1024
 
@@ -119,7 +121,7 @@ class SocketPool:
     def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:
         """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
         if self._closed:
-            raise RuntimeError("the client is closed")
+            raise RuntimeError(CLOSED)
         deadline = time.monotonic() + timeout
         connection = self._take(endpoint) or self._connect(endpoint, deadline)
         try:
@@ -138,6 +140,10 @@ class SocketPool:
         """Close all connections; a call that is under way ends as it would have."""
         self._closed = True
         _close_all(self._idle)
+
+    def reopen(self) -> None:
+        """Take calls again."""
+        self._closed = False
 
     def forget(self) -> None:
         """In the child after a fork: leave the parent's connections alone."""

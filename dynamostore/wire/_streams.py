@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from ._http import RawReply, ReplyParser
-from ._sockets import poll_for, server_keeps
+from ._sockets import CLOSED, poll_for, server_keeps
 from ._tls import Trust, explain_connect, is_refused_certificate
 from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError, TransportError
 
@@ -225,7 +225,7 @@ class StreamPool:
     def _check_open(self) -> None:
         """Whoever was in line, or connecting, when the client was closed does not go on."""
         if self._closed:
-            raise RuntimeError("the client is closed")
+            raise RuntimeError(CLOSED)
 
     async def _wait_in_line(self, timeout: float) -> None:  # noqa: ASYNC109 (as above)
         """Wait for a turn, which then is this call's to `_leave`."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
+from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import arun
 
 from . import types
@@ -16,6 +17,7 @@ from ._http import RawReply
 from ._settings import check_lengths
 from ._setup import Meta, Setup
 from ._sigv4 import Credentials
+from ._sockets import CLOSED
 from ._streams import StreamPool
 from .errors import ReplyTimeoutError
 from .timeouts import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT
@@ -28,7 +30,7 @@ R = TypeVar("R", bound=Reply)
 MAX_CONNECTIONS: Final = 50
 
 
-class AsyncWireClient:
+class AsyncWireClient(ProcessBound, instead="make one in each process, or a store with dynamostore.connect_async(...)"):
     """`WireClient <dynamostore.wire.WireClient>` on asyncio, or uvloop: the same arguments, methods awaited.
 
     *max_connections*: how many calls may be under way at once; more wait in line, in their order. A call may be cancelled
@@ -159,10 +161,14 @@ class AsyncWireClient:
         return await self._call(types.UPDATE_TIME_TO_LIVE, arguments)
 
     async def close(self) -> None:
-        """Close its connections; calls that are under way fail, and after this a call is a `RuntimeError`."""
+        """Close its connections; calls that are under way fail, and after this a call is a `RuntimeError`.
+
+        To enter it again, ``async with client: ...``, opens it again, on whichever loop that is.
+        """
         await self._driver.close()
 
     async def __aenter__(self) -> Self:
+        self._driver.reopen()
         return self
 
     async def __aexit__(
@@ -195,7 +201,7 @@ class _Driver:
 
     def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> Awaitable[RawReply]:
         if self._closed:
-            raise RuntimeError("the client is closed")
+            raise RuntimeError(CLOSED)
         pool = self.pool
         if pool is None or not pool.belongs_to(asyncio.get_running_loop()):
             # Another loop's connections are left alone: it is over, or its thread's, or (after a fork) the parent's.
@@ -208,6 +214,9 @@ class _Driver:
                 return await asyncio.to_thread(self._setup.access.fetch)
         except TimeoutError:
             raise ReplyTimeoutError(f"no credentials were found within {timeout:.3g} s") from None
+
+    def reopen(self) -> None:
+        self._closed = False
 
     async def close(self) -> None:
         self._closed = True

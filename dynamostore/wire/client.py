@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
+from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import run
 
 from . import types
@@ -22,7 +23,7 @@ __all__ = ["WireClient"]
 R = TypeVar("R", bound=Reply)
 
 
-class WireClient:
+class WireClient(ProcessBound, instead="make one in each process, or a store with dynamostore.connect(...)"):
     """A low-level DynamoDB client: methods, arguments and replies as boto3's have them, at a tenth of the CPU.
 
     Without arguments, everything comes from where boto3 would take it: *region*, *endpoint_url*, *profile*,
@@ -151,10 +152,14 @@ class WireClient:
         return self._call(types.UPDATE_TIME_TO_LIVE, arguments)
 
     def close(self) -> None:
-        """Close its connections; after this a call is a `RuntimeError`. A call that is under way is let finish."""
+        """Close its connections; after this a call is a `RuntimeError`. A call that is under way is let finish.
+
+        To enter it again, ``with client: ...``, opens it again.
+        """
         self._driver.pool.close()
 
     def __enter__(self) -> Self:
+        self._driver.pool.reopen()
         return self
 
     def __exit__(

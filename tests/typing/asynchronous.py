@@ -6,7 +6,17 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
-from dynamostore import AsyncDynamoStore, AsyncStore, DynamoStore, MemoryStore, Record, Store, Table, connect_async
+from dynamostore import (
+    AsyncDynamoStore,
+    AsyncMemoryStore,
+    AsyncStore,
+    DynamoStore,
+    MemoryStore,
+    Record,
+    Store,
+    Table,
+    connect_async,
+)
 from dynamostore.client import AsyncDynamoClient, DynamoClient
 from dynamostore.testing import BlockingStore, LoopThread
 from session import AsyncSession, AsyncSessionManager, Cookie, JSONValue, Session, SessionManager, SessionNotLoadedError
@@ -40,6 +50,24 @@ async def stores(client: AsyncDynamoClient) -> None:
     assert_type(connect_async(Table(name="sessions"), attempts=2, read_timeout=0.5), AsyncDynamoStore)
     async with connect_async() as store:
         assert_type(store, AsyncDynamoStore)
+
+
+async def in_memory(memory: MemoryStore, record: Record) -> None:
+    store = AsyncMemoryStore(clock=lambda: 0)
+    assert_type(AsyncMemoryStore(memory).memory, MemoryStore)
+    assert_type(await store.find("token"), Record | None)
+    assert_type(await store.rename(record, "another", b"data", later, grace=timedelta(seconds=5)), Record)
+    one: AsyncStore = store
+    assert_type(AsyncSessionManager(store), AsyncSessionManager)
+    async with store as entered:
+        assert_type(entered, AsyncMemoryStore)
+    with memory as same:
+        assert_type(same, MemoryStore)
+    await store.close()
+    memory.close()
+    AsyncMemoryStore({})  # type: ignore[arg-type]
+    SessionManager(store)  # type: ignore[arg-type]
+    other: Store = store  # type: ignore[assignment]
 
 
 async def stores_refused(store: AsyncDynamoStore, client: DynamoClient, record: Record) -> None:

@@ -6,8 +6,9 @@ from typing import assert_type
 
 import pytest
 
-from dynamostore import MemoryStore, Store
-from dynamostore.testing import FakeClock, StoreAgreement, StoreContract
+from dynamostore import AsyncMemoryStore, AsyncStore, MemoryStore, Store, UnavailableError
+from dynamostore.testing import AsyncFaultyStore, FakeClock, FaultyStore, StoreAgreement, StoreContract, Verb
+from session import AsyncSessionManager, SessionManager
 
 
 class TestMyStore(StoreContract):
@@ -27,6 +28,30 @@ class Disagreement(StoreAgreement):
 
 
 TestAgreement = Agreement.TestCase
+
+
+async def meet() -> None: ...
+
+
+def faults(verb: Verb) -> None:
+    store = FaultyStore(MemoryStore())
+    one: Store = store
+    assert_type(store.store, Store)
+    assert_type(store.calls, list[Verb])
+    store.fail(UnavailableError("down"), "find", verb, times=2, applied=True)
+    with store.failing(UnavailableError("down")):
+        store.before(lambda: None, "replace")
+    assert_type(SessionManager(store), SessionManager)
+    awaited = AsyncFaultyStore(AsyncMemoryStore())
+    awaited.before(meet)
+    other: AsyncStore = awaited
+    assert_type(AsyncSessionManager(awaited), AsyncSessionManager)
+    store.fail("down")  # type: ignore[arg-type]
+    store.fail(UnavailableError("down"), "read")  # type: ignore[arg-type]
+    store.before(None)  # type: ignore[arg-type]
+    FaultyStore(AsyncMemoryStore())  # type: ignore[arg-type]
+    AsyncFaultyStore(MemoryStore())  # type: ignore[arg-type]
+    SessionManager(awaited)  # type: ignore[arg-type]
 
 
 def clocks() -> None:

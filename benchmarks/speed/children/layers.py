@@ -45,6 +45,9 @@ class AtHand:
     def update_item(self, **_: object) -> Mapping[str, object]:
         return {}
 
+    # Never called, but a store asks for them.
+    put_item = delete_item = transact_write_items = update_item
+
 
 class AsyncAtHand:
     """The same, awaited."""
@@ -57,6 +60,8 @@ class AsyncAtHand:
 
     async def update_item(self, **_: object) -> Mapping[str, object]:
         return {}
+
+    put_item = delete_item = transact_write_items = update_item
 
 
 def _layers(client: DynamoClient) -> Layers:

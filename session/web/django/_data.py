@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils.asyncio import async_unsafe
 
+from dynamostore.process_bound import ProcessBound
 from session import values
 from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
@@ -29,7 +30,7 @@ waits_for_the_store = async_unsafe(
 )
 
 
-class BaseSessionData(TypedAccess, SessionBase):
+class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(session.items()) copies its data"):
     """Django's API of a session's data, and its typed getters, on the core's session."""
 
     _core: Session

@@ -24,6 +24,7 @@ def accepted(table: Table) -> None:
     assert_type(store.find("token"), Record | None)
     assert_type(DynamoStore(boto3.client("dynamodb")), DynamoStore)
     assert_type(DynamoStore(boto3.Session().client("dynamodb")), DynamoStore)
+    # A client to the stubs; refused at run time, as it converts values.
     assert_type(DynamoStore(boto3.resource("dynamodb").meta.client), DynamoStore)
 
 
