@@ -15,7 +15,7 @@ from dynamostore.digest import digest
 
 from ._policy import Policy
 from .changes import NOTHING_READ, Changes, Draft, Reads
-from .errors import CorruptSessionError
+from .errors import CorruptSessionError, SessionError
 from .merging import Snapshot
 from .types import JSONValue
 
@@ -120,7 +120,7 @@ class State:
             return False  # it will not be
         try:
             return self.renewing or self.deadline_moves or self.draft.changes() is not None
-        except (TypeError, ValueError):
+        except (SessionError, ValueError):
             return True  # to what cannot be stored, which the commit will say
 
     @property

@@ -371,8 +371,8 @@ MUTANTS = [
     Mutant(
         "reads: to read again what one put is none",
         CHANGES,
-        "            values=frozenset(self.seen - self._blind),\n",
-        "            values=frozenset(self.seen),\n",
+        "            values=_keys(self.seen - self._blind),\n",
+        "            values=_keys(self.seen),\n",
     ),
     Mutant(
         "reads: what was read before everything was cleared",

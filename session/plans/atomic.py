@@ -45,6 +45,7 @@ def atomic(
     for attempt in range(ATTEMPTS):
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
+        meant = draft.meant()
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         try:
             new = yield from _store(state, policy, target, end_ns, draft, changes=changes)
@@ -60,8 +61,8 @@ def atomic(
             if attempt:
                 yield from back_off(attempt)
         else:
-            stored = Snapshot(draft.data, end_ns)
-            _go_on(state, policy, new, stored, reads=draft.reads(), changes=draft.meant())
+            stored = Snapshot(draft.content(), end_ns)
+            _go_on(state, policy, new, stored, reads=draft.reads(), changes=meant)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
@@ -76,14 +77,14 @@ def _store(
         if there is None or not _same(there, target):
             raise Conflict(current=there)
         return there
-    payload = policy.codec.encode(draft.data, deadline_ns)
+    payload, changed = policy.codec.encode(draft.content(), deadline_ns), draft.meant().keys
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
     expiry_ns = max(policy.expiry_ns(deadline_ns), min(target.expiry_ns, deadline_ns))
     call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        note_tried_step(state, policy, error, payload, target, changed=draft.meant().keys)
+        note_tried_step(state, policy, error, payload, target, changed=changed)
         raise
     except ItemTooLargeError as error:
         raise with_keys(error, draft) from error
@@ -104,7 +105,7 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
         finally:
             state.draft = pending
         assert state.record is not None
-        stored = Snapshot(draft.data, state.deadline_ns)
+        stored = Snapshot(draft.content(), state.deadline_ns)
         _go_on(state, policy, state.record, stored, reads=reads, changes=meant)
     return result
 

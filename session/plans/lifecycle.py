@@ -10,7 +10,7 @@ from session import _state
 from session._policy import Policy
 from session._state import Deadline, State, decode, discard, is_untouched, remembered
 from session.changes import Changes, Draft
-from session.errors import SessionConflict
+from session.errors import SessionConflict, SessionError
 
 from .calls import back_off, find
 from .ending import end
@@ -84,7 +84,7 @@ def destroy(state: State, policy: Policy) -> None:
 def _meant(state: State) -> Changes | None:
     try:
         return state.draft.meant()
-    except (TypeError, ValueError):
+    except (SessionError, ValueError):
         return None  # what cannot be stored is not going to be
 
 
@@ -96,6 +96,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
         return
     try:
         if state.ended:
+            state.draft.changes()
             state.draft.settle()
         elif state.record is None:
             yield from store_new(state, policy)

@@ -51,7 +51,7 @@ def note_tried(
     The request does not see what it was merged with: it has seen, and goes on from, its own data.
     """
     payload = policy.codec.encode(writing.data, writing.deadline_ns)
-    mine = Snapshot(*policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns)))
+    mine = Snapshot(*policy.codec.decode(policy.codec.encode(state.draft.content(), state.deadline_ns)))
     state.tried.append(Tried(error.version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
 

@@ -24,7 +24,7 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
         return
     token = state.coming or _state.new_token()
     expiry_ns = policy.expiry_ns(state.deadline_ns)
-    payload = policy.codec.encode(state.draft.data, state.deadline_ns)
+    payload = policy.codec.encode(state.draft.content(), state.deadline_ns)
     state.record = yield from issue(write("create", token=policy.key(token), data=payload, expiry=from_ns(expiry_ns)))
     mark_stored(state, token)
 
@@ -44,7 +44,7 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
         yield from _touch(state, record, policy)
         state.draft.settle()
         return
-    writing = Writing(record, state.draft.data, state.deadline_ns)
+    writing = Writing(record, state.draft.content(), state.deadline_ns)
     for attempt in range(ATTEMPTS):
         try:
             yield from _write_once(state, writing, policy)
@@ -143,9 +143,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
     if not state.rescheduled:
         state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False
-    state.draft = Draft({})
-    for key, value in data.items():
-        state.draft.put(key, value)
+    state.draft = state.draft.begin_anew(data)
     yield from store_new(state, policy)
     if state.record is None:
         lose(state, policy)

@@ -22,7 +22,7 @@ from session.errors import SessionConflict
 from session.plans import atomic, lifecycle
 from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
-from session.types import JSONValue
+from session.types import JSONInput, JSONValue
 
 from ._manager import get_site
 
@@ -170,8 +170,8 @@ class BaseSessionStore(TypedAccess, SessionBase):
         self._dismissed = False
         return core
 
-    def __setitem__(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
+    def __setitem__(self, key: str, value: JSONInput) -> None:
+        """Set *key* to a value that JSON can express; see `Session.__setitem__ <session.Session.__setitem__>`."""
         self._changing()[key] = value
 
     def __delitem__(self, key: str) -> None:
@@ -187,15 +187,17 @@ class BaseSessionStore(TypedAccess, SessionBase):
         core = self._changing() if self._has(key) else self._get_session()
         return core.pop(key) if default is MISSING else core.pop(key, default)
 
-    def setdefault(self, key: str, value: JSONValue = None) -> JSONValue:
-        """Return the value of *key*, set to a copy of *value* first if there is none; the session's own, to change."""
+    def setdefault(self, key: str, value: JSONInput = None) -> JSONValue:
+        """Return the value of *key*, set to *value* first if there is none; the session's own, to change."""
         core = self._get_session() if self._has(key) else self._changing()
         return core.setdefault(key, value)
 
     def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
-        """Set keys to copies of values, or none of them if one is refused."""
-        copies = {key: values.native(key, value) for key, value in dict(dict_).items()}
-        self._changing().update(copies)
+        """Set keys as ``[]`` does, or none of them if one is refused."""
+        entries = dict(dict_)
+        for key, value in entries.items():
+            values.native(key, value)
+        self._changing().update(entries)  # type: ignore[arg-type]  # they were looked at
 
     def clear(self) -> None:
         """Remove all data; the key stays. (To log out: `flush`.)"""
@@ -222,6 +224,9 @@ class BaseSessionStore(TypedAccess, SessionBase):
 
     def _peek(self, key: str) -> JSONValue | Missing:
         return self._get_session()._peek(key)
+
+    def _followed(self, key: str, value: JSONValue) -> JSONValue:
+        return self._get_session()._followed(key, value)
 
     def _put(self, key: str, value: JSONValue) -> None:
         self._changing()._put(key, value)
