@@ -69,6 +69,10 @@ class Policy:
         rules = replace(self.rules, level="serialize")
         return replace(self, on_conflict=on_conflict, rules=rules, raises_if_ended=False)
 
+    def visiting(self) -> Policy:
+        """Return the policy of `iterate`: as `rerunning`; a session is found by its key, and its expiry stays as it is."""
+        return replace(self.rerunning(), hash_tokens=False, idle_ns=None if self.idle_ns is None else 0)
+
     def knowing(
         self,
         mergeable: Mapping[str, Merge],

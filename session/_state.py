@@ -78,6 +78,8 @@ class State:
     *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
     request destroyed it. *before*: the reads and changes before `destroy`. *only_if_there*: a session that is not found has ended.
     *by_activity*: the deadline moves because the request was active, as a framework has it, and not because the app said so.
+    *unpresented*: it was found in the table and not by a client's token. *absorbed*: the keys of sessions whose data is in this
+    one, and which are to be deleted once that is stored.
     """
 
     presented: str | None = field(repr=False)
@@ -93,6 +95,8 @@ class State:
     stored_deadline_ns: int = 0
     rescheduled: bool = False
     by_activity: bool = False
+    unpresented: bool = False
+    absorbed: list[str] = field(default_factory=list, repr=False)
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
@@ -174,6 +178,13 @@ def begin(presented: str | None, policy: Policy) -> State:
     return State(presented, None, policy.new_deadline_ns(), loaded=True)
 
 
+def begin_at(record: Record, policy: Policy) -> State:
+    """Return the state of a session that nobody presented: *record* was found in the table, and its token is the table's key."""
+    state = State(None, record.token, policy.new_deadline_ns(), record=record, unpresented=True)
+    show_stored(state, policy)
+    return state
+
+
 def is_untouched(state: State) -> bool:
     """Return True if the request never accessed the session, so there is nothing to commit. Most requests."""
     if state.destroying or state.insisting:
@@ -206,6 +217,7 @@ def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
     state.destroying = state.renewing = state.rescheduled = state.insisting = False
     state.coming = None
+    state.absorbed.clear()
     state.draft = Draft({})
     # To look at it now is to see it as it is stored.
     state.loaded = state.token is None

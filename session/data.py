@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from . import values
 from .changes import Draft
 from .errors import SessionClosedError
 from .typed import MISSING, Missing, TypedAccess
-from .types import JSONInput, JSONValue
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsKeysAndGetItem
+from .types import JSONInput, JSONItems, JSONValue
 
 __all__ = ["SessionData", "StepData"]
 
@@ -126,7 +123,7 @@ class SessionData(TypedAccess, MutableMapping[str, JSONValue]):
 
     def update(
         self,
-        other: SupportsKeysAndGetItem[str, JSONInput] | Iterable[tuple[str, JSONInput]] = (),
+        other: JSONItems | Iterable[tuple[str, JSONInput]] = (),
         /,
         **more: JSONInput,
     ) -> None:

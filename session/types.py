@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
-__all__ = ["JSONArray", "JSONInput", "JSONValue"]
+__all__ = ["JSONArray", "JSONInput", "JSONItems", "JSONValue"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -33,6 +33,15 @@ class JSONArray(Protocol[T_co]):
     @property
     def index(self) -> Callable[..., int]:
         """A sequence's method."""
+
+
+class JSONItems(Protocol):
+    """What has keys and values, as ``update`` takes it: a mapping, and what has as much of one as ``dict()`` asks for."""
+
+    def keys(self) -> Iterable[str]:
+        """Return the keys."""
+
+    def __getitem__(self, key: str, /) -> JSONInput: ...
 
 
 # `list` and `dict` as well, though they are an array and a mapping: mypy checks what stands in a literal only against these.

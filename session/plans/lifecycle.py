@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
-from dynamostore import ItemTooLargeError
+from dynamostore import ItemTooLargeError, Record
 from dynamostore.steps import Call, Plan, issue
-from session import _state
+from session import _state, values
 from session._policy import Policy
-from session._state import Deadline, State, decode, discard, is_untouched, remembered
+from session._state import Deadline, State, decode, discard, is_untouched, is_well_formed_token, remembered
 from session.changes import Changes, Draft
-from session.errors import SessionConflict, SessionError
+from session.errors import CorruptSessionError, SessionConflict, SessionError, SessionStateError
+from session.mergeable import Absent, merge_values
 
-from .calls import back_off, find
+from .calls import back_off, delete, find
 from .ending import end
 from .storing import store_changes, store_new, with_keys
 
-__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "update"]
+__all__ = [
+    "abandon",
+    "commit",
+    "destroy",
+    "insist",
+    "load",
+    "merge_session",
+    "prolong",
+    "renew",
+    "reschedule",
+    "update",
+    "visit",
+]
 
 S = TypeVar("S")
+
+_log = logging.getLogger("session")
 
 
 def load(state: State, policy: Policy) -> Plan[None]:
@@ -44,6 +60,8 @@ def load(state: State, policy: Policy) -> Plan[None]:
 
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
     """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded."""
+    if state.unpresented:
+        raise SessionStateError("renew_token: no client would get the new token; call destroy() to end the session")
     if deadline == "new":
         reschedule(state, policy.new_deadline_ns())
     state.renewing = state.record is not None and not state.destroying
@@ -74,6 +92,7 @@ def destroy(state: State, policy: Policy) -> None:
     if not state.destroying and state.record is not None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
     state.destroying, state.coming = True, None
+    state.absorbed.clear()
     state.rerun &= not state.written
     state.renewing = state.rescheduled = state.written = state.read_deadline = False
     state.draft = Draft({})
@@ -102,8 +121,40 @@ def commit(state: State, policy: Policy) -> Plan[None]:
             yield from store_new(state, policy)
         else:
             yield from store_changes(state, policy)
+        yield from _delete_absorbed(state)
     except ItemTooLargeError as error:
         raise with_keys(error, state.draft) from error
+
+
+def merge_session(state: State, policy: Policy, token: str | None) -> Plan[bool]:
+    """Put the data of another session into this one; that one is deleted once this one is stored. False if there is no other."""
+    yield from load(state, policy)
+    if not is_well_formed_token(token):
+        return False
+    other = yield from issue(find(policy.key(token)))
+    if other is None or state.ended or (state.record is not None and other.token == state.record.token):
+        return False
+    data, deadline_ns = decode(other, policy)
+    if deadline_ns < policy.clock() or other.token in state.absorbed:
+        return False
+    mine, mergeable = state.draft.data, policy.rules.mergeable
+    for key in mergeable.keys() & data.keys() & mine.keys():
+        state.draft.follow(key)
+        merged = merge_values(key, mergeable[key], Absent.ABSENT, data[key], values.native(key, mine[key]))
+        if not isinstance(merged, Absent):
+            data[key] = merged
+    for key, value in data.items():
+        state.draft.put(key, value)
+    if deadline_ns > state.deadline_ns:
+        reschedule(state, deadline_ns)
+    state.absorbed.append(other.token)
+    return True
+
+
+def _delete_absorbed(state: State) -> Plan[None]:
+    while state.absorbed and state.record is not None:
+        yield from issue(delete(state.absorbed[0]))
+        del state.absorbed[0]
 
 
 def abandon(state: State, policy: Policy) -> Plan[None]:
@@ -129,3 +180,36 @@ def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
                 raise
             yield from back_off(attempt)
     return (yield from issue(call))
+
+
+def visit(record: Record, policy: Policy, attempts: int) -> Plan[bool]:
+    """Have a change made to the session in *record*, as `update` has it. Return False if there is no session, or none any more.
+
+    The target's ``attempt`` makes it, and its ``find`` is the store's.
+    """
+    there: Record | None = record
+    for attempt in range(attempts):
+        if there is None or not is_session(there, policy):
+            return False
+        try:
+            made: Call[None] = Call("attempt", {"record": there, "policy": policy})
+            yield from issue(made)
+        except SessionConflict as conflict:
+            if conflict.ended:
+                return False
+            if attempt == attempts - 1:
+                raise
+            yield from back_off(attempt)
+            there = yield from issue(find(record.token))
+        else:
+            return True
+    return False
+
+
+def is_session(record: Record, policy: Policy) -> bool:
+    """Return True if *record* holds a session that has not ended; log one that cannot be read."""
+    try:
+        return is_well_formed_token(record.token) and decode(record, policy)[1] >= policy.clock()
+    except CorruptSessionError as error:
+        _log.warning("a corrupt session is left out: %s", error)
+        return False

@@ -9,7 +9,7 @@ from session import _state
 from session._policy import Policy
 from session._state import State, remembered, snapshot
 from session.changes import Changes, Draft
-from session.errors import SessionConflict
+from session.errors import SessionConflict, SessionStateError
 from session.merging import own_part
 
 from .calls import ATTEMPTS, back_off, find, write
@@ -22,6 +22,8 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
     """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
     if state.draft.changes() is None and not state.insisting:
         return
+    if state.unpresented:
+        raise SessionStateError("iterate: no client would get the token of a new session; put nothing after destroy()")
     token = state.coming or _state.new_token()
     expiry_ns = policy.expiry_ns(state.deadline_ns)
     payload = policy.codec.encode(state.draft.content(), state.deadline_ns)

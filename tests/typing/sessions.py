@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from typing import assert_never, assert_type
 
-from dynamostore import MemoryStore, Store
+from dynamostore import MemoryStore, Record, Store
 from session import Cookie, JSONCodec, JSONInput, JSONValue, Merge, MergeFunction, OnConflict, Session, SessionData, SessionManager, Status
 
 
@@ -485,8 +485,24 @@ def life(s: Session) -> None:
     s.remember()
     s.remember(remember=False)
     s.set_deadline(datetime.now(UTC))
+    assert_type(s.merge_session("token"), bool)
+    assert_type(s.merge_session(None), bool)
     s.save()
     s.destroy()
+
+
+def everywhere(manager: SessionManager, memory: MemoryStore, records: list[Record]) -> None:
+    assert_type(manager.iterate(Session.destroy), int)
+    assert_type(manager.iterate(lambda s: s.increment("k"), records=memory.records(), attempts=3), int)
+    assert_type(manager.iterate(life, records=records), int)
+    assert_type(memory.records(), Iterator[Record])
+
+
+def everywhere_refused(manager: SessionManager, s: Session) -> None:
+    manager.iterate(7)  # type: ignore[arg-type]
+    manager.iterate(life, records=["token"])  # type: ignore[list-item]
+    manager.iterate(life, limit=3)  # type: ignore[call-arg]
+    s.merge_session(s)  # type: ignore[arg-type]
 
 
 def life_refused(s: Session) -> None:

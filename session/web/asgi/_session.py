@@ -77,6 +77,10 @@ class WebSession(AsyncSession):
         with self._watched():
             return await super().atomic(change)
 
+    async def merge_session(self, token: str | None) -> bool:
+        with self._watched():
+            return await super().merge_session(token)
+
     async def autoload(self) -> None:
         """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
         try:
