@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -135,6 +136,16 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
                 marker = self._marker(there)
                 self._markers.pop(there, None)
                 there = marker and marker.token
+
+    def records(self) -> Iterator[Record]:
+        """Iterate over the live records, in no order. One that is put or removed meanwhile may be among them or not."""
+        with self._lock:
+            tokens = list(self._records)
+        for token in tokens:
+            with self._lock:
+                record = self._records.get(token)
+            if record is not None and record.expiry_ns >= self._clock():
+                yield record
 
     def ping(self) -> None:
         """Return: memory is always there."""

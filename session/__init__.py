@@ -28,7 +28,7 @@ from .errors import (
 from .manager import SessionManager
 from .mergeable import Merge, MergeFunction
 from .session import AsyncSession, Session
-from .types import JSONValue
+from .types import JSONInput, JSONValue
 
 __all__ = [
     "AsyncSession",
@@ -37,6 +37,7 @@ __all__ = [
     "Cookie",
     "CorruptSessionError",
     "JSONCodec",
+    "JSONInput",
     "JSONValue",
     "Merge",
     "MergeFunction",

@@ -36,7 +36,7 @@ class Policy:
     *rules*: which reads count in a conflict. *login_keys*: keys that a request which loses a renewal may have read and still
     begin a session of its own. *token_bytes*: the random bytes in a new token, 32 or `SHORT_TOKEN_BYTES`.
     *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its changes. *on_corrupt*: if a
-    corrupt session is an error or counts as none. *manager*: the same object in all the policies that one manager derives from
+    corrupt session is an error or counts as none. *is_visit*: the expiry of a session stays as it is. *manager*: the same object in all the policies that one manager derives from
     this one.
     """
 
@@ -53,6 +53,7 @@ class Policy:
     token_bytes: int = 32
     raises_if_ended: bool = True
     on_corrupt: OnCorrupt = "raise"
+    is_visit: bool = False
     manager: object = field(default_factory=object)
 
     @property
@@ -69,7 +70,8 @@ class Policy:
     def effective_idle_ns(self, settings: Settings) -> int | None:
         """Return the idle timeout of a session with these settings, its own or the manager's; None if it has none."""
         own = own_idle_ns(settings)
-        return self.idle_ns if own is None else own or None
+        idle_ns = self.idle_ns if own is None else own or None
+        return 0 if self.is_visit and idle_ns is not None else idle_ns
 
     def expiry_ns(self, deadline_ns: int, settings: Settings = NO_SETTINGS) -> int:
         """Return when a session that is active now expires: by idling, or at its deadline, the earlier of the two."""
@@ -81,7 +83,7 @@ class Policy:
     def touch_is_due(self, expiry_ns: int, deadline_ns: int, settings: Settings) -> bool:
         """Return True if enough of the idle timeout is used for a request that only reads to move the stored expiry."""
         idle_ns = self.effective_idle_ns(settings)
-        if idle_ns is None:
+        if idle_ns is None or self.is_visit:
             return False
         after_ns = self.touch_after_ns
         if idle_ns != self.idle_ns:
@@ -98,6 +100,10 @@ class Policy:
         on_conflict: OnConflict = "raise" if self.on_conflict == "raise" else "serialize"
         rules = replace(self.rules, level="serialize")
         return replace(self, on_conflict=on_conflict, rules=rules, raises_if_ended=False)
+
+    def visiting(self) -> Policy:
+        """Return the policy of `iterate`: as `rerunning`; a session is found by its key, and its expiry stays as it is."""
+        return replace(self.rerunning(), hash_tokens=False, is_visit=True)
 
     def knowing(
         self,

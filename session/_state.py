@@ -16,7 +16,7 @@ from dynamostore.digests import digest
 from ._policy import Policy
 from ._settings import NO_SETTINGS, Settings, take_settings
 from .changes import NOTHING_READ, Changes, Draft, Reads, encoded
-from .errors import CorruptSessionError
+from .errors import CorruptSessionError, SessionError
 from .merging import Snapshot
 from .types import JSONValue
 
@@ -93,6 +93,8 @@ class State:
     this request, so that a renewal leaves it. *by_activity*: the deadline moves because the request was active, as a framework
     has it, and not because the app said so. *others*: tokens that are still to be tried if *token* leads nowhere. *sent*: all
     that the client sent, if there are several. *presented*: the one that led to the session, or the first.
+    *unpresented*: it was found in the table and not by a client's token. *absorbed*: the keys of sessions whose data is in this
+    one, and which are to be deleted once that is stored.
     """
 
     presented: str | None = field(repr=False)
@@ -112,6 +114,8 @@ class State:
     rescheduled: bool = False
     dated: bool = False
     by_activity: bool = False
+    unpresented: bool = False
+    absorbed: list[str] = field(default_factory=list, repr=False)
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
@@ -144,7 +148,7 @@ class State:
             return False  # it will not be
         try:
             return self.renewing or self.deadline_moves or self.settings_differ or self.draft.changes() is not None
-        except (TypeError, ValueError):
+        except (SessionError, ValueError):
             return True  # to what cannot be stored, which the commit will say
 
     @property
@@ -265,6 +269,13 @@ def keep_to(state: State, last: State) -> None:
         state.others = ()
 
 
+def begin_at(record: Record, policy: Policy) -> State:
+    """Return the state of a session that nobody presented: *record* was found in the table, and its token is the table's key."""
+    state = State(None, record.token, policy.new_deadline_ns(), record=record, unpresented=True)
+    show_stored(state, policy)
+    return state
+
+
 def is_untouched(state: State) -> bool:
     """Return True if the request never accessed the session, so there is nothing to commit. Most requests."""
     if state.destroying or state.insisting:
@@ -303,6 +314,7 @@ def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
     state.destroying = state.renewing = state.rescheduled = state.dated = state.insisting = False
     state.coming, state.told = None, NO_SETTINGS
+    state.absorbed.clear()
     state.draft = Draft({})
     # To look at it now is to see it as it is stored.
     state.loaded = state.token is None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TypeVar
 
-from dynamostore import AsyncStore, StoreError
+from dynamostore import AsyncStore, Record, StoreError
 from dynamostore.steps import Plan, arun, asleep
 
 from . import _state
 from ._policy import Policy
 from .errors import SessionError
+from .listing import arecords_of
 from .manager import BaseSessionManager, note_failed_destroy
 from .plans import lifecycle
 from .session import AsyncSession
@@ -86,6 +87,23 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
         plan: Plan[AsyncSession] = lifecycle.update(token, self._rerunning(attempts), attempts)
         return await arun(plan, _Updater(self, change), sleep=asleep)
 
+    async def iterate(
+        self,
+        change: Callable[[AsyncSession], Awaitable[object] | object],
+        *,
+        records: AsyncIterable[Record] | None = None,
+        attempts: int = 10,
+    ) -> int:
+        """Run ``change(session)`` on each session there is, and commit it, one after the other, as `SessionManager.iterate` does.
+
+        *change* may be a function or a coroutine function. *records*: ``AsyncBatch(store, rate=50).scan(segments=4)``, say.
+        """
+        policy = self._visiting(attempts)
+        visited = 0
+        async for record in arecords_of(self.store) if records is None else records:
+            visited += await arun(lifecycle.visit(record, policy, attempts), _Visitor(self, change), sleep=asleep)
+        return visited
+
     async def _load(self, session: AsyncSession) -> None:
         try:
             await session.load()
@@ -104,17 +122,19 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 class _Block:
     """A session for one block: read when it is entered, committed or discarded when it is left."""
 
-    __slots__ = ("_last", "_lazy", "_manager", "_policy", "_session", "_token")
+    __slots__ = ("_last", "_lazy", "_manager", "_policy", "_record", "_session", "_token")
 
     def __init__(
         self,
         manager: AsyncSessionManager,
         token: str | None,
         policy: Policy,
+        record: Record | None = None,
         *,
         lazy: bool = False,
         last: _state.State | None = None,
     ) -> None:
+        self._record = record
         self._manager = manager
         self._token = token
         self._policy = policy
@@ -122,6 +142,10 @@ class _Block:
         self._last = last
 
     async def __aenter__(self) -> AsyncSession:
+        if self._record is not None:
+            state = _state.begin_at(self._record, self._policy)
+            self._session = AsyncSession(state, self._policy, self._manager._drive)
+            return self._session
         self._session = self._manager._begin(self._token, self._policy)
         if self._last is not None:
             _state.keep_to(self._session._state, self._last)
@@ -174,3 +198,20 @@ class _Updater:
             if isinstance(made, Awaitable):
                 await made
         return s
+
+
+class _Visitor:
+    """What the plan of a visit asks for: a block with the change in it, and the store's ``find``."""
+
+    def __init__(
+        self, manager: AsyncSessionManager, change: Callable[[AsyncSession], Awaitable[object] | object]
+    ) -> None:
+        self._manager = manager
+        self._change = change
+        self.find = manager.store.find
+
+    async def attempt(self, record: Record, policy: Policy) -> None:
+        async with _Block(self._manager, None, policy, record) as s:
+            made = self._change(s)
+            if isinstance(made, Awaitable):
+                await made

@@ -12,23 +12,19 @@ from dataclasses import dataclass, field
 import msgspec
 
 from . import values
+from .errors import SessionStateError
 from .types import JSONValue
 
-__all__ = ["Changes", "Draft", "Reads", "decoded", "encoded"]
+__all__ = ["Changes", "Draft", "Reads", "encoded"]
 
-# In one order, so that equal values have equal encodings; and 1, 1.0 and True have different ones.
-_encode = msgspec.json.Encoder(order="deterministic").encode
-_decode: Callable[[bytes], JSONValue] = msgspec.json.decode
+# Exact: 1, 1.0 and True have different encodings, and so have two dicts in different orders.
+_encode = msgspec.json.Encoder().encode
+_decode: Callable[[bytes], JSONValue] = msgspec.json.Decoder().decode
 
 
 def encoded(data: Mapping[str, JSONValue], key: str) -> bytes | None:
     """Return the encoding of a key's value, to compare values by; None if the key is missing."""
     return _encode(data[key]) if key in data else None
-
-
-def decoded(encoding: bytes) -> JSONValue:
-    """Return the value of an encoding."""
-    return _decode(encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +109,10 @@ class Draft:
     out, the encoding of its value as it was read is kept and compared in the end. Once something is stored, everything
     counts that was put, also a value that was there already.
 
+    A list or dict is *lent* if the app may hold it, too: it came out of the session, or is the very one that was put. What the
+    app put and the session could not keep as it was, a defaultdict, say, is *followed*: the session has a converted copy, which
+    is made anew if the original changes.
+
     >>> draft = Draft({"cart": [1], "n": 1})
     >>> draft.get("cart").append(2)
     >>> draft.increment("n", 1)
@@ -127,6 +127,7 @@ class Draft:
         "_blind",
         "_cleared",
         "_emptiness",
+        "_found",
         "_increments",
         "_lent",
         "_original",
@@ -135,6 +136,7 @@ class Draft:
         "_unlisted",
         "_written",
         "data",
+        "followed",
         "seen",
     )
 
@@ -152,6 +154,11 @@ class Draft:
         self._increments: dict[str, int] = {}
         self._original: dict[str, bytes | None] = {}
         self._lent: set[str] = set()
+        # How the lent values were when they were last looked at, and were JSON: the changes and what is stored are made of this,
+        # since the app may change them at any time, while a write is under way, too.
+        self._found: dict[str, bytes] = {}
+        self.followed: dict[str, list[tuple[object, bytes]]] = {}
+        """Objects of the app's that a key's value was made from, each with the encoding that it had then."""
         self._cleared = False
         # The reads before everything was cleared: since then there is nothing of others to read.
         self._before = NOTHING_READ
@@ -166,6 +173,8 @@ class Draft:
     def get(self, key: str) -> JSONValue:
         """Return the value of *key*, to keep and to change; KeyError if there is none."""
         self.seen.add(key)
+        if self.followed:
+            self.follow(key)
         value = self.data[key]
         if isinstance(value, list | dict):
             self._keep(key)
@@ -174,7 +183,7 @@ class Draft:
 
     def has(self, key: object) -> bool:
         """Return True if *key* is there."""
-        if isinstance(key, str):
+        if type(key) is str:
             # What this request put or incremented is there, whatever others do.
             if key not in self._blind and key not in self._increments and not self._cleared:
                 self._presence.add(key)
@@ -196,16 +205,22 @@ class Draft:
 
     # Changing
 
-    def put(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a value that is the session's own from now on."""
+    def put(self, key: str, value: JSONValue, made_from: object = None) -> None:
+        """Set *key* to a value. *made_from*: the app's object that it was made from or is, to be followed."""
         self._keep(key)
         self._write(key)
+        self._let_go(key)
         self.data[key] = value
+        if made_from is value and isinstance(value, list | dict):
+            self._lent.add(key)
+            self._found[key] = _encode(value)
+        elif made_from is not None:
+            self.followed[key] = [(made_from, _encode(value))]
 
-    def setdefault(self, key: str, value: JSONValue) -> None:
+    def setdefault(self, key: str, value: JSONValue, made_from: object = None) -> None:
         """Set *key* to a value if it is not there; the request depends on that."""
         if not self.has(key):
-            self.put(key, value)
+            self.put(key, value, made_from)
             if key not in self._blind and not self._cleared:
                 self._taken.add(key)
 
@@ -216,6 +231,7 @@ class Draft:
         listed = self._unlisted is not None and key not in self._unlisted
         if (listed or key not in self._blind) and not self._cleared:
             self._taken.add(key)
+        self._let_go(key)
         self.data.pop(key, None)
 
     def clear(self) -> None:
@@ -225,6 +241,9 @@ class Draft:
         self._before = self.reads()
         self._cleared = True
         self._increments.clear()
+        self._lent.clear()
+        self._found.clear()
+        self.followed.clear()
         self.data.clear()
 
     def increment(self, key: str, by: int) -> None:
@@ -247,7 +266,7 @@ class Draft:
         if self._cleared:
             return self._before
         return Reads(
-            values=frozenset(self.seen - self._blind),
+            values=_keys(self.seen - self._blind),
             presence=frozenset(self._presence),
             unlisted=self._unlisted,
             emptiness=frozenset(self._emptiness),
@@ -257,8 +276,9 @@ class Draft:
     def changes(self) -> Changes | None:
         """Return the changes, those to a value that was there already included; None if everything is as it was read.
 
-        Raises what `values.native <session.values.native>` raises for a list or dict that was handed out and
-        now holds what JSON cannot express.
+        Raises what `values.native <session.values.native>` raises for a list or dict that the app holds and that
+        now holds what JSON cannot express; `SessionStateError` if the app changed both an object that it put and the session's
+        own copy.
         """
         differing = self._differing()
         return self._changes(differing) if differing else None
@@ -270,23 +290,21 @@ class Draft:
         """
         differing = self._differing()
         for data in others:
-            differing |= {key for key in self._lent if encoded(self.data, key) != encoded(data, key)}
+            differing |= {key for key in self._lent if self._handed_out(key) != encoded(data, key)}
         return self._changes(differing)
 
     def differs_from(self, data: Mapping[str, JSONValue]) -> bool:
         """Return True if what was changed, there and back perhaps, is otherwise in *data*."""
         return any(encoded(self.data, key) != encoded(data, key) for key in self._original)
 
-    def held(self) -> dict[str, bytes]:
-        """Return the encodings of the lists and dicts that were handed out, as they are now: `settle` takes them."""
-        return {key: _encode(self.data[key]) for key in self._lent if key in self.data}
-
     def _differing(self) -> set[str]:
+        for key in list(self.followed):
+            self.follow(key, strict=True)
         return {key for key, original in self._original.items() if self._differs(key, original)}
 
     def _changes(self, differing: set[str]) -> Changes:
         if self._cleared:
-            return Changes(put=dict(self.data), cleared=True)
+            return Changes(put=self.content(), cleared=True)
         written = self._written
         if self._lent:
             # A list that was changed in place was written as well. An increment stays one.
@@ -295,7 +313,7 @@ class Draft:
         removed: list[str] = []
         for key in written:
             if key in self.data:
-                put[key] = self.data[key]
+                put[key] = self._as_found(key)
             else:
                 removed.append(key)
         incremented = {key: by for key, by in self._increments.items() if key not in written}
@@ -308,10 +326,10 @@ class Draft:
 
     # What becomes of it
 
-    def settle(self, held: Mapping[str, bytes]) -> None:
-        """Take the data for the data that was read: it has been stored. Reads stay, with the values as stored.
+    def settle(self) -> None:
+        """Take the data, as `changes` last found it, for the data that was read: it has been stored.
 
-        *held* is what `held` returned when the data was encoded: another task may have changed a list since.
+        Reads stay, with the values as stored.
         """
         if not (self._written or self._increments or self._cleared or self._lent):
             return
@@ -331,28 +349,44 @@ class Draft:
         self._written.clear()
         self._blind.clear()
         self._increments.clear()
-        self._original = {key: self._handed_out(key, held) for key in self._lent if key in self.data}
+        self._original = {key: self._handed_out(key) for key in self._lent}
 
-    def adopt(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> None:
-        """Go on with *data*, which has been stored, and is this draft's merged with the data of others; then `settle`."""
-        if data is not self.data:
-            data = self._with_lent(data, held)
-            # What others changed as well is a new list; who holds the old one has to take it anew.
-            self._lent = {key for key in self._lent & data.keys() if data[key] is self.data.get(key)}
-            self.data = data
+    def content(self) -> dict[str, JSONValue]:
+        """Return the data to store, as `changes` last found it. What the app still may change is not shared with it."""
+        if not self._lent:
+            return self.data
+        changed = {key for key in self._lent if self._found.get(key) not in (None, self._original[key])}
+        return {key: self._as_found(key) if key in changed else value for key, value in self.data.items()}
 
-    def rebase(
-        self, base: Mapping[str, JSONValue], data: dict[str, JSONValue], lent: Draft, held: Mapping[str, bytes]
-    ) -> None:
+    def adopt(self, data: dict[str, JSONValue]) -> None:
+        """Go on with *data*, which has been stored, and is the `content` merged with the data of others; then `settle`."""
+        self.data = self._with_lent(data)
+
+    def rebase(self, base: Mapping[str, JSONValue], data: dict[str, JSONValue], step: Draft) -> None:
         """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read.
 
-        What *lent* handed out counts as handed out by this draft, if it is in *data*. *held* is as `settle` has it.
+        *base* is what *step* stored. What the app holds of that one, it holds of this draft from now on.
         """
-        data = self._with_lent(data, held)
-        self._lent |= {key for key in lent._lent if key in data and data[key] is lent.data.get(key)}
-        touched = self._original.keys() | base.keys() if self._cleared else self._original.keys() | self._lent
+        data = self._with_lent(data)
+        for key in step._lent & data.keys():
+            if encoded(data, key) == encoded(base, key):
+                data[key] = step.data[key]
+                self._lent.add(key)
+                self._found.pop(key, None)
+        for key, followed in step.followed.items():
+            self.followed.setdefault(key, []).extend(followed)
+        touched = self._original.keys() | self._lent | (base.keys() if self._cleared else frozenset())
         self._original = {key: encoded(base, key) for key in touched}
         self.data = data
+
+    def begin_anew(self, data: dict[str, JSONValue]) -> Draft:
+        """Return a draft in which *data* was put: the part of this one that is its own. What the app holds, it still holds."""
+        data = self._with_lent(data)
+        new = Draft({})
+        for key, value in data.items():
+            new.put(key, value, value if key in self._lent else None)
+        new.followed.update(self.followed)
+        return new
 
     def note(self, reads: Reads, changed: Iterable[str]) -> None:
         """Count the reads of an atomic step as this draft's, and the keys that it changed as read."""
@@ -372,18 +406,79 @@ class Draft:
 
     def sizes(self) -> list[tuple[str, int]]:
         """Return the keys with the sizes of their values in bytes of JSON, the largest first."""
-        return sorted(((key, len(_encode(value))) for key, value in self.data.items()), key=lambda pair: -pair[1])
+        return sorted(((key, len(_encode(value))) for key, value in self.content().items()), key=lambda pair: -pair[1])
 
-    def _with_lent(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> dict[str, JSONValue]:
-        """Return *data* with the lists and dicts that were handed out in the place of their equals."""
-        for key in self._lent & self.data.keys():
-            if self._handed_out(key, held) == encoded(data, key):
-                data[key] = self.data[key]
+    # What the app holds, too
+
+    def follow(self, key: str, *, strict: bool = False) -> None:
+        """Make the value of *key* anew if an object of the app's that it was made from has changed since.
+
+        With *strict*, raise `SessionStateError` if the session's own copy was changed as well, and what `values.native` raises.
+        """
+        followed = self.followed.get(key, ())
+        for n, (held, before) in enumerate(followed):
+            try:
+                copy = values.native(key, held)
+            except (TypeError, ValueError):
+                if strict:
+                    raise
+                continue
+            now = _encode(copy)
+            if now == before:
+                continue
+            mine = _try_to_encode(self.data[key]) if key in self.data else None
+            if mine == before:
+                if key in self._lent:
+                    # The copy that it replaces was handed out.
+                    self.followed[key].append((self.data[key], before))
+                    self._lent.discard(key)
+                    self._found.pop(key, None)
+                self._keep(key)
+                self._write(key)
+                self.data[key] = copy
+            elif mine != now:
+                if strict:
+                    raise SessionStateError(
+                        f"session key {key!r}: a list or dict that was put or taken before was changed, and so was the session's "
+                        f"own: change only the one that session[{key!r}] returns, and take it anew after save() and atomic()"
+                    )
+                continue
+            self.followed[key][n] = (held, now)
+
+    def _with_lent(self, data: dict[str, JSONValue]) -> dict[str, JSONValue]:
+        """Return *data* with the lists and dicts that the app holds in the place of their equals."""
+        for key in list(self._lent):
+            mine = self.data[key]
+            if key in data and data[key] is mine:
+                continue
+            # None: it was lent while the write was under way.
+            found = self._handed_out(key) or _try_to_encode(mine) or b""
+            if encoded(data, key) == found:
+                data[key] = mine
+            else:
+                # The app holds one that is the session's no longer. To change that must not be lost silently.
+                self._lent.discard(key)
+                self._found.pop(key, None)
+                self.followed.setdefault(key, []).append((mine, found))
         return data
 
-    def _handed_out(self, key: str, held: Mapping[str, bytes]) -> bytes | None:
-        """Return the encoding of a list or dict as of *held*; as it was handed out, if that was later."""
-        return held.get(key, self._original.get(key))
+    def _handed_out(self, key: str) -> bytes | None:
+        """Return the encoding of a lent value as `changes` last found it, or as it was handed out if that was later."""
+        return self._found.get(key, self._original[key])
+
+    def _let_go(self, key: str) -> None:
+        """Forget what the app holds of the value of *key*: it is the session's no longer."""
+        self._lent.discard(key)
+        self._found.pop(key, None)
+        self.followed.pop(key, None)
+
+    def _as_found(self, key: str) -> JSONValue:
+        """Return the value of *key* as `changes` last found it; a copy if the app holds it, too."""
+        found = self._found.get(key)
+        if found is None:
+            return self.data[key]
+        copy: JSONValue = _decode(found)
+        return copy
 
     def _write(self, key: str) -> None:
         self._increments.pop(key, None)
@@ -396,18 +491,29 @@ class Draft:
         if key not in self.data:
             return original is not None
         value = self.data[key]
-        try:
-            encoding = _encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            encoding = b""
-        if encoding == original:
-            return False
-        if key in self._lent:
+        if key not in self._lent:
+            return _encode(value) != original
+        found = _try_to_encode(value)
+        if found is None or (found != original and found != self._found.get(key) and not values.is_plain(value)):
             # Its owner may have put anything into it since.
-            values.native(key, value)
-        return True
+            found = _encode(values.native(key, value))
+        self._found[key] = found
+        return found != original
 
     def _keep(self, key: str) -> None:
         """Keep how the value of *key* was read, before it changes for the first time."""
         if key not in self._original:
             self._original[key] = _encode(self.data[key]) if key in self.data else None
+
+
+def _keys(asked: set[str]) -> frozenset[str]:
+    """Return the keys that a session can have of those that were asked for; getters do not check them."""
+    return frozenset(key for key in map(values.exact_key, asked) if type(key) is str)
+
+
+def _try_to_encode(value: JSONValue) -> bytes | None:
+    """Return the encoding of a value that the app may have changed; None if it holds what cannot be encoded."""
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None

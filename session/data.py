@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Self, TypeVar
 
 from dynamostore.process_bound import ProcessBound
 
@@ -11,19 +12,24 @@ from . import values
 from .changes import Draft
 from .errors import SessionClosedError
 from .typed import MISSING, Missing, TypedAccess
-from .types import JSONValue
+from .types import JSONInput, JSONItems, JSONValue
 
 __all__ = ["SessionData", "StepData"]
+
+
+V = TypeVar("V")
 
 
 class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], instead="dict(session) copies its data"):
     """A session's data: a mapping of JSON-native values in the order of its keys, with typed getters (`TypedAccess`).
 
-    A value that is put is copied. A list or dict that is handed out is the session's own, and a change within it counts.
+    As in a dict, a list or dict is kept by reference: the one that is put is the one that is handed out, and what is stored is
+    its state at the commit. A list or dict that JSON cannot express as it is (a defaultdict, say, or a list of tuples) is
+    converted; until the commit the session follows its changes.
 
     What a request reads may be compared with the stored session when the request commits. ``[]``, ``get``, ``pop``, ``del``,
     ``setdefault`` and the typed getters read a key's value, ``in`` its presence, iteration and ``len`` the set of keys, ``bool``
-    only if there are any. `peek` reads nothing. A key that this request has put, removed or cleared before is its own.
+    only if there are any; ``copy``, ``|`` and ``dict(...)`` everything. `peek` reads nothing. A key that this request has put, removed or cleared before is its own.
     """
 
     __slots__ = ()
@@ -38,27 +44,35 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
 
     def __getitem__(self, key: str) -> JSONValue:
         """Return the value of *key*; KeyError if there is none. A list or dict may be changed in place."""
-        return self._reading().get(key)
+        return self._reading().get(key if type(key) is str else _exact(key))
 
-    def __setitem__(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a copy of a JSON-native value (a tuple becomes a list).
+    def __setitem__(self, key: str, value: JSONInput) -> None:
+        """Set *key* to a value that JSON can express. Other sequences become lists, other mappings dicts.
 
-        Raises `SessionTypeError` for a value that JSON cannot express, `ValueError` for a NaN, an infinity, an int
-        beyond signed 64 bits, a lone surrogate, or nesting deeper than 100; the session then stays as it was.
+        An instance of a subclass of str, int or float, and a proxy of one, becomes the value that it holds. Raises
+        `SessionTypeError` for a value that JSON cannot express, `ValueError` for a NaN, an infinity, an int beyond signed 64
+        bits, a lone surrogate, or nesting deeper than 100; the session then stays as it was.
+
+        A list or dict may still be changed: what is stored is its state when the session is committed, which raises as above if
+        it then holds what JSON cannot express.
         """
-        self._put(key, values.native(key, value))
+        put, made_from = values.accepted(key, value)
+        self._changing().put(values.checked_key(key), put, made_from)
 
     def __delitem__(self, key: str) -> None:
         """Remove *key*; KeyError if it is missing (`remove` accepts that)."""
         draft = self._changing()
-        draft.seen.add(key)
-        if key not in draft.data:
+        if self._peek(key) is MISSING:
             raise KeyError(key)
-        draft.remove(key)
+        draft.remove(_exact(key))
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys, sorted."""
         return iter(self._reading().keys())
+
+    def __reversed__(self) -> Iterator[str]:
+        """Iterate over the keys, the last first."""
+        return reversed(self._reading().keys())
 
     def __len__(self) -> int:
         return len(self._reading().keys())
@@ -68,16 +82,61 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return self._reading().any()
 
     def __contains__(self, key: object) -> bool:
-        return self._reading().has(key)
+        return self._reading().has(values.exact_key(key))
+
+    def __or__(self, other: Mapping[str, V]) -> dict[str, JSONValue | V]:
+        """Return a plain dict of this one's data and *other*'s; reads everything."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, V]) -> dict[str, JSONValue | V]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**other, **self}
+
+    # As of a dict: more goes in place than beside.
+    def __ior__(  # type: ignore[misc]
+        self, other: Mapping[str, JSONInput] | Iterable[tuple[str, JSONInput]]
+    ) -> Self:
+        self.update(other)
+        return self
+
+    def copy(self) -> dict[str, JSONValue]:
+        """Return a plain dict of the data, as a dict's ``copy`` does: lists and dicts in it are the session's own. Reads everything."""
+        return dict(self)
 
     # typeshed gives None only to mappings whose values may be None, which here they may.
-    def setdefault(self, key: str, default: JSONValue = None) -> JSONValue:  # type: ignore[override]
-        """Return the value of *key*, set to a copy of *default* first if it is missing; the session's own, to change."""
+    def setdefault(self, key: str, default: JSONInput = None) -> JSONValue:  # type: ignore[override]
+        """Return the value of *key*, set to *default* first if it is missing; the session's own, to change."""
         draft = self._reading()
+        key = values.checked_key(key)
         if key not in draft.data:
-            copy = values.native(key, default)
-            self._changing().setdefault(values.checked_key(key), copy)
+            put, made_from = values.accepted(key, default)
+            self._changing().setdefault(key, put, made_from)
         return draft.get(key)
+
+    def popitem(self) -> tuple[str, JSONValue]:
+        """Remove the last key in the order of the keys, and return it with its value; KeyError if there is none."""
+        draft = self._changing()
+        if not (keys := draft.keys()):
+            raise KeyError("popitem(): the session is empty")
+        return keys[-1], self.pop(keys[-1])
+
+    def update(
+        self,
+        other: JSONItems | Iterable[tuple[str, JSONInput]] = (),
+        /,
+        **more: JSONInput,
+    ) -> None:
+        """Set keys as ``[]`` does, or none of them if one is refused."""
+        entries: list[tuple[str, JSONValue, object]] = []
+        for key, value in {**dict(other), **more}.items():
+            put, made_from = values.accepted(key, value)
+            entries.append((values.checked_key(key), put, made_from))
+        draft = self._changing()
+        for key, put, made_from in entries:
+            draft.put(key, put, made_from)
 
     def clear(self) -> None:
         """Remove all data; token, deadline, `remember` and `set_idle_timeout` stay."""
@@ -85,7 +144,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
 
     def remove(self, key: str) -> None:
         """Remove *key*; nothing happens if it is missing."""
-        self._changing().remove(key)
+        self._drop(key)
 
     def increment(self, key: str, by: int = 1) -> None:
         """Add *by* to the int under *key* (0 if it is missing).
@@ -101,8 +160,9 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
 
         A decision must not rest on it: it is not compared with the stored session when the request commits.
         """
-        data = self._reading().data
-        return values.native(key, data[key]) if key in data else default
+        draft = self._reading()
+        draft.follow(key)
+        return values.native(key, draft.data[key]) if key in draft.data else default
 
     # The primitives of TypedAccess.
 
@@ -111,11 +171,16 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         draft.seen.add(key)
         return draft.data.get(key, MISSING)
 
+    def _followed(self, key: str, value: JSONValue) -> JSONValue:
+        draft = self._reading()
+        draft.follow(key)
+        return draft.data.get(key, value)
+
     def _put(self, key: str, value: JSONValue) -> None:
         self._changing().put(values.checked_key(key), value)
 
     def _drop(self, key: str) -> None:
-        self._changing().remove(key)
+        self._changing().remove(_exact(key))
 
     __hash__ = None  # type: ignore[assignment]  # as every mutable mapping; slots and bases would lose it
 
@@ -139,3 +204,9 @@ class StepData(SessionData):
 
     def __repr__(self) -> str:
         return "<StepData>"
+
+
+def _exact(key: str) -> str:
+    """Return *key* as exactly a str: a member of a StrEnum, say, is equal to its value, but is not shown as that."""
+    found = values.exact_key(key)
+    return found if isinstance(found, str) else key

@@ -11,7 +11,7 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import ClassVar, Generic, TypeVar
 
-from dynamostore import Store, StoreError
+from dynamostore import Record, Store, StoreError
 from dynamostore.instants import Clock
 from dynamostore.misuse import check_store
 from dynamostore.process_bound import ProcessBound
@@ -23,6 +23,7 @@ from ._policy import OnConflict, OnCorrupt, Policy, make_policy
 from .codecs import Codec, JSONCodec
 from .cookies import Cookie
 from .errors import SessionError
+from .listing import records_of
 from .mergeable import Merge
 from .plans import lifecycle
 from .session import BaseSession, Session
@@ -154,6 +155,10 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         session._state.closed = True
         _state.discard(session._state)
 
+    def _visiting(self, attempts: int) -> Policy:
+        """Return the policy of `iterate`."""
+        return self._rerunning(attempts).visiting()
+
     def _rerunning(self, attempts: int) -> Policy:
         """Return the policy of `update`: every read counts, and a conflict is raised for the change to be run again."""
         if attempts < 1:
@@ -251,6 +256,36 @@ class SessionManager(BaseSessionManager[Store]):
         plan: Plan[Session] = lifecycle.update(token, self._rerunning(attempts), attempts)
         return run(plan, _Updater(self, change), sleep=time.sleep)
 
+    def iterate(
+        self, change: Callable[[Session], object], *, records: Iterable[Record] | None = None, attempts: int = 10
+    ) -> int:
+        """Run ``change(session)`` on each session there is, and commit it; return the number of sessions.
+
+        In bounded memory, in no order; a session that is begun or ends meanwhile may be among them or not. Each is committed as
+        by `update`: if another request was faster, *change* runs again, up to *attempts* times in all. To visit a session is no
+        activity, so its expiry stays. ``session.token`` is the table's key: with hashed tokens nobody knows the client's.
+        Corrupt sessions are logged, and left out. An exception from *change* ends it; the sessions before are stored.
+
+        *records*: those to go over, for a rate or more segments: ``Batch(store, rate=50).scan(segments=4)``. Without, all
+        records of a `DynamoStore <dynamostore.DynamoStore>` or of another store that has a method ``records()``; `TypeError`
+        if it has none.
+
+        >>> from dynamostore import MemoryStore
+        >>> manager = SessionManager(MemoryStore())
+        >>> with manager.session(None) as s:
+        ...     s.put_int("user_id", 7)
+        >>> def log_out(s: Session) -> None:
+        ...     if s.get_int("user_id") == 7:
+        ...         s.destroy()
+        >>> manager.iterate(log_out)
+        1
+        """
+        policy = self._visiting(attempts)
+        visited = 0
+        for record in records_of(self.store) if records is None else records:
+            visited += run(lifecycle.visit(record, policy, attempts), _Visitor(self, change), sleep=time.sleep)
+        return visited
+
     def _begin(self, token: str | None, policy: Policy) -> Session:
         return Session(_state.begin(token, policy), policy, self._drive)
 
@@ -261,18 +296,28 @@ class SessionManager(BaseSessionManager[Store]):
 class _Block:
     """A session for one block: committed when it is left, discarded when it is left by an exception."""
 
-    __slots__ = ("_last", "_manager", "_policy", "_session", "_token")
+    __slots__ = ("_last", "_manager", "_policy", "_record", "_session", "_token")
 
     def __init__(
-        self, manager: SessionManager, token: str | None, policy: Policy, *, last: _state.State | None = None
+        self,
+        manager: SessionManager,
+        token: str | None,
+        policy: Policy,
+        record: Record | None = None,
+        *,
+        last: _state.State | None = None,
     ) -> None:
         self._manager = manager
         self._token = token
         self._policy = policy
-        self._last = last
+        self._record, self._last = record, last
 
     def __enter__(self) -> Session:
-        self._session = self._manager._begin(self._token, self._policy)
+        if self._record is None:
+            self._session = self._manager._begin(self._token, self._policy)
+        else:
+            state = _state.begin_at(self._record, self._policy)
+            self._session = Session(state, self._policy, self._manager._drive)
         if self._last is not None:
             _state.keep_to(self._session._state, self._last)
         return self._session
@@ -311,11 +356,26 @@ class _Updater:
     def attempt(self, token: str | None, policy: Policy) -> Session:
         with _Block(self._manager, token, policy, last=self._last) as s:
             self._last = s._state
-            if isawaitable(self._change(s)):
-                raise TypeError(
-                    "change must be a plain function; use AsyncSessionManager.update for coroutine functions"
-                )
+            _call(self._change, s)
         return s
+
+
+class _Visitor:
+    """What the plan of a visit asks for: a block with the change in it, and the store's ``find``."""
+
+    def __init__(self, manager: SessionManager, change: Callable[[Session], object]) -> None:
+        self._manager = manager
+        self._change = change
+        self.find = manager.store.find
+
+    def attempt(self, record: Record, policy: Policy) -> None:
+        with _Block(self._manager, None, policy, record) as s:
+            _call(self._change, s)
+
+
+def _call(change: Callable[[Session], object], session: Session) -> None:
+    if isawaitable(change(session)):
+        raise TypeError("change must be a plain function; use AsyncSessionManager for coroutine functions")
 
 
 def note_failed_destroy(error: BaseException, failure: StoreError) -> None:

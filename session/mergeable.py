@@ -52,8 +52,10 @@ class Absent(Enum):
     ABSENT = "absent"
 
 
-# Sorted keys give equal values equal encodings; 1, 1.0 and True have different ones.
-_encoder = msgspec.json.Encoder(order="deterministic")
+# Exact: 1, 1.0 and True have different encodings, and so have two dicts in different orders.
+_encoder = msgspec.json.Encoder()
+# For what another program wrote in another order: SCS for Go sorts the keys of a dict.
+_sorting = msgspec.json.Encoder(order="deterministic")
 
 
 def check_mergeable(mergeable: Mapping[str, Merge]) -> Mapping[str, Merge]:
@@ -140,7 +142,7 @@ def merge_json_list(base: JSONValue, ours: JSONValue, theirs: JSONValue) -> JSON
     >>> merge_json_list('["old"]', '["old", "ours"]', '["theirs"]')
     '["theirs","ours"]'
     """
-    merged = _merge_lists(_json_list(base), _json_list(ours), _json_list(theirs), same=_json_encode)
+    merged = _merge_lists(_json_list(base), _json_list(ours), _json_list(theirs), same=_json_encode, alike=_json_encode)
     return json.dumps(merged, separators=(",", ":")) if merged else None
 
 
@@ -176,7 +178,7 @@ def _merge(base: JSONValue | Absent, ours: JSONValue | Absent, theirs: JSONValue
         return ours
     merged: JSONValue
     if (lists := _all_of(list, base, ours, theirs)) is not None:
-        merged = _merge_lists(*lists, same=_encoder.encode)
+        merged = _merge_lists(*lists, same=_encoder.encode, alike=_sorting.encode)
     elif (dicts := _all_of(dict, base, ours, theirs)) is not None:
         merged = _merge_dicts(*dicts)
     else:
@@ -196,7 +198,10 @@ def _merge_dicts(
     base: Mapping[str, JSONValue], ours: Mapping[str, JSONValue], theirs: Mapping[str, JSONValue]
 ) -> dict[str, JSONValue]:
     merged: dict[str, JSONValue] = {}
-    for name in {**theirs, **ours}:
+    # In the order of theirs, with what ours added at the end; in the order of ours if that was changed.
+    kept = [name for name in ours if name in base]
+    reordered = kept != [name for name in base if name in ours]
+    for name in {**ours, **theirs} if reordered else {**theirs, **ours}:
         value = _merge(*(side.get(name, Absent.ABSENT) for side in (base, ours, theirs)))
         if value is not Absent.ABSENT:
             merged[name] = value
@@ -208,13 +213,22 @@ def _merge_lists(
     ours: Sequence[JSONValue],
     theirs: Sequence[JSONValue],
     same: Callable[[JSONValue], Hashable],
+    alike: Callable[[JSONValue], Hashable],
 ) -> list[JSONValue]:
     """Return *theirs* without the elements that ours removed, followed by those that ours added.
 
-    *same* gives equal elements equal encodings. Of several equal elements the first are removed, the last added.
+    *same* gives the same elements the same encodings, *alike* also dicts in different orders. Of several equal elements the
+    first are removed, the last added.
     """
-    before, after = Counter(map(same, base)), Counter(map(same, ours))
-    return [*_without(theirs, before - after, same), *_without(ours, before, same)]
+    before, left = Counter(map(same, base)), Counter(map(same, ours))
+    removed = Counter[Hashable]()
+    for element in base:
+        encoded = same(element)
+        if left[encoded] > 0:
+            left[encoded] -= 1
+        else:
+            removed[alike(element)] += 1
+    return [*_without(theirs, removed, alike), *_without(ours, before, same)]
 
 
 def _without(

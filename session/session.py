@@ -279,6 +279,29 @@ class Session(BaseSession):
         self._state.looked = True
         return self._drive(atomic.atomic(self._state, self._policy, change))
 
+    def merge_session(self, token: str | None) -> bool:
+        """Put the data of the session of another *token* into this one. Return True if there is such a session.
+
+        For a flow in which the client comes back without its cookie: an OAuth redirect, say. Of two values of a key the other
+        session's wins, unless the key is mergeable; the deadline is the later of the two. The other session is deleted once this
+        one is stored, and stays if this one is not. A change that a request makes to the other session meanwhile may be lost with it.
+
+        The *token* must be one that your app gave out for this purpose, and got back in a way that nobody else can use.
+        Raises what the store raises, `CorruptSessionError`, and what merging the values of a mergeable key raises.
+
+        >>> from dynamostore import MemoryStore
+        >>> from session import SessionManager
+        >>> manager = SessionManager(MemoryStore())
+        >>> with manager.session(None) as before:
+        ...     before.put_string("next", "/checkout")
+        >>> with manager.session(None) as s:
+        ...     s.merge_session(before.token), s.get_string("next")
+        (True, '/checkout')
+        """
+        self._open()
+        self._state.looked = True
+        return self._drive(lifecycle.merge_session(self._state, self._policy, token))
+
     def _load(self) -> None:
         self._drive(lifecycle.load(self._state, self._policy))
 
@@ -336,6 +359,12 @@ class AsyncSession(BaseSession):
         with self._saving():
             self._state.looked = True
             return await self._drive(atomic.atomic(self._state, self._policy, change))
+
+    async def merge_session(self, token: str | None) -> bool:
+        """Put the data of the session of another *token* into this one, as `Session.merge_session` does."""
+        with self._saving():
+            self._state.looked = True
+            return await self._drive(lifecycle.merge_session(self._state, self._policy, token))
 
     @contextmanager
     def _saving(self) -> Iterator[None]:

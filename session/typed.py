@@ -14,6 +14,8 @@ from .types import JSONValue
 __all__ = ["TypedAccess"]
 
 D = TypeVar("D")
+E = TypeVar("E")
+K = TypeVar("K")
 T = TypeVar("T")
 V = TypeVar("V")
 
@@ -47,6 +49,10 @@ class TypedAccess(ABC):
 
     @abstractmethod
     def _peek(self, key: str) -> JSONValue | Missing: ...
+
+    def _followed(self, key: str, value: JSONValue) -> JSONValue:  # noqa: ARG002 (others have it)
+        """Return the *value* of *key* as it is now, if the app can have changed what it was made from."""
+        return value
 
     @abstractmethod
     def _put(self, key: str, value: JSONValue) -> None: ...
@@ -205,6 +211,13 @@ class TypedAccess(ABC):
 
     @overload
     def get_object(self, key: str, type: type[T]) -> T | None: ...
+    # Containers by themselves, so that an empty one gets its type from the first argument.
+    @overload
+    def get_object(self, key: str, type: type[list[E]], default: list[E]) -> list[E]: ...
+    @overload
+    def get_object(self, key: str, type: type[dict[K, V]], default: dict[K, V]) -> dict[K, V]: ...
+    @overload
+    def get_object(self, key: str, type: type[set[E]], default: set[E]) -> set[E]: ...
     @overload
     def get_object(self, key: str, type: type[T], default: D) -> T | D: ...
     def get_object(self, key: str, type: type[T], default: object = None) -> object:
@@ -225,11 +238,12 @@ class TypedAccess(ABC):
         ...     s.get_object("user", User)
         User(name='Ada', age=36)
         """
-        return self._get(key, lambda k, value: values.to_object(k, value, type), default)
+        return self._get(key, lambda k, value: values.to_object(k, self._followed(k, value), type), default)
 
     def put_object(self, key: str, value: object) -> None:
         """Set *key* to an object, as ``msgspec.to_builtins`` has it: nested JSON, readable by anybody.
 
+        What is stored is the object as it is now: it is converted, and to change it later changes nothing in the session.
         Not the gob that SCS's PutObject writes; Go reads it as a map.
         """
         self._put(key, values.from_object(key, value))
@@ -237,7 +251,13 @@ class TypedAccess(ABC):
     @overload
     def pop_object(self, key: str, type: type[T]) -> T | None: ...
     @overload
+    def pop_object(self, key: str, type: type[list[E]], default: list[E]) -> list[E]: ...
+    @overload
+    def pop_object(self, key: str, type: type[dict[K, V]], default: dict[K, V]) -> dict[K, V]: ...
+    @overload
+    def pop_object(self, key: str, type: type[set[E]], default: set[E]) -> set[E]: ...
+    @overload
     def pop_object(self, key: str, type: type[T], default: D) -> T | D: ...
     def pop_object(self, key: str, type: type[T], default: object = None) -> object:
         """What `get_object` returns, and the key is removed."""
-        return self._pop(key, lambda k, value: values.to_object(k, value, type), default)
+        return self._pop(key, lambda k, value: values.to_object(k, self._followed(k, value), type), default)

@@ -278,13 +278,13 @@ MUTANTS = [
     Mutant(
         "session: what is stored is settled",
         STORING,
-        "    state.draft.settle(writing.held)\n",
-        "",
+        "    mark_stored(state, token)\n    state.draft.settle()\n\n\ndef _shortens",
+        "    mark_stored(state, token)\n\n\ndef _shortens",
     ),
     Mutant(
         "session: what came to nothing is settled",
         STORING,
-        "        yield from _touch(state, record, policy)\n        state.draft.settle(held)\n",
+        "        yield from _touch(state, record, policy)\n        state.draft.settle()\n",
         "        yield from _touch(state, record, policy)\n",
     ),
     Mutant(
@@ -400,8 +400,8 @@ MUTANTS = [
     Mutant(
         "reads: to read again what one put is none",
         CHANGES,
-        "            values=frozenset(self.seen - self._blind),\n",
-        "            values=frozenset(self.seen),\n",
+        "            values=_keys(self.seen - self._blind),\n",
+        "            values=_keys(self.seen),\n",
     ),
     Mutant(
         "reads: what was read before everything was cleared",
@@ -544,8 +544,8 @@ MUTANTS = [
     Mutant(
         "atomic: what cannot be merged is refused before it is stored",
         ATOMIC,
-        "        raise SessionConflict(what, ours=state.draft.data, theirs=draft.data) from error\n",
-        "        return dict(draft.data)\n",
+        "        raise SessionConflict(what, ours=state.draft.data, theirs=stored) from error\n",
+        "        return dict(stored)\n",
     ),
     Mutant(
         "atomic: no pending clear",
@@ -562,7 +562,7 @@ MUTANTS = [
     Mutant(
         "atomic: a cancelled step may be stored",
         ATOMIC,
-        "        note_tried_step(state, policy, 0, payload, target, changed=draft.meant().keys)\n",
+        "        note_tried_step(state, policy, 0, payload, target, changed=changed)\n",
         "",
     ),
     Mutant(
@@ -639,9 +639,9 @@ MUTANTS = [
     ),
     Mutant(
         "a list that another task changes while it is stored is changed",
-        STORING,
-        "    held = state.draft.held()\n    if not (",
-        "    held: dict[str, bytes] = {}\n    if not (",
+        CHANGES,
+        "        self._original = {key: self._handed_out(key) for key in self._lent}\n",
+        "        self._original = {key: _encode(self.data[key]) for key in self._lent}\n",
     ),
     Mutant(
         "rename: the new record remembers the versions before it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -99,6 +100,48 @@ def test_users_of_the_wheel_are_told_the_truth(
     for package in ("dynamostore", "session"):
         assert str(environments[boto3].packages / package / "__init__.py") in done.stderr
         assert str(ROOT / package) not in done.stderr
+
+
+def test_pyright_agrees(environments: dict[str, Environment], tmp_path: Path) -> None:
+    # Of what the two checkers have differed in.
+    pytest.importorskip("pyright", reason="pyright is not installed")
+    shutil.copytree(TYPING, tmp_path, ignore=shutil.ignore_patterns("__pycache__", "conftest.py"), dirs_exist_ok=True)
+    (tmp_path / "pyright_user.py").write_text(PYRIGHT_USER, "utf-8")
+    files = ["objects.py", "pyright_user.py"]
+    config = {
+        "include": files,
+        "extraPaths": [str(environments["without_stubs"].packages)],
+        "enableTypeIgnoreComments": True,
+        "reportMissingModuleSource": False,
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config), "utf-8")
+    done = attempt(sys.executable, "-m", "pyright", "--outputjson", "--project", tmp_path, cwd=tmp_path)
+    errors = [
+        (Path(error["file"]).name, error["range"]["start"]["line"], error["rule"])
+        for error in json.loads(done.stdout)["generalDiagnostics"]
+        if error["severity"] == "error"
+    ]
+    mistake = PYRIGHT_USER.splitlines().index("    s['k'] = b'data'")
+    assert errors == [("pyright_user.py", mistake, "reportArgumentType")], done.stdout
+
+
+PYRIGHT_USER = """
+from collections.abc import Sequence
+from session import JSONInput, Session
+def use(
+    s: Session, names: list[str], words: Sequence[str], counts: dict[str, int], rows: list[tuple[int, str]], v: JSONInput
+) -> None:
+    s['k'] = names
+    s['k'] = words
+    s['k'] = counts
+    s['k'] = rows
+    s['k'] = v
+    s['k'] = (1, [], {})
+    s.update(counts, k=names)
+    s.setdefault('k', rows)
+    s |= counts
+    s['k'] = b'data'
+"""
 
 
 MISUSES = {

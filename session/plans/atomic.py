@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import isawaitable
@@ -49,10 +49,10 @@ def atomic(
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
-        view = Snapshot(draft.data, end_ns, stored.settings)
+        view = Snapshot(draft.content(), end_ns, stored.settings)
         check_outdated_step(state, changes, policy)
-        going_on = _merge_pending(state, policy, draft)
-        reads, meant, checked, held = draft.reads(), draft.meant(), state.draft.reads(), state.draft.held()
+        going_on = _merge_pending(state, policy, view.data)
+        reads, meant, checked = draft.reads(), draft.meant(), state.draft.reads()
         try:
             if changes is None:
                 # The decision rests on what is stored now, though there is nothing to write.
@@ -77,7 +77,7 @@ def atomic(
         else:
             state.outdated |= outdated
             note_late_reads(state, checked, snapshot(state.record, policy), view, policy)
-            state.draft.rebase(draft.data, going_on, draft, held)
+            state.draft.rebase(view.data, going_on, draft)
             _go_on(state, new, view, reads=reads, changes=meant)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
@@ -101,18 +101,18 @@ def _lose(state: State, policy: Policy, error: Exception) -> NoReturn:
 def _store(state: State, policy: Policy, target: Record, view: Snapshot, draft: Draft) -> Plan[Record]:
     """Write *view* where *target* was read; raise `Conflict` if it is not there any more."""
     deadline_ns, settings = view.deadline_ns, view.settings
-    payload = encode(view.data, deadline_ns, settings, policy)
+    payload, changed = encode(view.data, deadline_ns, settings, policy), draft.meant().keys
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
     expiry_ns = max(policy.expiry_ns(deadline_ns, settings), min(target.expiry_ns, deadline_ns))
     call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        note_tried_step(state, policy, error.version, payload, target, changed=draft.meant().keys)
+        note_tried_step(state, policy, error.version, payload, target, changed=changed)
         raise
     except GeneratorExit:
         # Cancelled, or interrupted: it may have been stored.
-        note_tried_step(state, policy, 0, payload, target, changed=draft.meant().keys)
+        note_tried_step(state, policy, 0, payload, target, changed=changed)
         raise
     except ItemTooLargeError as error:
         raise with_keys(error, draft) from error
@@ -125,13 +125,14 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
-        going_on = _merge_pending(state, policy, draft)
-        reads, meant, held = draft.reads(), draft.meant(), state.draft.held()
+        content = draft.content()
+        going_on = _merge_pending(state, policy, content)
+        reads, meant = draft.reads(), draft.meant()
         token = yield from create(state, policy, draft)
         assert state.record is not None
         mark_stored(state, token)
-        state.draft.rebase(draft.data, going_on, draft, held)
-        view = Snapshot(draft.data, state.deadline_ns, state.settings)
+        view = Snapshot(content, state.deadline_ns, state.settings)
+        state.draft.rebase(content, going_on, draft)
         _go_on(state, state.record, view, reads=reads, changes=meant)
     return result
 
@@ -171,15 +172,15 @@ def _deciding(state: State) -> Iterator[None]:
         state.deciding, state.loaded = False, True
 
 
-def _merge_pending(state: State, policy: Policy, draft: Draft) -> dict[str, JSONValue]:
-    """Return what the request is to go on with: its pending changes, made on the data of *draft*."""
+def _merge_pending(state: State, policy: Policy, stored: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    """Return what the request is to go on with: its pending changes, made on *stored*."""
     before = snapshot(state.record, policy).data if state.record is not None else {}
     mine = state.draft.meant()
     try:
-        return merged(mine, before, draft.data, policy.rules.mergeable)
+        return merged(mine, before, stored, policy.rules.mergeable)
     except (SessionTypeError, ValueError) as error:
         what = f"atomic: what other requests stored cannot be merged with this request's changes: {error}"
-        raise SessionConflict(what, ours=state.draft.data, theirs=draft.data) from error
+        raise SessionConflict(what, ours=state.draft.data, theirs=stored) from error
 
 
 def _go_on(state: State, record: Record, view: Snapshot, *, reads: Reads, changes: Changes) -> None:

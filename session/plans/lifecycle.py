@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
-from dynamostore import CorruptRecordError, ItemTooLargeError
+from dynamostore import CorruptRecordError, ItemTooLargeError, Record
 from dynamostore.steps import Call, Plan, issue
-from session import _state
+from session import _state, values
 from session._policy import Policy
 from session._settings import NO_SETTINGS, remembered
-from session._state import Deadline, State, decode, discard, is_untouched
+from session._state import Deadline, State, decode, discard, is_untouched, is_well_formed_token
 from session.changes import Changes, Draft
-from session.errors import CorruptSessionError, SessionConflict
+from session.errors import CorruptSessionError, SessionConflict, SessionError, SessionStateError
+from session.mergeable import Absent, merge_values
 from session.types import JSONValue
 
-from .calls import back_off, find
+from .calls import back_off, delete, find
 from .corrupt import pass_over
 from .ending import end
 from .meeting import drop_changes
 from .storing import store_changes, store_new, with_keys
 
-__all__ = ["abandon", "commit", "destroy", "insist", "load", "prolong", "renew", "reschedule", "tell", "update"]
+__all__ = [
+    "abandon",
+    "commit",
+    "destroy",
+    "insist",
+    "load",
+    "merge_session",
+    "prolong",
+    "renew",
+    "reschedule",
+    "tell",
+    "update",
+    "visit",
+]
 
 S = TypeVar("S")
+
+_log = logging.getLogger("session")
 
 
 def load(state: State, policy: Policy) -> Plan[None]:
@@ -62,6 +79,8 @@ def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadli
 
     A deadline that the app set in this request stands.
     """
+    if state.unpresented:
+        raise SessionStateError("renew_token: no client would get the new token; call destroy() to end the session")
     if deadline == "new" and not state.dated:
         _move_deadline(state, policy.new_deadline_ns())
     state.renewing = state.record is not None and not state.destroying
@@ -102,6 +121,7 @@ def destroy(state: State, policy: Policy) -> None:
     if not state.destroying and state.record is not None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
     state.destroying, state.coming, state.tried_token = True, None, None
+    state.absorbed.clear()
     state.rerun &= not state.written
     state.renewing = state.rescheduled = state.dated = state.written = state.read_deadline = False
     state.draft, state.settings, state.told = Draft({}), NO_SETTINGS, NO_SETTINGS
@@ -112,7 +132,7 @@ def destroy(state: State, policy: Policy) -> None:
 def _meant(state: State) -> Changes | None:
     try:
         return state.draft.meant()
-    except (TypeError, ValueError):
+    except (SessionError, ValueError):
         return None  # what cannot be stored is not going to be
 
 
@@ -124,16 +144,53 @@ def commit(state: State, policy: Policy) -> Plan[None]:
         return
     try:
         if state.ended:
-            state.draft.settle(state.draft.held())
+            state.draft.changes()
+            state.draft.settle()
         elif state.record is None:
             yield from store_new(state, policy)
         else:
             yield from store_changes(state, policy)
+        yield from _delete_absorbed(state)
     except ItemTooLargeError as error:
         raise with_keys(error, state.draft) from error
     except (CorruptRecordError, CorruptSessionError) as error:
         pass_over(error, policy)
         drop_changes(state, policy, state.draft.changes(), None)
+
+
+def merge_session(state: State, policy: Policy, token: str | None) -> Plan[bool]:
+    """Put the data of another session into this one; that one is deleted once this one is stored. False if there is no other."""
+    yield from load(state, policy)
+    if not is_well_formed_token(token):
+        return False
+    try:
+        other = yield from issue(find(policy.key(token)))
+        if other is None or state.ended or (state.record is not None and other.token == state.record.token):
+            return False
+        data, deadline_ns, _ = decode(other, policy)
+    except (CorruptRecordError, CorruptSessionError) as error:
+        pass_over(error, policy)
+        return False
+    if deadline_ns < policy.clock() or other.token in state.absorbed:
+        return False
+    mine, mergeable = state.draft.data, policy.rules.mergeable
+    for key in mergeable.keys() & data.keys() & mine.keys():
+        state.draft.follow(key)
+        merged = merge_values(key, mergeable[key], Absent.ABSENT, data[key], values.native(key, mine[key]))
+        if not isinstance(merged, Absent):
+            data[key] = merged
+    for key, value in data.items():
+        state.draft.put(key, value)
+    if deadline_ns > state.deadline_ns:
+        _move_deadline(state, deadline_ns)
+    state.absorbed.append(other.token)
+    return True
+
+
+def _delete_absorbed(state: State) -> Plan[None]:
+    while state.absorbed and state.record is not None:
+        yield from issue(delete(state.absorbed[0]))
+        del state.absorbed[0]
 
 
 def abandon(state: State, policy: Policy) -> Plan[None]:
@@ -159,3 +216,36 @@ def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
                 raise
             yield from back_off(attempt)
     return (yield from issue(call))
+
+
+def visit(record: Record, policy: Policy, attempts: int) -> Plan[bool]:
+    """Have a change made to the session in *record*, as `update` has it. Return False if there is no session, or none any more.
+
+    The target's ``attempt`` makes it, and its ``find`` is the store's.
+    """
+    there: Record | None = record
+    for attempt in range(attempts):
+        if there is None or not is_session(there, policy):
+            return False
+        try:
+            made: Call[None] = Call("attempt", {"record": there, "policy": policy})
+            yield from issue(made)
+        except SessionConflict as conflict:
+            if conflict.ended:
+                return False
+            if attempt == attempts - 1:
+                raise
+            yield from back_off(attempt)
+            there = yield from issue(find(record.token))
+        else:
+            return True
+    return False
+
+
+def is_session(record: Record, policy: Policy) -> bool:
+    """Return True if *record* holds a session that has not ended; log one that cannot be read."""
+    try:
+        return is_well_formed_token(record.token) and decode(record, policy)[1] >= policy.clock()
+    except CorruptSessionError as error:
+        _log.warning("a corrupt session is left out: %s", error)
+        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -13,7 +12,7 @@ from session import _rarely
 from session._policy import Policy
 from session._settings import NO_SETTINGS, Settings
 from session._state import State, Tried, bears, encode, snapshot
-from session.changes import Changes, Draft, Reads, decoded, encoded
+from session.changes import Changes, Draft, Reads, encoded
 from session.errors import SessionConflict, SessionTypeError
 from session.merging import Snapshot, merged, outdated_keys, stale_keys
 from session.types import JSONValue
@@ -47,10 +46,10 @@ class Writing:
     data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
     settings: Settings
-    held: Mapping[str, bytes] = field(repr=False)
-    """The lists and dicts that were handed out, as they are in *data*: another task may change them meanwhile."""
     reads: Reads
     """What was compared with the record."""
+    merged: bool = False
+    """The data is this request's, merged with another's."""
     outdated: frozenset[str] = frozenset()
     """The keys that differed in the record, though that did not count."""
 
@@ -61,9 +60,7 @@ def note_tried(state: State, version: int, writing: Writing, policy: Policy, cha
     The request does not see what it was merged with: it has seen, and goes on from, its own data.
     """
     payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
-    data, deadline_ns = policy.codec.decode(policy.codec.encode(state.draft.data, state.deadline_ns))
-    for key, encoding in writing.held.items():
-        data[key] = decoded(encoding)
+    data, deadline_ns = policy.codec.decode(policy.codec.encode(state.draft.content(), state.deadline_ns))
     mine = Snapshot(data, deadline_ns, state.own_settings)
     state.tried.append(Tried(version, payload, dict(changes.incremented if changes else {}), mine, mine))
 
@@ -121,6 +118,7 @@ def yield_to(
     if policy.on_conflict != "overwrite":
         try:
             writing.data = merged(left, base.data, theirs.data, policy.rules.mergeable)
+            writing.merged = True
         except (SessionTypeError, ValueError) as error:
             what += f", and the two cannot be merged: {error}"
             raise SessionConflict(what, ours=state.draft.data, theirs=theirs.data) from error

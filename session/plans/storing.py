@@ -12,7 +12,7 @@ from session._policy import Policy
 from session._settings import IDLE_TIMEOUT, NO_SETTINGS, remembered
 from session._state import State, encode, snapshot
 from session.changes import Changes, Draft
-from session.errors import SessionConflict
+from session.errors import SessionConflict, SessionStateError
 from session.merging import Snapshot, own_part
 
 from .calls import ATTEMPTS, back_off, find, write
@@ -25,17 +25,18 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
     """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
     if state.draft.changes() is None and not state.insisting:
         return
-    held = state.draft.held()
+    if state.unpresented:
+        raise SessionStateError("iterate: no client would get the token of a new session; put nothing after destroy()")
     token = yield from create(state, policy, state.draft)
     mark_stored(state, token)
-    state.draft.settle(held)
+    state.draft.settle()
 
 
 def create(state: State, policy: Policy, draft: Draft) -> Plan[str]:
     """Store the data of *draft* as a new session, and return its token."""
     token = state.coming or state.tried_token or _state.new_token(policy)
     tried, state.tried_token = token == state.tried_token, token
-    payload = encode(draft.data, state.deadline_ns, state.told, policy)
+    payload = encode(draft.content(), state.deadline_ns, state.told, policy)
     content = {"data": payload, "expiry": from_ns(policy.expiry_ns(state.deadline_ns, state.told))}
     try:
         state.record = yield from issue(write("create", token=policy.key(token), **content))
@@ -66,13 +67,12 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
-    held = state.draft.held()
     if not (state.renewing or moves or changes):
         yield from _touch(state, record, policy)
-        state.draft.settle(held)
+        state.draft.settle()
         state.told = NO_SETTINGS
         return
-    writing = Writing(record, state.draft.data, state.deadline_ns, state.own_settings, held, state.draft.reads())
+    writing = Writing(record, state.draft.content(), state.deadline_ns, state.own_settings, state.draft.reads())
     for attempt in range(ATTEMPTS):
         try:
             yield from _write_once(state, writing, policy)
@@ -126,14 +126,14 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     else:
         state.record = yield from issue(write("replace", record=before, **content))
         state.prolonged |= state.record.expiry > before.expiry
-    if writing.data is not state.draft.data:
+    if writing.merged:
         shown = Snapshot(state.draft.data, state.deadline_ns)
         state.outdated |= writing.outdated
         note_late_reads(state, writing.reads, shown, Snapshot(writing.data, writing.deadline_ns), policy)
-    state.draft.adopt(writing.data, writing.held)
+    state.draft.adopt(writing.data)
     state.deadline_ns, state.settings = writing.deadline_ns, writing.settings
     mark_stored(state, token)
-    state.draft.settle(writing.held)
+    state.draft.settle()
 
 
 def _shortens(state: State, before: Record, policy: Policy) -> bool:
@@ -194,9 +194,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
     if not state.rescheduled:
         state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False
-    state.draft = Draft({})
-    for key, value in data.items():
-        state.draft.put(key, value)
+    state.draft = state.draft.begin_anew(data)
     yield from store_new(state, policy)
     if state.record is None:
         lose(state, policy)

@@ -51,6 +51,9 @@ def objects_with_a_default(s: Session, user: User, preferences: Preferences) -> 
     by_name = s.get_object("k", dict[str, User], default={})
     assert_type(by_name, dict[str, User])
     by_name["ada"] = user
+    assert_type(s.get_object("k", set[int], default=set()), set[int])
+    assert_type(s.get_object("k", list[User], default="nobody"), list[User] | str)
+    assert_type(s.get_object("k", list[User], default=["nobody"]), list[User] | list[str])
 
 
 def pops(s: Session, user: User) -> None:
@@ -105,5 +108,5 @@ def refused(s: Session, user: User) -> None:
     carts: list[Cart] = s.get_object("k", list[User], default=[])  # type: ignore[arg-type]
     # An object goes by put_object: a mapping of JSON values has no room for it.
     s["k"] = user  # type: ignore[assignment]
-    s["k"] = [user]  # type: ignore[list-item]
+    s["k"] = [user]  # type: ignore[assignment]
     json: JSONValue = user  # type: ignore[assignment]

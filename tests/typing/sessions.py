@@ -3,13 +3,14 @@
 # mypy: disallow-any-expr
 
 import time
-from collections.abc import Hashable, Iterator, Mapping, MutableMapping
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from typing import assert_never, assert_type
 
-from dynamostore import MemoryStore, Store
-from session import Cookie, JSONCodec, JSONValue, Merge, MergeFunction, OnConflict, OnCorrupt, Session, SessionData, SessionManager, Status
+from dynamostore import MemoryStore, Record, Store
+from session import Cookie, JSONCodec, JSONInput, JSONValue, Merge, MergeFunction, OnConflict, OnCorrupt, Session, SessionData, SessionManager, Status
 
 
 # The manager
@@ -381,6 +382,7 @@ def mapping_of_json(s: Session) -> None:
     s["k"] = {}
     s["k"] = ["apple", 1, None, [True], {"deep": [1.5]}]
     s["k"] = {"a": 1, "b": {"c": ["d"]}}
+    s["k"] = [[], {}, [{}]]
     value = s["cart"]
     if isinstance(value, list):
         assert_type(value, list[JSONValue])
@@ -394,6 +396,61 @@ def mapping_of_json(s: Session) -> None:
         assert_type(value, str)
 
 
+def mapping_of_variables(
+    s: Session,
+    names: list[str],
+    pair: tuple[int, str],
+    words: Sequence[str],
+    counts: dict[str, int],
+    rows: dict[str, list[tuple[str, ...]]],
+    ordered: OrderedDict[str, list[int]],
+    counter: defaultdict[str, int],
+    numbers: deque[float],
+    json: JSONValue,
+    given: JSONInput,
+) -> None:
+    s["k"] = names
+    s["k"] = pair
+    s["k"] = words
+    s["k"] = counts
+    s["k"] = rows
+    s["k"] = ordered
+    s["k"] = counter
+    s["k"] = numbers
+    s["k"] = json
+    s["k"] = given
+    s["k"] = (1, "x", (2,))
+    s["k"] = range(3)
+    s.update({"k": names}, k=pair)
+    s.update([("k", names)])
+    s.update(counts)
+    s.update(rows)
+    s |= counts
+    s |= [("k", names)]
+    assert_type(s.setdefault("k", names), JSONValue)
+    assert_type(s.setdefault("k"), JSONValue)
+    assert_type(s.copy(), dict[str, JSONValue])
+    assert_type(s | counts, dict[str, JSONValue | int])
+    assert_type(list(reversed(s)), list[str])
+
+
+def mapping_of_variables_refused(
+    s: Session, blobs: list[bytes], view: memoryview, array: bytearray, anything: list[object], numbered: dict[int, str]
+) -> None:
+    s["k"] = blobs  # type: ignore[assignment]
+    s["k"] = view  # type: ignore[assignment]
+    s["k"] = array  # type: ignore[assignment]
+    s["k"] = anything  # type: ignore[assignment]
+    s["k"] = numbered  # type: ignore[assignment]
+    s["k"] = (b"data",)  # type: ignore[assignment]
+    s["k"] = {"a": [object()]}  # type: ignore[dict-item]
+    s["k"] = numbered.keys()  # type: ignore[assignment]
+    s.setdefault("k", blobs)  # type: ignore[arg-type]
+    s.update(k=blobs)  # type: ignore[arg-type]
+    s |= numbered  # type: ignore[arg-type]
+    names: list[str] = s.copy()  # type: ignore[assignment]
+
+
 def mapping_refused(s: Session) -> None:
     # What JSON has no word for goes by put_bytes, put_time and put_object.
     s["k"] = b"data"  # type: ignore[assignment]
@@ -401,11 +458,11 @@ def mapping_refused(s: Session) -> None:
     s["k"] = {"a", "b"}  # type: ignore[assignment]
     s["k"] = 1j  # type: ignore[assignment]
     s["k"] = object()  # type: ignore[assignment]
-    s["k"] = [object()]  # type: ignore[list-item]
+    s["k"] = [object()]  # type: ignore[assignment]
     s["k"] = {"a": b"data"}  # type: ignore[dict-item]
     s["k"] = {1: "a"}  # type: ignore[dict-item]
     s[1] = "text"  # type: ignore[index]
-    s.update({"k": b"data"})  # type: ignore[dict-item]
+    s.update({"k": b"data"})  # type: ignore[arg-type]
     s.setdefault("k", b"data")  # type: ignore[arg-type]
     # What is there may be anything that JSON is.
     text: str = s["k"]  # type: ignore[assignment]
@@ -441,8 +498,24 @@ def life(s: Session) -> None:
     s.set_deadline(datetime.now(UTC))
     s.set_idle_timeout(timedelta(days=30))
     s.set_idle_timeout(None)
+    assert_type(s.merge_session("token"), bool)
+    assert_type(s.merge_session(None), bool)
     s.save()
     s.destroy()
+
+
+def everywhere(manager: SessionManager, memory: MemoryStore, records: list[Record]) -> None:
+    assert_type(manager.iterate(Session.destroy), int)
+    assert_type(manager.iterate(lambda s: s.increment("k"), records=memory.records(), attempts=3), int)
+    assert_type(manager.iterate(life, records=records), int)
+    assert_type(memory.records(), Iterator[Record])
+
+
+def everywhere_refused(manager: SessionManager, s: Session) -> None:
+    manager.iterate(7)  # type: ignore[arg-type]
+    manager.iterate(life, records=["token"])  # type: ignore[list-item]
+    manager.iterate(life, limit=3)  # type: ignore[call-arg]
+    s.merge_session(s)  # type: ignore[arg-type]
 
 
 def life_refused(s: Session) -> None:

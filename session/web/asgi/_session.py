@@ -91,6 +91,10 @@ class WebSession(AsyncSession):
         self._awaited = True
         return result
 
+    async def merge_session(self, token: str | None) -> bool:
+        with self._watched():
+            return await super().merge_session(token)
+
     async def autoload(self) -> None:
         """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
         try:

@@ -13,7 +13,7 @@ from dynamostore.process_bound import ProcessBound
 from session import values
 from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
-from session.types import JSONValue
+from session.types import JSONInput, JSONValue
 
 from ._corrupt import CORRUPT, is_missing
 
@@ -92,8 +92,8 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
         """Return True if *key* is there."""
         return key in self
 
-    def __setitem__(self, key: str, value: JSONValue) -> None:
-        """Set *key* to a copy of a JSON-native value; see `Session.__setitem__ <session.Session.__setitem__>`."""
+    def __setitem__(self, key: str, value: JSONInput) -> None:
+        """Set *key* to a value that JSON can express; see `Session.__setitem__ <session.Session.__setitem__>`."""
         self._get_session()[key] = value
         self.modified = True
 
@@ -117,8 +117,8 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
             self.modified = True
         return core.pop(key) if default is MISSING else core.pop(key, default)
 
-    def setdefault(self, key: str, value: JSONValue = None) -> JSONValue:
-        """Return the value of *key*, set to a copy of *value* first if there is none; the session's own, to change."""
+    def setdefault(self, key: str, value: JSONInput = None) -> JSONValue:
+        """Return the value of *key*, set to *value* first if there is none; the session's own, to change."""
         missing = not self._has(key)
         held = self._get_session().setdefault(key, value)
         if missing:
@@ -126,9 +126,11 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
         return held
 
     def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
-        """Set keys to copies of values, or none of them if one is refused."""
-        copies = {key: values.native(key, value) for key, value in dict(dict_).items()}
-        self._get_session().update(copies)
+        """Set keys as ``[]`` does, or none of them if one is refused."""
+        entries = dict(dict_)
+        for key, value in entries.items():
+            values.native(key, value)
+        self._get_session().update(entries)  # type: ignore[arg-type]  # they were looked at
         self.modified = True
 
     def clear(self) -> None:
@@ -158,6 +160,9 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
 
     def _peek(self, key: str) -> JSONValue | Missing:
         return self._get_session()._peek(key)
+
+    def _followed(self, key: str, value: JSONValue) -> JSONValue:
+        return self._get_session()._followed(key, value)
 
     def _put(self, key: str, value: JSONValue) -> None:
         self._get_session()._put(key, value)
