@@ -1165,16 +1165,6 @@ def test_a_sessions_own_settings_are_no_keys(counted: CountingStore, clock: Fake
             assert (dict(s), s.remembered, s.idle_timeout) == ({}, True, HOUR)
 
 
-@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
-def test_save_every_request_writes_once(key: str, counted: CountingStore, clock: FakeClock) -> None:
-    clock.advance(S)
-    session = SessionStore(key)
-    session.save()
-    clock.advance(S)
-    session.save()
-    assert counted.taken() == ["find", "replace"]
-
-
 def test_clearsessions_leaves_what_lives(key: str) -> None:
     call_command("clearsessions")
     asyncio.run(SessionStore.aclear_expired())

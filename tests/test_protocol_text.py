@@ -269,6 +269,8 @@ NEVER = {
 NEVER |= {"swapcase", "splitlines"}
 
 ALLOWED = {
+    # A setting of the app.
+    "session/web/flask/_config.py": ["value.title"],
     # Bytes have only ASCII's case.
     "session/web/asgi/_exchange.py": ["name.encode('latin-1').lower"],
     "dynamostore/wire/_http.py": ["name.lower"],

@@ -76,7 +76,7 @@ class SameAsTheDatabaseBackEnd(RuleBasedStateMachine):
 
     def abandon_what_has_expired(self) -> None:
         """Begin another request if the session has expired in this one: Django's would bring it back."""
-        ours, theirs = (s.session_key is not None and not lives(s) for s in self.pair)
+        ours, theirs = (s._session_key is not None and not lives(s) for s in self.pair)
         assert ours == theirs
         if ours:
             self.next_request()
@@ -173,10 +173,10 @@ class SameAsTheDatabaseBackEnd(RuleBasedStateMachine):
     @rule()
     def cycle_key(self) -> None:
         self.cycled = True
-        before = [session.session_key for session in self.pair]
+        before = [session._session_key for session in self.pair]
         self.both(lambda s: s.cycle_key())
         for session, key in zip(self.pair, before, strict=True):
-            assert session.session_key not in (None, key)
+            assert session._session_key not in (None, key)
         # Here the old key is another's until the save, but for this request it is none.
         assert not self.pair[0].exists(before[0])  # type: ignore[arg-type]  # Django's own takes None
         assert not lives(db.SessionStore(before[1]))
@@ -217,7 +217,7 @@ class SameAsTheDatabaseBackEnd(RuleBasedStateMachine):
                 except (UpdateError, SessionConflict):
                     # Nothing is stored, the cookie stays.
                     continue
-                self.keys[i] = session.session_key
+                self.keys[i] = session._session_key
         self.next_request()
 
     @rule()
@@ -229,15 +229,15 @@ class SameAsTheDatabaseBackEnd(RuleBasedStateMachine):
     @invariant()
     def both_say_the_same_of_themselves(self) -> None:
         if self.pair:
-            ours, theirs = ((s.accessed, s.modified, s.is_empty(), s.session_key is None) for s in self.pair)
+            ours, theirs = ((s.accessed, s.modified, s.is_empty(), s._session_key is None) for s in self.pair)
             assert ours == theirs
 
     @invariant()
     def both_are_there_or_neither_is(self) -> None:
         if self.pair and not self.cycled:
-            ours, theirs = (type(s)(s.session_key) for s in self.pair)
+            ours, theirs = (type(s)(s._session_key) for s in self.pair)
             assert without_expiry(ours.load()) == without_expiry(theirs.load())
-            assert (ours.session_key is None) == (theirs.session_key is None)
+            assert (ours._session_key is None) == (theirs._session_key is None)
 
     def teardown(self) -> None:
         try:
@@ -251,10 +251,10 @@ class SameAsTheDatabaseBackEnd(RuleBasedStateMachine):
 
 def lives(session: SessionBase) -> bool:
     """Return True if another request would find the session."""
-    found = type(session)(session.session_key)
+    found = type(session)(session._session_key)
     found.load()
     # The key of a session that has expired is dropped.
-    return found.session_key is not None
+    return found._session_key is not None
 
 
 def without_expiry(data: dict[str, Any]) -> dict[str, Any]:

@@ -159,14 +159,14 @@ class SessionInterface(flask.sessions.SessionInterface):
     def on_user_exception(self, error: Exception, handle: Callable[[Exception], Answer]) -> Answer:
         """Return the answer to an error of a view. A part of `init_app`."""
         session, conflict = current_session(), find_conflict(error)
-        if conflict is None and isinstance(session, FlaskSession) and is_outage(error):
+        outage = find_outage(error) if conflict is None else None
+        if outage is not None and isinstance(session, FlaskSession):
             session._outage, session._outage_answer = error, None
-            session._outage_answer = handle(error)
+            # Of a group of them, Flask would know no handler.
+            session._outage_answer = handle(error) if outage is error else _handled(handle, error, outage)
             return session._outage_answer
         if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
-            # Of a group of them, Flask would know no handler.
-            outage = find_outage(error)
-            return handle(error) if outage is None or outage is error else _handled(handle, error, outage)
+            return handle(error)
         if self._is_run_again(session, conflict, error):
             raise error
         self._begin_answer(session, conflict, error)
