@@ -19,7 +19,7 @@ __all__ = ["Changes", "Draft", "Reads", "encoded"]
 
 # Exact: 1, 1.0 and True have different encodings, and so have two dicts in different orders.
 _encode = msgspec.json.Encoder().encode
-_decode: Callable[[bytes], JSONValue] = msgspec.json.Decoder().decode
+_decode: Callable[[bytes], JSONValue] = msgspec.json.decode
 
 
 def encoded(data: Mapping[str, JSONValue], key: str) -> bytes | None:
@@ -209,7 +209,8 @@ class Draft:
         """Set *key* to a value. *made_from*: the app's object that it was made from or is, to be followed."""
         self._keep(key)
         self._write(key)
-        self._let_go(key)
+        if self._lent or self.followed:
+            self._let_go(key)
         self.data[key] = value
         if made_from is value and isinstance(value, list | dict):
             self._lent.add(key)
@@ -231,7 +232,8 @@ class Draft:
         listed = self._unlisted is not None and key not in self._unlisted
         if (listed or key not in self._blind) and not self._cleared:
             self._taken.add(key)
-        self._let_go(key)
+        if self._lent or self.followed:
+            self._let_go(key)
         self.data.pop(key, None)
 
     def clear(self) -> None:
@@ -290,12 +292,17 @@ class Draft:
         """
         differing = self._differing()
         for data in others:
-            differing |= {key for key in self._lent if self._handed_out(key) != encoded(data, key)}
+            differing |= {key for key in self._lent if self._found.get(key) != encoded(data, key)}
         return self._changes(differing)
 
     def differs_from(self, data: Mapping[str, JSONValue]) -> bool:
         """Return True if what was changed, there and back perhaps, is otherwise in *data*."""
-        return any(encoded(self.data, key) != encoded(data, key) for key in self._original)
+        mine = self.frozen()
+        return any(encoded(mine, key) != encoded(data, key) for key in self._original)
+
+    def held(self) -> dict[str, bytes]:
+        """Return the encodings of the lists and dicts that the app holds, as `changes` last found them: `settle` takes them."""
+        return dict(self._found)
 
     def _differing(self) -> set[str]:
         for key in list(self.followed):
@@ -326,10 +333,10 @@ class Draft:
 
     # What becomes of it
 
-    def settle(self) -> None:
-        """Take the data, as `changes` last found it, for the data that was read: it has been stored.
+    def settle(self, held: Mapping[str, bytes]) -> None:
+        """Take the data for the data that was read: it has been stored. Reads stay, with the values as stored.
 
-        Reads stay, with the values as stored.
+        *held* is what `held` returned when the data was encoded: the app may have changed a list since.
         """
         if not (self._written or self._increments or self._cleared or self._lent):
             return
@@ -349,39 +356,54 @@ class Draft:
         self._written.clear()
         self._blind.clear()
         self._increments.clear()
-        self._original = {key: self._handed_out(key) for key in self._lent}
+        self._original = {key: self._handed_out(key, held) for key in self._lent}
 
     def content(self) -> dict[str, JSONValue]:
-        """Return the data to store, as `changes` last found it. What the app still may change is not shared with it."""
+        """Return the data to store, as `changes` last found it. What was changed of what the app holds is a copy."""
         if not self._lent:
             return self.data
         changed = {key for key in self._lent if self._found.get(key) not in (None, self._original[key])}
         return {key: self._as_found(key) if key in changed else value for key, value in self.data.items()}
 
-    def adopt(self, data: dict[str, JSONValue]) -> None:
-        """Go on with *data*, which has been stored, and is the `content` merged with the data of others; then `settle`."""
-        self.data = self._with_lent(data)
+    def frozen(self, held: Mapping[str, bytes] | None = None) -> dict[str, JSONValue]:
+        """Return the data with copies of all that the app holds: as of *held*, or as `changes` last found it."""
+        found = self._found if held is None else held
+        return {key: _decode(found[key]) if key in found else value for key, value in self.data.items()}
 
-    def rebase(self, base: Mapping[str, JSONValue], data: dict[str, JSONValue], step: Draft) -> None:
+    def adopt(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> None:
+        """Go on with *data*, which has been stored, and is the `content` merged with the data of others; then `settle`."""
+        if not self._lent:
+            self.data = data
+            return
+        data = self._with_lent(data, held)
+        for key in [key for key in self._lent if key not in data or data[key] is not self.data[key]]:
+            self._lent.discard(key)
+            self._found.pop(key, None)
+        self.data = data
+
+    def rebase(
+        self, base: Mapping[str, JSONValue], data: dict[str, JSONValue], lent: Draft, held: Mapping[str, bytes]
+    ) -> None:
         """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read.
 
-        *base* is what *step* stored. What the app holds of that one, it holds of this draft from now on.
+        What *lent* handed out counts as handed out by this draft, if it is in *data*. *held* is as `settle` has it.
         """
-        data = self._with_lent(data)
-        for key in step._lent & data.keys():
-            if encoded(data, key) == encoded(base, key):
-                data[key] = step.data[key]
-                self._lent.add(key)
-                self._found.pop(key, None)
-        for key, followed in step.followed.items():
-            self.followed.setdefault(key, []).extend(followed)
-        touched = self._original.keys() | self._lent | (base.keys() if self._cleared else frozenset())
+        data = self._with_lent(data, held)
+        # A list that was merged with that of others is another one, and a change of this request's still.
+        self._lent &= data.keys()
+        self._found.clear()
+        for key in lent.data.keys() & data.keys():
+            if data[key] is lent.data[key]:
+                self._lent |= {key} & lent._lent
+                self.followed.setdefault(key, []).extend(lent.followed.get(key, ()))
+        self.followed = {key: followed for key, followed in self.followed.items() if followed}
+        touched = self._original.keys() | base.keys() if self._cleared else self._original.keys() | self._lent
         self._original = {key: encoded(base, key) for key in touched}
         self.data = data
 
     def begin_anew(self, data: dict[str, JSONValue]) -> Draft:
         """Return a draft in which *data* was put: the part of this one that is its own. What the app holds, it still holds."""
-        data = self._with_lent(data)
+        data = self._with_lent(data, self.held())
         new = Draft({})
         for key, value in data.items():
             new.put(key, value, value if key in self._lent else None)
@@ -445,26 +467,24 @@ class Draft:
                 continue
             self.followed[key][n] = (held, now)
 
-    def _with_lent(self, data: dict[str, JSONValue]) -> dict[str, JSONValue]:
+    def _with_lent(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> dict[str, JSONValue]:
         """Return *data* with the lists and dicts that the app holds in the place of their equals."""
         for key in list(self._lent):
             mine = self.data[key]
             if key in data and data[key] is mine:
                 continue
             # None: it was lent while the write was under way.
-            found = self._handed_out(key) or _try_to_encode(mine) or b""
+            found = self._handed_out(key, held) or _try_to_encode(mine) or b""
             if encoded(data, key) == found:
                 data[key] = mine
             else:
                 # The app holds one that is the session's no longer. To change that must not be lost silently.
-                self._lent.discard(key)
-                self._found.pop(key, None)
                 self.followed.setdefault(key, []).append((mine, found))
         return data
 
-    def _handed_out(self, key: str) -> bytes | None:
-        """Return the encoding of a lent value as `changes` last found it, or as it was handed out if that was later."""
-        return self._found.get(key, self._original[key])
+    def _handed_out(self, key: str, held: Mapping[str, bytes]) -> bytes | None:
+        """Return the encoding of a list or dict as of *held*; as it was handed out, if that was later."""
+        return held.get(key, self._original.get(key))
 
     def _let_go(self, key: str) -> None:
         """Forget what the app holds of the value of *key*: it is the session's no longer."""
@@ -475,10 +495,7 @@ class Draft:
     def _as_found(self, key: str) -> JSONValue:
         """Return the value of *key* as `changes` last found it; a copy if the app holds it, too."""
         found = self._found.get(key)
-        if found is None:
-            return self.data[key]
-        copy: JSONValue = _decode(found)
-        return copy
+        return self.data[key] if found is None else _decode(found)
 
     def _write(self, key: str) -> None:
         self._increments.pop(key, None)

@@ -184,10 +184,13 @@ def _real(key: str, wanted: str, value: object) -> object:
 
 def checked_key(key: object) -> str:
     """*key*, if a session can have it; else `SessionTypeError` or `ValueError`."""
-    found = exact_key(key)
-    if type(found) is not str:
-        raise SessionTypeError(f"a session key must be a str, not {kind(key)}", wanted="str", found=kind(key))
-    name = from_string(found, found)
+    if type(key) is str and key.isascii():
+        name = key
+    else:
+        found = exact_key(key)
+        if type(found) is not str:
+            raise SessionTypeError(f"a session key must be a str, not {kind(key)}", wanted="str", found=kind(key))
+        name = from_string(found, found)
     if name in RESERVED:
         raise ValueError(f"session key {name!r} is reserved: call {RESERVED[name]} instead")
     return name

@@ -278,13 +278,13 @@ MUTANTS = [
     Mutant(
         "session: what is stored is settled",
         STORING,
-        "    mark_stored(state, token)\n    state.draft.settle()\n\n\ndef _shortens",
-        "    mark_stored(state, token)\n\n\ndef _shortens",
+        "    state.draft.settle(writing.held)\n",
+        "",
     ),
     Mutant(
         "session: what came to nothing is settled",
         STORING,
-        "        yield from _touch(state, record, policy)\n        state.draft.settle()\n",
+        "        yield from _touch(state, record, policy)\n        state.draft.settle(held)\n",
         "        yield from _touch(state, record, policy)\n",
     ),
     Mutant(
@@ -640,7 +640,7 @@ MUTANTS = [
     Mutant(
         "a list that another task changes while it is stored is changed",
         CHANGES,
-        "        self._original = {key: self._handed_out(key) for key in self._lent}\n",
+        "        self._original = {key: self._handed_out(key, held) for key in self._lent}\n",
         "        self._original = {key: _encode(self.data[key]) for key in self._lent}\n",
     ),
     Mutant(

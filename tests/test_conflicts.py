@@ -389,7 +389,7 @@ def test_changes_made_again_on_the_same_data_give_the_same(
     changes = draft.changes()
     assert (changes.apply(base) if changes else base) == draft.data
     assert (changes is None) == (draft.data == base)
-    draft.settle()
+    draft.settle(draft.held())
     assert draft.changes() is None
 
 
@@ -407,7 +407,7 @@ def test_changes_made_on_other_data_keep_what_they_did_not_touch(
         with pytest.raises(TypeError):
             merged(changes, base, theirs, {})
         return
-    draft.rebase(theirs, merged(changes, base, theirs, {}), Draft({}))
+    draft.rebase(theirs, merged(changes, base, theirs, {}), Draft({}), draft.held())
     for key in "abn":
         if key in incremented:
             there = theirs.get(key, 0)
@@ -421,5 +421,5 @@ def test_changes_made_on_other_data_keep_what_they_did_not_touch(
             assert draft.data.get(key) == theirs.get(key)
     # Made twice, on the data of another one and then of the next, the changes are not doubled.
     again = dict(draft.data)
-    draft.rebase(theirs, merged(draft.changes(), theirs, theirs, {}), Draft({}))
+    draft.rebase(theirs, merged(draft.changes(), theirs, theirs, {}), Draft({}), draft.held())
     assert draft.data == again

@@ -516,21 +516,48 @@ def test_a_session_of_its_own_is_still_the_apps(clock: FakeClock) -> None:
     assert stored(manager, s.token) == '{"cart": ["apple", "pear"], "counts": {"x": 1}}'
 
 
-def test_what_atomic_puts_is_stored_as_it_is_then(manager: SessionManager) -> None:
+@pytest.mark.parametrize("mergeable", [True, False])
+@pytest.mark.parametrize("put", [True, False])
+def test_a_pending_change_within_a_list_survives_an_atomic_step(clock: FakeClock, mergeable: bool, put: bool) -> None:
+    settings: dict[str, Any] = {"mergeable": {"cart": "merge"}} if mergeable else {"on_conflict": "merge_unchecked"}
+    manager = SessionManager(MemoryStore(clock=clock), clock=clock, **settings)
+    token = begin(manager, cart=["apple"])
+    with manager.session(token) as s:
+        cart: Any = ["apple"] if put else s["cart"]
+        if put:
+            s["cart"] = cart
+        cart.append("pear")
+        with manager.session(token) as other:
+            theirs: Any = other["cart"]
+            theirs.append("plum")
+        s.atomic(lambda step: step.put_int("n", 1))
+        merged = ["apple", "plum", "pear"] if mergeable else ["apple", "pear"]
+        assert s.peek("cart") == merged
+    assert stored(manager, token) == text({"cart": merged, "n": 1})
+
+
+def test_what_atomic_puts_is_stored_as_it_is_then_and_at_the_end(manager: SessionManager) -> None:
     token = begin(manager, a=1)
     cart: list[str] = []
+    counts = defaultdict[str, int](int)
     with manager.session(token) as s:
         s["mine"] = mine = ["x"]
 
         def put(step: Any) -> None:
             step["cart"] = cart
+            step["counts"] = counts
             cart.append("apple")
+            counts["x"] += 1
 
         s.atomic(put)
+        assert stored(manager, token) == '{"a": 1, "cart": ["apple"], "counts": {"x": 1}}'
+        cart.append("plum")
+        counts["x"] += 1
         mine.append("y")
         taken: Any = s["cart"]
         taken.append("pear")
-    assert stored(manager, token) == '{"a": 1, "cart": ["apple", "pear"], "mine": ["x", "y"]}'
+    expected = '{"a": 1, "cart": ["apple", "plum", "pear"], "counts": {"x": 2}, "mine": ["x", "y"]}'
+    assert stored(manager, token) == expected
 
 
 def test_another_task_may_change_a_list_while_it_is_being_stored(clock: FakeClock) -> None:

@@ -49,10 +49,10 @@ def atomic(
         stored = snapshot(target, policy)
         draft, changes, result = _decide(state, Draft(dict(stored.data)), change)
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
-        view = Snapshot(draft.content(), end_ns, stored.settings)
+        view = Snapshot(draft.frozen(), end_ns, stored.settings)
         check_outdated_step(state, changes, policy)
-        going_on = _merge_pending(state, policy, view.data)
-        reads, meant, checked = draft.reads(), draft.meant(), state.draft.reads()
+        going_on = _merge_pending(state, policy, draft.data)
+        reads, meant, checked, held = draft.reads(), draft.meant(), state.draft.reads(), state.draft.held()
         try:
             if changes is None:
                 # The decision rests on what is stored now, though there is nothing to write.
@@ -77,7 +77,7 @@ def atomic(
         else:
             state.outdated |= outdated
             note_late_reads(state, checked, snapshot(state.record, policy), view, policy)
-            state.draft.rebase(view.data, going_on, draft)
+            state.draft.rebase(view.data, going_on, draft, held)
             _go_on(state, new, view, reads=reads, changes=meant)
             return result
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
@@ -125,14 +125,14 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
-        content = draft.content()
-        going_on = _merge_pending(state, policy, content)
-        reads, meant = draft.reads(), draft.meant()
+        base = draft.frozen()
+        going_on = _merge_pending(state, policy, draft.data)
+        reads, meant, held = draft.reads(), draft.meant(), state.draft.held()
         token = yield from create(state, policy, draft)
         assert state.record is not None
         mark_stored(state, token)
-        view = Snapshot(content, state.deadline_ns, state.settings)
-        state.draft.rebase(content, going_on, draft)
+        view = Snapshot(base, state.deadline_ns, state.settings)
+        state.draft.rebase(base, going_on, draft, held)
         _go_on(state, state.record, view, reads=reads, changes=meant)
     return result
 

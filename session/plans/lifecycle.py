@@ -145,7 +145,7 @@ def commit(state: State, policy: Policy) -> Plan[None]:
     try:
         if state.ended:
             state.draft.changes()
-            state.draft.settle()
+            state.draft.settle(state.draft.held())
         elif state.record is None:
             yield from store_new(state, policy)
         else:

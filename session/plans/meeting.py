@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -46,6 +47,8 @@ class Writing:
     data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
     settings: Settings
+    held: Mapping[str, bytes] = field(repr=False)
+    """The lists and dicts that were handed out, as they are in *data*: another task may change them meanwhile."""
     reads: Reads
     """What was compared with the record."""
     merged: bool = False
@@ -60,7 +63,8 @@ def note_tried(state: State, version: int, writing: Writing, policy: Policy, cha
     The request does not see what it was merged with: it has seen, and goes on from, its own data.
     """
     payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
-    data, deadline_ns = policy.codec.decode(policy.codec.encode(state.draft.content(), state.deadline_ns))
+    shown = state.draft.frozen(writing.held)
+    data, deadline_ns = policy.codec.decode(policy.codec.encode(shown, state.deadline_ns))
     mine = Snapshot(data, deadline_ns, state.own_settings)
     state.tried.append(Tried(version, payload, dict(changes.incremented if changes else {}), mine, mine))
 

@@ -27,9 +27,10 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
         return
     if state.unpresented:
         raise SessionStateError("iterate: no client would get the token of a new session; put nothing after destroy()")
+    held = state.draft.held()
     token = yield from create(state, policy, state.draft)
     mark_stored(state, token)
-    state.draft.settle()
+    state.draft.settle(held)
 
 
 def create(state: State, policy: Policy, draft: Draft) -> Plan[str]:
@@ -67,12 +68,15 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
+    held = state.draft.held()
     if not (state.renewing or moves or changes):
         yield from _touch(state, record, policy)
-        state.draft.settle()
+        state.draft.settle(held)
         state.told = NO_SETTINGS
         return
-    writing = Writing(record, state.draft.content(), state.deadline_ns, state.own_settings, state.draft.reads())
+    writing = Writing(
+        record, state.draft.content(), state.deadline_ns, state.own_settings, held=held, reads=state.draft.reads()
+    )
     for attempt in range(ATTEMPTS):
         try:
             yield from _write_once(state, writing, policy)
@@ -127,13 +131,13 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
         state.record = yield from issue(write("replace", record=before, **content))
         state.prolonged |= state.record.expiry > before.expiry
     if writing.merged:
-        shown = Snapshot(state.draft.data, state.deadline_ns)
+        shown = Snapshot(state.draft.frozen(writing.held), state.deadline_ns)
         state.outdated |= writing.outdated
         note_late_reads(state, writing.reads, shown, Snapshot(writing.data, writing.deadline_ns), policy)
-    state.draft.adopt(writing.data)
+    state.draft.adopt(writing.data, writing.held)
     state.deadline_ns, state.settings = writing.deadline_ns, writing.settings
     mark_stored(state, token)
-    state.draft.settle()
+    state.draft.settle(writing.held)
 
 
 def _shortens(state: State, before: Record, policy: Policy) -> bool:
