@@ -15,7 +15,8 @@ from dynamostore.digests import digest
 
 from ._policy import Policy
 from ._settings import NO_SETTINGS, Settings, take_settings
-from .changes import NOTHING_READ, Changes, Draft, Reads, encoded
+from .changes import NOTHING_READ, Changes, Reads, encoded
+from .draft import Draft
 from .errors import CorruptSessionError, SessionError
 from .merging import Snapshot
 from .types import JSONValue
@@ -115,7 +116,7 @@ class State:
     dated: bool = False
     by_activity: bool = False
     unpresented: bool = False
-    absorbed: list[str] = field(default_factory=list, repr=False)
+    absorbed: tuple[str, ...] = field(default=(), repr=False)
     read_deadline: bool = False
     insisting: bool = False
     destroying: bool = False
@@ -314,7 +315,7 @@ def discard(state: State) -> None:
     """Forget what was not committed: the client keeps the session that is stored, if there is one."""
     state.destroying = state.renewing = state.rescheduled = state.dated = state.insisting = False
     state.coming, state.told = None, NO_SETTINGS
-    state.absorbed.clear()
+    state.absorbed = ()
     state.draft = Draft({})
     # To look at it now is to see it as it is stored.
     state.loaded = state.token is None

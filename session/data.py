@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from dynamostore.process_bound import ProcessBound
 
 from . import values
-from .changes import Draft
+from .draft import Draft
 from .errors import SessionClosedError
 from .typed import MISSING, Missing, TypedAccess
 from .types import JSONInput, JSONItems, JSONValue

@@ -16,8 +16,8 @@ from dynamostore.steps import Plan
 from . import _settings, _state, values
 from ._policy import Policy
 from ._state import Deadline, State, Status
-from .changes import Draft
 from .data import SessionData
+from .draft import Draft
 from .errors import SessionClosedError, SessionError, SessionNotLoadedError, SessionStateError
 from .plans import atomic, lifecycle
 

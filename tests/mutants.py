@@ -29,6 +29,7 @@ ENDING = "session/plans/ending.py"
 STATE = "session/_state.py"
 ATOMIC = "session/plans/atomic.py"
 CHANGES = "session/changes.py"
+DRAFT = "session/draft.py"
 MERGING = "session/merging.py"
 
 # The tests that are asked, by the package of the guard; those that are likely to notice first.
@@ -332,12 +333,12 @@ MUTANTS = [
     Mutant(
         "increments add up",
         CHANGES,
-        "        for key, by in self.incremented.items():\n            result[key] = _add(key, result.get(key, 0), by)\n",
-        "        for key, by in self.incremented.items():\n            result[key] = _add(key, 0, by)\n",
+        "        for key, by in self.incremented.items():\n            result[key] = add(key, result.get(key, 0), by)\n",
+        "        for key, by in self.incremented.items():\n            result[key] = add(key, 0, by)\n",
     ),
     Mutant(
         "a change within a list counts",
-        CHANGES,
+        DRAFT,
         "            self._keep(key)\n            self._lent.add(key)\n",
         "            self._lent.add(key)\n",
     ),
@@ -393,25 +394,25 @@ MUTANTS = [
     ),
     Mutant(
         "reads: they survive a save",
-        CHANGES,
+        DRAFT,
         "        elif self._blind:\n            self.seen -= self._blind\n",
         "        else:\n            self.seen = set()\n",
     ),
     Mutant(
         "reads: to read again what one put is none",
-        CHANGES,
+        DRAFT,
         "            values=_keys(self.seen - self._blind),\n",
         "            values=_keys(self.seen),\n",
     ),
     Mutant(
         "reads: what was read before everything was cleared",
-        CHANGES,
+        DRAFT,
         "        if self._cleared:\n            return self._before\n        return Reads(",
         "        if self._cleared:\n            return NOTHING_READ\n        return Reads(",
     ),
     Mutant(
         "reads: an increment that raises",
-        CHANGES,
+        DRAFT,
         "            # The error shows what is there.\n            self.seen.add(key)\n",
         "",
     ),
@@ -429,7 +430,7 @@ MUTANTS = [
     ),
     Mutant(
         "a value put as it was counts if another was faster",
-        CHANGES,
+        DRAFT,
         "        written = self._written\n        if self._lent:",
         "        written = {key: None for key in self._written if key in differing}\n        if self._lent:",
     ),
@@ -621,27 +622,27 @@ MUTANTS = [
     ),
     Mutant(
         "reads: a key that was listed and removed was taken",
-        CHANGES,
+        DRAFT,
         "        if (listed or key not in self._blind) and not self._cleared:\n",
         "        if key not in self._blind and not self._cleared:\n",
     ),
     Mutant(
         "reads: after a save the list of keys has the request's own",
-        CHANGES,
+        DRAFT,
         "        if self._unlisted is not None:\n            self._unlisted = frozenset()\n",
         "",
     ),
     Mutant(
         "reads: emptiness leaves out what the request removed itself",
-        CHANGES,
+        DRAFT,
         "            self._emptiness.add(frozenset(self._written))\n",
         "            self._emptiness.add(frozenset())\n",
     ),
     Mutant(
         "a list that another task changes while it is stored is changed",
-        CHANGES,
+        DRAFT,
         "        self._original = {key: self._handed_out(key, held) for key in self._lent}\n",
-        "        self._original = {key: _encode(self.data[key]) for key in self._lent}\n",
+        "        self._original = {key: encode(self.data[key]) for key in self._lent}\n",
     ),
     Mutant(
         "rename: the new record remembers the versions before it",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dynamostore import Conflict, MemoryStore, Record, Store
 from dynamostore.testing import FakeClock
 from session import JSONValue, SessionConflict, SessionError, SessionManager, SessionTypeError, Status
-from session.changes import Draft
+from session.draft import Draft
 from session.merging import merged
 
 from .counting import CountingStore

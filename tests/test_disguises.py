@@ -152,7 +152,7 @@ HELD: list[tuple[str, object, JSONValue]] = [
 
 
 @pytest.mark.parametrize("disguise", [lambda value: value, *PROXIES])
-@pytest.mark.parametrize(("kind", "value", "held"), HELD, ids=id)
+@pytest.mark.parametrize(("kind", "value", "held"), HELD, ids=range(len(HELD)))
 def test_a_value_is_stored_as_what_it_holds(
     manager: SessionManager, kind: str, value: object, held: JSONValue, disguise: Callable[[object], Any]
 ) -> None:
@@ -280,7 +280,7 @@ def test_what_holds_no_such_value_is_refused_and_the_session_stays_as_it_was(
     assert counted.taken() == ["find"]
 
 
-@pytest.mark.parametrize("key", [Liar(str), LocalProxy(unbound), LocalProxy(lambda: 7), 7, None], ids=id)
+@pytest.mark.parametrize("key", [Liar(str), LocalProxy(unbound), LocalProxy(lambda: 7), 7, None], ids=["liar", "unbound", "proxy of 7", "7", "None"])
 def test_a_key_that_holds_no_text_is_refused(manager: SessionManager, stored: StoredSession, key: Any) -> None:
     with manager.session(stored.token) as s:
         changes: list[Callable[[], object]] = [

@@ -13,8 +13,9 @@ from dynamostore.instants import from_ns
 from dynamostore.steps import Call, Plan, issue
 from session._policy import Policy
 from session._state import State, encode, snapshot
-from session.changes import Changes, Draft, Reads
+from session.changes import Changes, Reads
 from session.data import SessionData, StepData
+from session.draft import Draft
 from session.errors import CorruptSessionError, SessionConflict, SessionStateError, SessionTypeError
 from session.merging import Snapshot, merged
 from session.types import JSONValue

@@ -9,7 +9,7 @@ from dynamostore.steps import Plan, issue
 from session._policy import Policy
 from session._settings import NO_SETTINGS
 from session._state import State, is_well_formed_token, snapshot
-from session.changes import Draft
+from session.draft import Draft
 from session.errors import CorruptSessionError
 from session.merging import stale_keys
 

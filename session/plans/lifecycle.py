@@ -11,7 +11,8 @@ from session import _state, values
 from session._policy import Policy
 from session._settings import NO_SETTINGS, remembered
 from session._state import Deadline, State, decode, discard, is_untouched, is_well_formed_token
-from session.changes import Changes, Draft
+from session.changes import Changes
+from session.draft import Draft
 from session.errors import CorruptSessionError, SessionConflict, SessionError, SessionStateError
 from session.mergeable import Absent, merge_values
 from session.types import JSONValue
@@ -121,7 +122,7 @@ def destroy(state: State, policy: Policy) -> None:
     if not state.destroying and state.record is not None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
     state.destroying, state.coming, state.tried_token = True, None, None
-    state.absorbed.clear()
+    state.absorbed = ()
     state.rerun &= not state.written
     state.renewing = state.rescheduled = state.dated = state.written = state.read_deadline = False
     state.draft, state.settings, state.told = Draft({}), NO_SETTINGS, NO_SETTINGS
@@ -183,14 +184,14 @@ def merge_session(state: State, policy: Policy, token: str | None) -> Plan[bool]
         state.draft.put(key, value)
     if deadline_ns > state.deadline_ns:
         _move_deadline(state, deadline_ns)
-    state.absorbed.append(other.token)
+    state.absorbed += (other.token,)
     return True
 
 
 def _delete_absorbed(state: State) -> Plan[None]:
     while state.absorbed and state.record is not None:
         yield from issue(delete(state.absorbed[0]))
-        del state.absorbed[0]
+        state.absorbed = state.absorbed[1:]
 
 
 def abandon(state: State, policy: Policy) -> Plan[None]:

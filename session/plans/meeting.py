@@ -13,7 +13,8 @@ from session import _rarely
 from session._policy import Policy
 from session._settings import NO_SETTINGS, Settings
 from session._state import State, Tried, bears, encode, snapshot
-from session.changes import Changes, Draft, Reads, encoded
+from session.changes import Changes, Reads, encoded
+from session.draft import Draft
 from session.errors import SessionConflict, SessionTypeError
 from session.merging import Snapshot, merged, outdated_keys, stale_keys
 from session.types import JSONValue

@@ -11,7 +11,8 @@ from session import _state
 from session._policy import Policy
 from session._settings import IDLE_TIMEOUT, NO_SETTINGS, remembered
 from session._state import State, encode, snapshot
-from session.changes import Changes, Draft
+from session.changes import Changes
+from session.draft import Draft
 from session.errors import SessionConflict, SessionStateError
 from session.merging import Snapshot, own_part
 

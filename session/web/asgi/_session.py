@@ -11,8 +11,8 @@ from typing import TypeAlias, TypeVar
 from dynamostore.steps import Plan, to_its_end
 from session._policy import Policy
 from session._state import State
-from session.changes import Draft
 from session.data import SessionData
+from session.draft import Draft
 from session.errors import SessionConflict, SessionError, SessionNotLoadedError
 from session.manager import SessionManager
 from session.plans import lifecycle

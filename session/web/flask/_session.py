@@ -13,8 +13,8 @@ from flask.sessions import SessionMixin
 from dynamostore import StoreError
 from session._policy import Policy
 from session._state import Deadline, State, Status
-from session.changes import Draft
 from session.data import SessionData
+from session.draft import Draft
 from session.errors import SessionConflict
 from session.manager import SessionManager
 from session.session import Session
