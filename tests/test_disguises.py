@@ -213,7 +213,7 @@ def test_none_behind_a_proxy_is_null(manager: SessionManager, disguise: Callable
 
 
 @pytest.mark.parametrize(
-    "key", [Colour.RED, OldColour.RED, Text("red"), Markup("red"), *(p("red") for p in PROXIES)], ids=id
+    "key", [Colour.RED, OldColour.RED, Text("red"), Markup("red"), *(p("red") for p in PROXIES)], ids=range(4 + len(PROXIES))
 )
 def test_a_key_is_what_it_holds(key: Any, manager: SessionManager) -> None:
     with manager.session(None) as s:
