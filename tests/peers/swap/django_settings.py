@@ -1,0 +1,11 @@
+"""The settings that Django's tests run with on SQLite, with the session engine swapped (unless ``PEERS_UNSWAPPED`` is set)."""
+
+import os
+from importlib import import_module
+
+globals().update(vars(import_module("test_sqlite")))
+
+TEST_RUNNER = "peers_swap.django_runner.Runner"
+if "PEERS_UNSWAPPED" not in os.environ:
+    SESSION_ENGINE = "session.web.django"
+    SESSION_MANAGER = "peers_swap.store.manager"
