@@ -19,7 +19,7 @@ from .judging import Verdict, judge, read_outcomes
 from .pins import FOLDER, Pin, read_pins
 from .reasons import Reason, read_reasons, update_reasons, write_reasons
 from .report import Report, render, write_page
-from .suites import SUITES, Suite
+from .suites import SUITES, Suite, read_titles
 
 CACHE = FOLDER.parents[1] / ".peers"
 
@@ -79,7 +79,7 @@ def main() -> int:
         for name in options.suites:
             if options.unswapped and SUITES[name].unswapped is None:
                 continue
-            reports.append(_run(name, pins[name], options, wheel, reasons, environ))
+            reports.append(_run(name, pins[SUITES[name].pin], options, wheel, reasons, environ))
             say(reports[-1].summary)
     print(render(reports))
     if options.update:
@@ -89,26 +89,33 @@ def main() -> int:
                 outdated = [*verdict.outdated, *verdict.missing]
                 reasons = update_reasons(reasons, report.name, outdated=outdated, unexplained=verdict.unexplained)
         write_reasons(reasons)
-        write_page(reports, {name: pin.title for name, pin in pins.items()}, reasons)
-    only_reports = options.newest or options.unswapped
-    return 0 if only_reports or all(report.holds for report in reports) else 1
+        write_page(reports, read_titles(pins), reasons)
+    if options.newest or options.unswapped:
+        return 0
+    if options.update:
+        # What was outdated is not on record any more.
+        return 1 if any(report.problem is not None or report.verdict.unexplained for report in reports) else 0
+    return 0 if all(report.holds for report in reports) else 1
 
 
 def _run(
     name: str, pin: Pin, options: Options, wheel: Path, reasons: list[Reason], environ: Mapping[str, str]
 ) -> Report:
     began = time.monotonic()
+    title = f"{pin.title}{SUITES[name].note}"
     version = "" if options.newest else pin.version
     try:
-        say(f"{pin.title}: setting up")
-        environment = prepare(name, pin, cache=options.cache, wheel=wheel, newest=options.newest, lock=options.lock)
+        say(f"{title}: setting up")
+        environment = prepare(
+            SUITES[name].pin, pin, cache=options.cache, wheel=wheel, newest=options.newest, lock=options.lock
+        )
         version = environment.version
-        say(f"{pin.title} {version}: running its tests, at most {pin.minutes:.0f} minutes")
+        say(f"{title} ({version}): running its tests, at most {pin.minutes:.0f} minutes")
         began = time.monotonic()
         verdict, problem = _run_tests(name, SUITES[name], pin, environment, options, reasons, environ)
     except CommandError as error:
         verdict, problem = Verdict(), str(error)
-    return Report(name, pin.title, version, time.monotonic() - began, verdict, problem)
+    return Report(name, title, version, time.monotonic() - began, verdict, problem)
 
 
 def _run_tests(
@@ -122,7 +129,7 @@ def _run_tests(
 ) -> tuple[Verdict, str | None]:
     """Return the verdict on a suite's tests, and what kept it from its end."""
     folder = environment.python.parents[2]
-    outcomes, log = folder / "outcomes.jsonl", folder / "tests.log"
+    outcomes, log = folder / f"{name}.outcomes.jsonl", folder / f"{name}.log"
     outcomes.unlink(missing_ok=True)
     command = suite.unswapped if options.unswapped and suite.unswapped else suite.command
     leading = ("PYTHON", "DJANGO", "FLASK", "PYTEST", "AWS_", "VIRTUAL_ENV")

@@ -37,7 +37,7 @@ class Report:
         """A line that says how it went."""
         counts = f"{self.verdict.passed:,} of {self.verdict.run:,} passed"
         news = "" if self.holds else ", NOT as recorded" if self.problem is None else f": {self.problem}"
-        return f"{self.title} {self.version}: {counts} in {self.seconds:.0f} s{news}"
+        return f"{self.title} ({self.version}): {counts} in {self.seconds:.0f} s{news}"
 
 
 def render(reports: list[Report]) -> str:
@@ -77,7 +77,8 @@ def write_page(reports: list[Report], titles: dict[str, str], reasons: Iterable[
         report.title: f"{_row(report)} {datetime.now(UTC):%Y-%m-%d} |" for report in reports if report.problem is None
     }
     kept = {row.split(" | ")[0].removeprefix("| "): row for row in rows}
-    table = "\n".join([head, "|---" * (head.count("|") - 1) + "|", *(kept | new).values()])
+    ordered = [row for title in titles.values() if (row := (kept | new).get(title))]
+    table = "\n".join([head, "|---" * (head.count("|") - 1) + "|", *ordered])
     page = _put_between(page, "table", table)
     PAGE.write_text(_put_between(page, "reasons", render_reasons(titles, reasons)), "utf-8")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from .environments import Environment
-from .pins import FOLDER
+from .pins import FOLDER, Pin
 
-__all__ = ["SUITES", "Suite"]
+__all__ = ["SUITES", "Suite", "read_titles"]
 
 # Every folder of Django's tests that logs somebody in or speaks of a session, but for those that use the word for something else.
 DJANGO_LABELS: Final = (
@@ -31,16 +31,17 @@ DJANGO_LABELS: Final = (
 
 @dataclass(frozen=True)
 class Suite:
-    """How a project's tests are run. *swapped* says for the reader what is put in the place of what."""
+    """How a project's tests are run, in the environment of the entry *pin* of pins.toml."""
 
-    swapped: str
-    selection: str
+    pin: str
     command: Callable[[Environment], list[str | Path]]
     unswapped: Callable[[Environment], list[str | Path]] | None
     """The same tests with the project's own sessions."""
     folder: str = "."
     """Where it runs, within the sdist."""
     environ: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    """What its title says beside the project's."""
 
 
 def _django(*labels: str) -> Callable[[Environment], list[str | Path]]:
@@ -59,46 +60,39 @@ def _oauth(environment: Environment) -> list[str | Path]:
     return [*_pytest()(environment), *alone, folder]
 
 
-_DJANGO = Suite(
-    swapped='`SESSION_ENGINE = "session.web.django"`; Django\'s own middleware stays',
-    selection="every app that has to do with sessions, logins, messages, CSRF or the admin, and the tests of a back end",
-    command=_django("peers_swap.django_backend"),
-    unswapped=_django(),
-    folder="tests",
-)
+def _make_django(pin: str) -> Suite:
+    return Suite(pin, command=_django("peers_swap.django_backend"), unswapped=_django(), folder="tests")
 
+
+def _make_flask(pin: str) -> Suite:
+    return Suite(pin, command=_pytest("-p", "peers_swap.flask_plugin", "tests"), unswapped=_pytest("tests"))
+
+
+_ALLAUTH = _pytest("--ds", "peers_swap.allauth_settings", "tests")
+_STARLETTE = "tests/middleware/test_session.py"
+
+# What is swapped, and which tests these are, is said in docs/peers.md.
 SUITES: Final[dict[str, Suite]] = {
-    "django-5.2": _DJANGO,
-    "django-6": _DJANGO,
-    "flask": Suite(
-        swapped="`SessionInterface(manager).init_app(app)` for each app that chooses no sessions itself",
-        selection="all",
-        command=_pytest("-p", "peers_swap.flask_plugin", "tests"),
-        unswapped=_pytest("tests"),
-    ),
-    "flask-login": Suite(
-        swapped="the same",
-        selection="all",
-        command=_pytest("-p", "peers_swap.flask_plugin", "tests"),
-        unswapped=_pytest("tests"),
-    ),
+    "django-5.2": _make_django("django-5.2"),
+    "django-6": _make_django("django-6"),
+    "flask": _make_flask("flask"),
+    "flask-login": _make_flask("flask-login"),
     "starlette": Suite(
-        swapped="its `SessionMiddleware`, by this package's with a manager made of the same arguments",
-        selection="`tests/middleware/test_session.py`",
-        command=_pytest("-p", "peers_swap.starlette_plugin", "tests/middleware/test_session.py"),
-        unswapped=_pytest("tests/middleware/test_session.py"),
+        "starlette",
+        command=_pytest("-p", "peers_swap.starlette_plugin", _STARLETTE),
+        unswapped=_pytest(_STARLETTE),
     ),
-    "allauth": Suite(
-        swapped='`SESSION_ENGINE = "session.web.django"`',
-        selection="all, with the settings of its project `regular`",
-        command=_pytest("--ds", "peers_swap.allauth_settings", "tests"),
-        unswapped=_pytest("--ds", "peers_swap.allauth_settings", "tests"),
-        environ={"PYTHONPATH": "."},
-    ),
-    "authlib": Suite(
-        swapped="nothing: its clients keep what they must remember in these sessions",
-        selection="our own tests, in `tests/peers/oauth`: its sdist has none",
-        command=_oauth,
+    "starlette-json": Suite(
+        "starlette",
+        command=_pytest("-p", "peers_swap.starlette_plugin", "-p", "peers_swap.json_plugin", _STARLETTE),
         unswapped=None,
+        note=", with `dict(session)` in JSON",
     ),
+    "allauth": Suite("allauth", command=_ALLAUTH, unswapped=_ALLAUTH, environ={"PYTHONPATH": "."}),
+    "authlib": Suite("authlib", command=_oauth, unswapped=None),
 }
+
+
+def read_titles(pins: Mapping[str, Pin]) -> dict[str, str]:
+    """Return what each suite is called, by its name."""
+    return {name: f"{pins[suite.pin].title}{suite.note}" for name, suite in SUITES.items()}

@@ -38,8 +38,8 @@ from session import SessionManager
 from session.web.asgi import SessionMiddleware, get_session
 from session.web.django import SessionStore
 from session.web.flask import SessionInterface, session
-
 from tests.serving import on_uvicorn, on_waitress
+
 from .provider import CLIENT, SECRET
 
 __all__ = ["SHOPS", "Shop"]

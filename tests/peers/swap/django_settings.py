@@ -9,3 +9,10 @@ TEST_RUNNER = "peers_swap.django_runner.Runner"
 if "PEERS_UNSWAPPED" not in os.environ:
     SESSION_ENGINE = "session.web.django"
     SESSION_MANAGER = "peers_swap.store.manager"
+
+if "PEERS_MIDDLEWARE" in os.environ:
+    from django.contrib.sessions import middleware
+
+    from session.web.django import SessionMiddleware
+
+    middleware.SessionMiddleware = SessionMiddleware  # type: ignore[misc]
