@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import time
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,14 @@ from .peers.reasons import Reason, read_reasons, update_reasons, write_reasons
 from .peers.suites import SUITES, read_titles
 
 PASSED, FAILED, SKIPPED = Outcome("passed"), Outcome("failed", "it broke"), Outcome("skipped")
+
+
+def try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class TestPins:
@@ -172,12 +182,17 @@ class TestOutcomes:
 class TestCommands:
     def test_a_command_is_stopped_with_all_that_it_has_started_at_its_limit(self, tmp_path: Path) -> None:
         lock = tmp_path / "lock"
-        child = f"import fcntl, time; fcntl.flock(open({str(lock)!r}, 'w'), fcntl.LOCK_EX); time.sleep(600)"
+        child = (
+            f"import fcntl, time; file = open({str(lock)!r}, 'w'); fcntl.flock(file, fcntl.LOCK_EX); time.sleep(600)"
+        )
         program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
         assert run_command([sys.executable, "-c", program], seconds=1, must_succeed=False) is None
         with lock.open("w") as file:
-            # The child's lock ends with it.
-            fcntl.flock(file, fcntl.LOCK_EX)
+            # The child's lock ends with it; it was told to end, and may take a moment.
+            deadline = time.monotonic() + 10
+            while not try_lock(file) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert try_lock(file)
 
     def test_one_that_fails_says_what_it_said(self, tmp_path: Path) -> None:
         with pytest.raises(CommandError, match=r"ended with status 3\nno such thing"):

@@ -60,8 +60,9 @@ def _oauth(environment: Environment) -> list[str | Path]:
     return [*_pytest()(environment), *alone, folder]
 
 
-def _make_django(pin: str) -> Suite:
-    return Suite(pin, command=_django("peers_swap.django_backend"), unswapped=_django(), folder="tests")
+def _make_django(pin: str, **environ: str) -> Suite:
+    command = _django("peers_swap.django_backend")
+    return Suite(pin, command=command, unswapped=_django(), folder="tests", environ=environ)
 
 
 def _make_flask(pin: str) -> Suite:
@@ -74,7 +75,7 @@ _STARLETTE = "tests/middleware/test_session.py"
 # What is swapped, and which tests these are, is said in docs/peers.md.
 SUITES: Final[dict[str, Suite]] = {
     "django-5.2": _make_django("django-5.2"),
-    "django-6": _make_django("django-6"),
+    "django-6": _make_django("django-6", PEERS_MIDDLEWARE="1"),
     "flask": _make_flask("flask"),
     "flask-login": _make_flask("flask-login"),
     "starlette": Suite(
