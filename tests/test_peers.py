@@ -222,3 +222,23 @@ class TestReport:
         stopped = report.Report("flask", "Flask", "3.1.3", 1.0, verdict, "it was stopped after 5 minutes")
         assert not stopped.holds
         assert "DID NOT RUN TO ITS END: it was stopped" in report.render([stopped])
+
+    def test_the_page_keeps_the_rows_of_suites_that_were_not_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        page = tmp_path / "peers.md"
+        head = "| suite | version | run | passed | failed, with a reason | failed, without | skipped | date |"
+        old = "| Django 6 | 6.0.1 | 9 | 8 | 1 | 0 | 0 | 2025-01-01 |"
+        page.write_text(f"a\n<!-- table -->\n{head}\n{old}\n<!-- table -->\nb\n<!-- reasons -->\n<!-- reasons -->\nc\n")
+        monkeypatch.setattr(report, "PAGE", page)
+        titles = {"flask": "Flask", "django-6": "Django 6"}
+        verdict = judge("flask", {"t": PASSED}, [])
+        runs = [
+            report.Report("flask", "Flask", "3.1.3", 1.0, verdict),
+            report.Report("django-6", "Django 6", "6.1.3", 1.0, verdict, "it was stopped"),
+        ]
+        report.write_page(runs, titles, [Reason("so", {"flask": ["f.py::t[1]", "f.py::t[2]"], "django-6": ["m.C.t"]})])
+        lines = page.read_text().splitlines()
+        flask = next(line for line in lines if line.startswith("| Flask | 3.1.3 | 1 | 1 | 0 | 0 | 0 | "))
+        assert lines.index(flask) + 1 == lines.index(old)
+        assert ["- so", "", "  Flask; Django 6: `t`"] == lines[lines.index("- so") :][:3]

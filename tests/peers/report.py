@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -57,19 +57,23 @@ def _row(report: Report) -> str:
     return f"| {report.title} | {report.version} | {' | '.join(f'{count:,}' for count in counts)} |"
 
 
-def render_reasons(titles: dict[str, str], reasons: Iterable[Reason]) -> str:
-    """Return each reason on record as a Markdown list item, with the tests that it explains; *titles* by suite."""
+def render_reasons(titles: Mapping[str, str], reasons: Iterable[Reason]) -> str:
+    """Return each reason on record as a Markdown list item, with the names of the tests that it explains; *titles* by suite."""
     lines: list[str] = []
     for reason in reasons:
-        lines += [f"- {reason.why}", ""]
+        lines.append(f"- {reason.why}")
+        suites: dict[str, list[str]] = {}
         for suite, tests in reason.tests.items():
-            if suite in titles:
-                lines.append(f"  {titles[suite]}: {', '.join(f'`{_short(test)}`' for test in tests)}")
-                lines.append("")
+            # Of a test with parameters the name will do.
+            names = dict.fromkeys(_name(test) for test in tests)
+            suites.setdefault(", ".join(f"`{name}`" for name in names), []).append(titles[suite])
+        for named, where in suites.items():
+            lines += ["", f"  {'; '.join(where)}: {named}"]
+        lines.append("")
     return "\n".join(lines).rstrip()
 
 
-def write_page(reports: list[Report], titles: dict[str, str], reasons: Iterable[Reason]) -> None:
+def write_page(reports: list[Report], titles: Mapping[str, str], reasons: Iterable[Reason]) -> None:
     """Fill docs/peers.md, between its markers, from a run. A run of some suites replaces their rows only."""
     page = PAGE.read_text("utf-8")
     head, *rows = (line for line in _between(page, "table").splitlines() if line.startswith("| "))
@@ -94,9 +98,9 @@ def _put_between(page: str, name: str, text: str) -> str:
     return f"{before}{mark}\n\n{text}\n\n{mark}{after}"
 
 
-def _short(test: str) -> str:
-    """The name of a test, without the folder or module that it is in."""
-    return test.rpartition("/")[2]
+def _name(test: str) -> str:
+    """The name of a test, without its module, class and parameters."""
+    return test.partition("[")[0].replace("::", ".").rpartition(".")[2]
 
 
 def _deviations(reports: Iterable[Report]) -> Iterator[str]:
