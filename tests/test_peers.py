@@ -208,7 +208,7 @@ class TestReport:
             ({"t": FAILED}, [], "FAILED, AND NO REASON IS ON RECORD: t\n    it broke"),
             ({"t": PASSED}, [Reason("so", {"flask": ["t"]})], "PASSES, BUT A REASON TO FAIL IS ON RECORD: t"),
             ({"u": PASSED}, [Reason("so", {"flask": ["t"]})], "DID NOT RUN, BUT A REASON TO FAIL IS ON RECORD: t"),
-            ({"t": FAILED}, [Reason("so", {"flask": ["t"]})], "Flask: t: so"),
+            ({"t": FAILED}, [Reason("so", {"flask": ["t"]})], "- so\n\n  Flask: `t`"),
         ],
     )
     def test_it_says_what_is_not_as_recorded(

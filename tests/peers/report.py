@@ -42,7 +42,12 @@ class Report:
 
 def render(reports: list[Report]) -> str:
     """Return the whole of what is printed: the table, the reasons that applied, and what is not as recorded."""
-    return "\n".join(["", render_table(reports), "", *_deviations(reports), *_news(reports)])
+    titles = {report.name: report.title for report in reports}
+    applied: dict[str, Reason] = {}
+    for report in reports:
+        for test, reason in report.verdict.explained.items():
+            applied.setdefault(reason.why, Reason(reason.why, {})).tests.setdefault(report.name, []).append(test)
+    return "\n".join(["", render_table(reports), "", render_reasons(titles, applied.values()), *_news(reports)])
 
 
 def render_table(reports: Iterable[Report]) -> str:
@@ -101,12 +106,6 @@ def _put_between(page: str, name: str, text: str) -> str:
 def _name(test: str) -> str:
     """The name of a test, without its module, class and parameters."""
     return test.partition("[")[0].replace("::", ".").rpartition(".")[2]
-
-
-def _deviations(reports: Iterable[Report]) -> Iterator[str]:
-    for report in reports:
-        for test, reason in sorted(report.verdict.explained.items()):
-            yield f"{report.title}: {test}: {reason.why}"
 
 
 def _news(reports: Iterable[Report]) -> Iterator[str]:
