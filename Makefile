@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice peers dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
 	@echo 'make bench-reads       what recording reads costs a getter and a request; with AGAINST=another checkout beside it'
 	@echo 'make bench-notice      what users notice of requests that meet: a browser-like load in virtual time; half an hour'
+	@echo 'make peers             the tests of Django, Flask, Starlette and others, on these sessions; a quarter of an hour'
 	@echo 'make dist              wheel and sdist, checked'
 	@echo 'make clean             removes what the above made'
 
@@ -113,10 +114,19 @@ REQUESTS ?= 300000
 bench-notice: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.notice --requests $(REQUESTS)
 
+# `make peers SUITE=flask` runs one. NEWEST=1 takes the newest releases, and only reports. UPDATE=1 brings the record of what
+# fails, and docs/peers.md, up to date.
+SUITE ?=
+NEWEST ?=
+UPDATE ?=
+
+peers: $(VENV)/.installed
+	@$(BIN)/python -m tests.peers $(if $(SUITE),--suite $(SUITE)) $(if $(NEWEST),--newest) $(if $(UPDATE),--update)
+
 dist: $(VENV)/.installed
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) .venv-bench $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench .peers $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
