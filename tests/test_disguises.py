@@ -213,7 +213,9 @@ def test_none_behind_a_proxy_is_null(manager: SessionManager, disguise: Callable
 
 
 @pytest.mark.parametrize(
-    "key", [Colour.RED, OldColour.RED, Text("red"), Markup("red"), *(p("red") for p in PROXIES)], ids=range(4 + len(PROXIES))
+    "key",
+    [Colour.RED, OldColour.RED, Text("red"), Markup("red"), *(p("red") for p in PROXIES)],
+    ids=range(4 + len(PROXIES)),
 )
 def test_a_key_is_what_it_holds(key: Any, manager: SessionManager) -> None:
     with manager.session(None) as s:
@@ -280,7 +282,11 @@ def test_what_holds_no_such_value_is_refused_and_the_session_stays_as_it_was(
     assert counted.taken() == ["find"]
 
 
-@pytest.mark.parametrize("key", [Liar(str), LocalProxy(unbound), LocalProxy(lambda: 7), 7, None], ids=["liar", "unbound", "proxy of 7", "7", "None"])
+@pytest.mark.parametrize(
+    "key",
+    [Liar(str), LocalProxy(unbound), LocalProxy(lambda: 7), 7, None],
+    ids=["liar", "unbound", "proxy of 7", "7", "None"],
+)
 def test_a_key_that_holds_no_text_is_refused(manager: SessionManager, stored: StoredSession, key: Any) -> None:
     with manager.session(stored.token) as s:
         changes: list[Callable[[], object]] = [

@@ -44,11 +44,20 @@ def is_safe(method: str, *, has_body: bool) -> bool:
     return method in SAFE_METHODS and not has_body
 
 
-def may_rerun(rerun: Rerun[R], request: R, method: str, *, has_body: bool) -> bool:
-    """Return True if the setting *rerun* allows *request* to be run again."""
+def is_oauth_callback(query: str | bytes) -> bool:
+    """Return True for the query of a redirect back from a login elsewhere: its code can be used once (RFC 6749, 4.1.2)."""
+    if not query:
+        return False
+    parameters = query.encode("latin-1", "replace") if isinstance(query, str) else query
+    names = {parameter.partition(b"=")[0] for parameter in parameters.split(b"&")}
+    return names >= {b"code", b"state"}
+
+
+def may_rerun(rerun: Rerun[R], request: R, method: str, query: str | bytes, *, has_body: bool) -> bool:
+    """Return True if the setting *rerun* allows *request*, with this *query*, to be run again."""
     if callable(rerun):
         return rerun(request)
-    return rerun == "safe" and is_safe(method, has_body=has_body)
+    return rerun == "safe" and is_safe(method, has_body=has_body) and not is_oauth_callback(query)
 
 
 @dataclass(slots=True)

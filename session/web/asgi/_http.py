@@ -41,7 +41,7 @@ class Request:
         self._given: _Given | None = None
         # A session that begins with this request cannot be stale.
         if self._state.token is not None and may_rerun(
-            settings.rerun, scope, str(scope.get("method", "GET")), has_body=_has_body(scope)
+            settings.rerun, scope, str(scope.get("method", "GET")), _query(scope), has_body=_has_body(scope)
         ):
             self._begun = settings.clock()
         if self._begun is not None or settings.conflict is not None:
@@ -220,6 +220,11 @@ class _Given:
             return dict(message)
 
         return receive
+
+
+def _query(scope: Scope) -> bytes:
+    query = scope.get("query_string", b"")
+    return query if isinstance(query, bytes) else b""
 
 
 def _has_body(scope: Scope) -> bool:

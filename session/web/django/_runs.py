@@ -27,7 +27,7 @@ class Runs:
         self.request = request
         # A session that begins with this request cannot be stale.
         allowed = conf.settings.SESSION_COOKIE_NAME in request.COOKIES and may_rerun(
-            rerun, request, request.method or "", has_body=_has_body(request)
+            rerun, request, request.method or "", request.META.get("QUERY_STRING", ""), has_body=_has_body(request)
         )
         if allowed and _has_body(request):
             allowed = _read_body(request)

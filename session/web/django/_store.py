@@ -31,6 +31,7 @@ T = TypeVar("T")
 # No deadline is later: it is kept in 64 bits of nanoseconds.
 _LATEST = from_ns(INT64_MAX)
 _EXPIRY = "_session_expiry"
+_PASSWORD_HASH = "_auth_user_hash"  # noqa: S105 (the key, not what is under it)
 
 
 class BaseSessionStore(BaseSessionData):
@@ -283,7 +284,8 @@ class BaseSessionStore(BaseSessionData):
     def cycle_key(self, *, grace: bool = False) -> None:
         """Give the session a new key and keep its data: what ``login`` calls, against session fixation.
 
-        The new key is in ``session_key`` at once; it is stored, and the old one stops working, in the one write of the save.
+        The new key is in ``session_key`` at once; it is stored, and the old one stops working, in the one write of the save. (In
+        a logged-in session that is now: ``update_session_auth_hash`` calls this after a change of password.)
         If another request renewed the session first, a login gets a session of its own, under yet another key, with what it
         put; a request that read anything but messages and what logins keep is a conflict. *grace*: for the manager's
         ``renewal_grace`` the old key still works; not for logins, since whoever planted it would read the session.
@@ -302,6 +304,9 @@ class BaseSessionStore(BaseSessionData):
             lifecycle.insist(state)
             state.coming = _state.new_token(core._policy)
         self.modified = True
+        if state.record is not None and core.peek(_PASSWORD_HASH) is not None:
+            # A password was changed. Another request by the old key would find that the hash no longer fits, and flush the session.
+            self.save()
 
     @classmethod
     def clear_expired(cls) -> None:

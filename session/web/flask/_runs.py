@@ -101,7 +101,8 @@ def _is_rerunnable(environ: WSGIEnvironment, settings: Settings, request: Callab
         return False
     if callable(settings.rerun):
         return settings.rerun(request())
-    return may_rerun(settings.rerun, None, environ.get("REQUEST_METHOD", "GET"), has_body=False)
+    method, query = environ.get("REQUEST_METHOD", "GET"), environ.get("QUERY_STRING", "")
+    return may_rerun(settings.rerun, None, method, query, has_body=False)
 
 
 def wrap(app: flask.Flask, settings: Settings, hooks: ErrorHooks) -> None:

@@ -69,7 +69,13 @@ class Exchange:
             # A session that begins with this request cannot be stale, and a body cannot be read again.
             self._state.token is not None
             and not _has_body(environ)
-            and may_rerun(settings.rerun, environ, environ.get("REQUEST_METHOD", "GET"), has_body=False)
+            and may_rerun(
+                settings.rerun,
+                environ,
+                environ.get("REQUEST_METHOD", "GET"),
+                environ.get("QUERY_STRING", ""),
+                has_body=False,
+            )
         ):
             self._begun = settings.clock()
         self._saved: dict[str, Any] | None = None
