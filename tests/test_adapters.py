@@ -682,7 +682,9 @@ def test_a_stale_request_is_run_again_where_that_is_safe(
         assert client.get("/whole").text == "greetings=1,n=1,user=eve"
 
 
-@pytest.mark.parametrize(("query", "status"), [("code=x&state=y", 409), ("code=x", 200), ("state=y&code", 409), ("", 200)])
+@pytest.mark.parametrize(
+    ("query", "status"), [("code=x&state=y", 409), ("code=x", 200), ("state=y&code", 409), ("", 200)]
+)
 def test_a_redirect_back_from_a_login_elsewhere_is_not_run_again(
     serve: Serve, counted: CountingStore, clock: FakeClock, query: str, status: int
 ) -> None:

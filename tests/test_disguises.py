@@ -321,8 +321,8 @@ def test_a_type_of_another_module_is_named_with_it(manager: SessionManager) -> N
 # At random
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text()
-json_values: st.SearchStrategy[Any] = st.recursive(
-    leaves, lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3), max_leaves=6
+json_values: st.SearchStrategy[Any] = st.deferred(
+    lambda: leaves | st.lists(json_values, max_size=3) | st.dictionaries(st.text(), json_values, max_size=3)
 )
 
 

@@ -648,8 +648,8 @@ def test_what_comes_into_a_list_is_made_json(manager: SessionManager, faster: bo
 scalars = st.sampled_from([None, True, False, 1, 0, 1.0, 0.0, -0.0, "", "x"])
 keys = st.sampled_from(["a", "b", "c"])
 names = st.sampled_from(["x", "y", "z"])
-json_values: st.SearchStrategy[Any] = st.recursive(
-    scalars, lambda parts: st.lists(parts, max_size=2) | st.dictionaries(names, parts, max_size=3), max_leaves=5
+json_values: st.SearchStrategy[Any] = st.deferred(
+    lambda: scalars | st.lists(json_values, max_size=2) | st.dictionaries(names, json_values, max_size=3)
 )
 foreign: st.SearchStrategy[Any] = st.one_of(
     st.dictionaries(names, scalars, max_size=2).map(lambda value: defaultdict(int, value)),

@@ -70,8 +70,6 @@ def found(options: Options = Options()) -> Failure:  # noqa: B008 (frozen, so on
     return failure
 
 
-FORGETFUL_MOVE = "SET #moved = :moved, #expiry = :until, #ttl = :until_ttl, #version = :version REMOVE #data, #recent"
-
 # The promises about what is stored; which of them breaks first is chance.
 STORED = {"overwritten", "renamed", "acknowledged"}
 
@@ -96,11 +94,6 @@ GUARDS = {
     "a change that was made on older data is forgotten": ("session.plans.meeting.merged", None, STORED),
     "what was read is not compared": ("session.plans.meeting.stale_keys", None, {"explained", "created"}),
     "a renewal takes back a touch": ("dynamostore.plans.verbs._not_shortened", None, STORED),
-    "a renewal forgets the versions": (
-        "dynamostore.plans.verbs.MOVE",
-        FORGETFUL_MOVE,
-        STORED | {"refused"},
-    ),
 }
 
 
