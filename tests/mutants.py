@@ -60,6 +60,7 @@ TESTS = {
         "tests/test_several_cookies.py",
         "tests/test_own_settings.py",
         "tests/test_on_corrupt.py",
+        "tests/test_like_a_dict.py",
     ],
 }
 SIMULATION = ["-m", "tests.simulation", "--steps"]

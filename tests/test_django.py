@@ -1167,16 +1167,17 @@ def test_a_sessions_own_settings_are_no_keys(counted: CountingStore, clock: Fake
 
 def test_a_logged_in_session_has_its_new_key_at_once(counted: CountingStore, clock: FakeClock) -> None:
     """As after a change of password: by the old key another request would find a hash that no longer fits, and flush it."""
-    session = SessionStore()
-    session["_auth_user_hash"] = "old"
-    session.save()
-    old = session.session_key
-    session.cycle_key()
-    assert SessionStore(old).get("_auth_user_hash") is None
-    assert SessionStore(session.session_key)["_auth_user_hash"] == "old"
-    session["_auth_user_hash"] = "new"
-    session.save()
-    assert SessionStore(session.session_key)["_auth_user_hash"] == "new"
+    with override_settings(SESSION_MANAGER=SessionManager(counted, clock=clock)):
+        session = SessionStore()
+        session["_auth_user_hash"] = "old"
+        session.save()
+        old = session.session_key
+        session.cycle_key()
+        assert SessionStore(old).get("_auth_user_hash") is None
+        assert SessionStore(session.session_key)["_auth_user_hash"] == "old"
+        session["_auth_user_hash"] = "new"
+        session.save()
+        assert SessionStore(session.session_key)["_auth_user_hash"] == "new"
 
 
 def test_clearsessions_leaves_what_lives(key: str) -> None:
