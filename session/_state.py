@@ -51,7 +51,8 @@ class Status(Enum):
 class Tried:
     """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it.
 
-    If it was applied, the reads are compared with *seen*, and the changes were made on *base*.
+    If it was applied, the reads are compared with *seen*, and the changes were made on *base*. *is_step*: it was an atomic step,
+    with none of the request's own changes in it.
     """
 
     version: int
@@ -59,6 +60,7 @@ class Tried:
     incremented: Mapping[str, int]
     seen: Snapshot
     base: Snapshot
+    is_step: bool = False
 
     def is_in(self, record: Record) -> bool:
         """Return True if *record* bears this write, as the latest or a recent one."""

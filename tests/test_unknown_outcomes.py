@@ -20,6 +20,7 @@ from session import (
     OnConflict,
     Session,
     SessionConflict,
+    SessionData,
     SessionManager,
     Status,
 )
@@ -264,6 +265,22 @@ def test_a_new_session_whose_reply_was_lost_is_stored_once(manager: SessionManag
         s.increment("n")
     assert read(manager, s.token) == {"n": 2}
     assert len(store._records) == 1
+
+
+def test_what_a_lost_atomic_step_did_to_a_list_that_was_handed_out_is_not_undone(
+    manager: SessionManager, store: LossyStore
+) -> None:
+    token = begin(manager, a=1)
+
+    def append(stored: SessionData) -> None:
+        found = stored.setdefault("list", [])
+        assert isinstance(found, list)
+        found.append(len(found))
+
+    with manager.session(token) as s:
+        s.atomic(append)
+        losing(store, "replace", lambda: s.atomic(append))
+    assert read(manager, token) == {"a": 1, "list": [0, 1]}
 
 
 # Cancelled

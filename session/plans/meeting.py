@@ -84,7 +84,7 @@ def note_tried_step(
     stored = policy.codec.decode(payload)[0]
     data = {key: value for key, value in seen.data.items() if key not in changed}
     data |= {key: stored[key] for key in changed if key in stored}
-    state.tried.append(Tried(version, payload, {}, Snapshot(data, seen.deadline_ns), base))
+    state.tried.append(Tried(version, payload, {}, Snapshot(data, seen.deadline_ns, seen.settings), base, is_step=True))
 
 
 def yield_to(

@@ -56,7 +56,7 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     assert record is not None
     changes = state.draft.changes()
     # A write whose reply was lost may be stored: what is as it was read may have to be made so again.
-    others = [tried.seen for tried in state.tried]
+    others = [tried.seen for tried in state.tried if not tried.is_step]
     moves = state.deadline_moves or state.settings_differ
     moves = moves or any(
         (each.deadline_ns, each.settings) != (state.deadline_ns, state.own_settings) for each in others
