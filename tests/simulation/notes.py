@@ -34,6 +34,8 @@ class Notes:
         """How many events a write has stored whose reply was lost."""
         self.tried: list[int] = []
         """How many events there were when a write's outcome stayed unknown."""
+        self.unsure = False
+        """The base may never have been stored: a write before it had no reply, and nothing was stored since."""
         self.overlay: Data = {}
         """The keys that an atomic step has changed whose reply was lost, as it stored them."""
         self.listed: frozenset[str] | None = None

@@ -504,7 +504,7 @@ class Oracle:
         """A commit that had nothing to store: all that it shows was there at once, some time after it was read."""
         life = self._life(commit.key or "")
         # After a reply that was lost it shows what was there before, and what it has put perhaps.
-        unsure = commit.notes.landed or commit.notes.overlay
+        unsure = commit.notes.landed or commit.notes.overlay or commit.notes.unsure
         if life is not None and not life.foreign and not unsure:
             begun = 0 if self.stale_reads else commit.begun
             ops = commit.ops()

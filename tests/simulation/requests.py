@@ -317,8 +317,9 @@ class Request:
         elif state.record is None:
             self.notes = self._noting({})
         else:
-            base = commit.base()
-            self._starts_from(base, carried(self.notes, commit.events(), base, UNIVERSE))
+            base, before = commit.base(), self.notes
+            self._starts_from(base, carried(before, commit.events(), base, UNIVERSE))
+            self.notes.unsure = before.unsure or bool(before.landed or before.overlay)
 
     def _atomic(self) -> Plan[None]:
         """Decide on what is stored now; the same again for each time that it runs."""
