@@ -134,7 +134,13 @@ class Commit:
         promises = self.promises
         base, events = self._outstanding()
         popped = self.notes.popped
-        return counted(events, popped, base, promises.level, promises.mergeable, UNIVERSE, exclusive=exclusive)
+        level, mergeable = promises.level, promises.mergeable
+        again = self._stores_again(events)
+        return counted(events, popped, base, level, mergeable, UNIVERSE, exclusive=exclusive, again=again)
+
+    def _stores_again(self, events: Iterable[Event]) -> bool:
+        """Return True if a write whose reply was lost has stored changes that are now to be stored once more."""
+        return bool(self.notes.landed) and any(change(event) for event in events)
 
     def outdated_for(self, *, exclusive: bool) -> AbstractSet[str]:
         """Return what had changed earlier and counts, if what the request does is *exclusive*."""
@@ -142,7 +148,8 @@ class Commit:
         base, events = self._outstanding()
         popped = self.notes.popped
         level, mergeable = promises.level, promises.mergeable
-        return still_counting(self.outdated, events, popped, base, level, mergeable, exclusive=exclusive)
+        again = self._stores_again(events)
+        return still_counting(self.outdated, events, popped, base, level, mergeable, exclusive=exclusive, again=again)
 
     def still_outdated(self) -> AbstractSet[str]:
         """Return what had changed earlier, and counts now."""

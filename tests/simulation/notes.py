@@ -276,12 +276,13 @@ def relevant(
     universe: Iterable[str],
     *,
     exclusive: bool = False,
+    again: bool = False,
 ) -> list[Event]:
     """Return *events* without the reads of mergeable keys that do not count.
 
     In "merge", nor does it count that a list of keys did or did not show a key that had been removed before, unread.
     """
-    changes = exclusive or replay(events, base) != base
+    changes = exclusive or again or replay(events, base) != base
     free = _free_of_mergeable(events, changes, level, mergeable, exclusive)
     removed = {event.key for event in events if isinstance(event, Remove)} - popped if level == "merge" else set()
     if not (free or (removed and any(isinstance(event, Keys) for event in events))):
@@ -306,11 +307,15 @@ def counted(
     universe: Iterable[str],
     *,
     exclusive: bool = False,
+    again: bool = False,
 ) -> list[Event]:
-    """Return the reads that must still hold when the changes among *events* are stored, with the values in *base*."""
-    events = relevant(events, popped, base, level, mergeable, universe, exclusive=exclusive)
+    """Return the reads that must still hold when the changes among *events* are stored, with the values in *base*.
+
+    *again*: they are changes, also if *base* has them already, as a write whose reply was lost may have stored it.
+    """
+    events = relevant(events, popped, base, level, mergeable, universe, exclusive=exclusive, again=again)
     reads = reads_of(events, base, universe)
-    if level == "serialize" or not (exclusive or replay(events, base) != base):
+    if level == "serialize" or not (exclusive or again or replay(events, base) != base):
         return reads
     cleared = any(isinstance(event, Clear) for event in events)
     written = {event.key for event in events if isinstance(event, Write | Remove)}
@@ -335,9 +340,10 @@ def still_counting(
     mergeable: AbstractSet[str],
     *,
     exclusive: bool = False,
+    again: bool = False,
 ) -> set[str]:
     """Return those keys, which others had changed before an earlier commit, whose reads count with these changes."""
-    changes = exclusive or replay(events, base) != base
+    changes = exclusive or again or replay(events, base) != base
     if not changes and not any(change(event) for event in events):
         return set()
     free = _free_of_mergeable(events, changes, level, mergeable, exclusive)
