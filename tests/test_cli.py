@@ -294,7 +294,8 @@ def test_show_finds_a_session_by_the_clients_token_and_hides_what_it_holds(
     with SessionManager(store).session(None) as s:
         s.put_string("name", "Ada \x1b[2J")
     assert s.token is not None
-    shown = run("show", s.token, "--table", store.table.name)
+    # A token may begin with a "-".
+    shown = run("show", "--table", store.table.name, "--", s.token)
     assert shown.code == 0
     assert digest(hashed(s.token)) in shown.out
     assert s.token not in shown.out

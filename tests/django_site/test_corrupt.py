@@ -23,10 +23,11 @@ from session import CorruptSessionError, SessionManager, _rarely
 from session.web.django import SessionStore
 from tests.backends import Backends
 from tests.counting import CountingStore
-from tests.django_site import PASSWORD, USER
+from tests.django_site import PASSWORD
 from tests.serving import on_uvicorn, on_waitress
 
 COOKIE = "sessionid"
+USER = "root-of-the-corrupt"
 CREDENTIALS = {"username": USER, "password": PASSWORD}
 PREFIXES = ["/", "/async/"] if django.VERSION >= (5, 1) else ["/"]
 LATER = datetime.now(UTC) + timedelta(days=1)
