@@ -64,7 +64,9 @@ def on_waitress(app: WSGIApplication) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.effective_port}"
     finally:
         # In its own thread, which may be waiting for what is closed.
-        server.trigger.pull_trigger(stop)
+        with suppress(OSError):
+            # Woken by something else, it may have stopped before it is woken by this.
+            server.trigger.pull_trigger(stop)
         thread.join()
         server.task_dispatcher.shutdown()
 
