@@ -314,6 +314,7 @@ def test_an_atomic_step_that_is_cancelled_is_no_conflict_with_oneself(clock: Fak
         token = begin(others, c=0)
         async with manager.session(token) as s:
             store.before, store.after = ("", "replace") if applied else ("replace", "")
+            assert s.get_int("c") == 0
             await store.interrupted(s.atomic(lambda stored: stored.increment("c")))
             s["next"] = 1
         return read(others, token)
