@@ -1,4 +1,4 @@
-"""Many records at once: batch jobs on a store, with few calls, at a rate, and to be gone on with after a crash.
+"""Many records at once: batch jobs on a store, with few calls, at a rate, and resumed after a crash.
 
 `Batch` for a `DynamoStore <dynamostore.DynamoStore>`, `AsyncBatch` for an `AsyncDynamoStore <dynamostore.AsyncDynamoStore>`.
 """

@@ -147,7 +147,7 @@ class ExportFile:
         return Exported(self.path, self.position.table, last.records, last.sha256, self._attributes)
 
     def close(self) -> None:
-        """Leave it, to be gone on with."""
+        """Leave it as it is, so that the job can be resumed."""
         self._file.close()
 
     def _go_on(self, table: Table) -> Position:

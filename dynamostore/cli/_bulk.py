@@ -97,7 +97,7 @@ def _shown(state: State, counted: Statistics) -> list[RenderableType]:
         ("what it would delete", "dynamostore purge --table sessions --dry-run"),
         ("nightly, unattended, and polite", "dynamostore purge --table sessions --yes --rate 50"),
         (
-            "large: in parts at once, and to be gone on with",
+            "large: read in parts at once, and resumed later",
             "dynamostore purge --segments 4 --resume-file purge.resume",
         ),
     ),
@@ -278,7 +278,7 @@ def load(
         ("into another table beside it", "dynamostore copy --table sessions sessions-new"),
         ("to another region", "dynamostore copy --table sessions sessions --to-region eu-west-1"),
         (
-            "large: in parts at once, and to be gone on with",
+            "large: read in parts at once, and resumed later",
             "dynamostore copy --segments 4 --resume-file copy.resume new",
         ),
     ),
