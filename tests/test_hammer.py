@@ -24,7 +24,7 @@ RENEWED: Mapping[str, object] = {"id": "c3", "i:4": 1, "counter": 1}
 
 
 def test_nothing_is_lost_by_killing_cutting_and_corrupting() -> None:
-    command = [sys.executable, "-m", "tests.hammer", "--seconds", "6", "--processes", "3"]
+    command = [sys.executable, "-m", "tests.hammer", "--seconds", "8", "--processes", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
