@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,7 +34,9 @@ from botocore.utils import get_environ_proxies
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dynamostore import AccessDeniedError, connect
+from dynamostore import AccessDeniedError, UnavailableError, connect
+from dynamostore.local import LocalDynamoDB
+from dynamostore.loopback import is_loopback
 from dynamostore.wire import (
     AsyncWireClient,
     Credentials,
@@ -922,6 +926,60 @@ def test_an_http_proxy_is_refused_with_the_way_out_unless_it_is_not_for_this_hos
         client("eu-central-1", url, credentials=KEYS)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST.", "dynamodb.localhost", "127.0.0.1", "127.8.9.10", "[::1]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_is_not_for_this_machine(bare: pytest.MonkeyPatch, host: str, scheme: str) -> None:
+    bare.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    bare.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert resolve("eu-central-1", f"{scheme}://{host}:8000", credentials=KEYS).endpoint.port == 8000
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.example", "notlocalhost", "128.0.0.1", "127.0.0.1.example", "1270.0.1", "[::2]", "[fe80::1]"]
+)
+def test_a_proxy_is_for_what_only_looks_like_this_machine(bare: pytest.MonkeyPatch, host: str) -> None:
+    bare.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    with pytest.raises(SettingsError, match="an HTTP proxy is configured"):
+        resolve("eu-central-1", f"http://{host}:8000", credentials=KEYS)
+
+
+@given(st.ip_addresses() | st.ip_addresses(network="127.0.0.0/8") | st.ip_addresses(network="::ffff:127.0.0.0/104"))
+def test_an_address_is_of_this_machine_as_the_library_has_it(address: IPv4Address | IPv6Address) -> None:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    assert is_loopback(str(address)) == (mapped or address).is_loopback
+
+
+def test_boto3_goes_straight_to_this_machine_and_through_the_proxy_to_others(
+    bare: pytest.MonkeyPatch, service: Service
+) -> None:
+    # A port where nobody listens.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            bare.setenv(name, f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        for name, value in FAST.items():
+            bare.setenv(name, value)
+        with connect(endpoint_url=service.url, via="boto3") as store:
+            assert store.client.get_item(**ITEM)["Item"] == ITEM["Key"]
+        bare.setenv("AWS_ENDPOINT_URL", f"http://localhost:{service.port}")
+        with connect(via="boto3") as store:
+            assert store.client.get_item(**ITEM)["Item"] == ITEM["Key"]
+        elsewhere = connect(endpoint_url="http://dynamodb.example", via="boto3", attempts=1)
+        with elsewhere as store, pytest.raises(UnavailableError, match="proxy"):
+            store.find("a-token-that-is-not-there")
+
+
+def test_a_local_dynamodb_is_not_behind_a_proxy(bare: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        bare.setenv(name, "http://127.0.0.1:9")
+    with LocalDynamoDB() as dynamodb, dynamodb.connect("sessions") as store:
+        store.create_table()
+        assert store.find("a-token-that-is-not-there") is None
+
+
 def test_the_host_of_an_account_is_asked_about_the_proxy_too(bare: pytest.MonkeyPatch) -> None:
     bare.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     bare.setenv("NO_PROXY", "dynamodb.eu-central-1.amazonaws.com")
@@ -962,7 +1020,8 @@ proxied = ["http://localhost:8000", "http://127.0.0.1", "https://dynamodb.exampl
 def test_a_proxy_is_refused_where_botocore_would_go_through_it(home: Path, environ: dict[str, str], url: str) -> None:
     with only({**PAIR, **environ}, home):
         through = get_environ_proxies(url).get(url.partition(":")[0])
-        if through:
+        # What is on this machine botocore would send there as well, where it cannot be found.
+        if through and not is_loopback(Endpoint.parse(url).host):
             with pytest.raises(SettingsError, match="an HTTP proxy is configured"):
                 resolve("eu-central-1", url)
         else:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dynamostore.loopback import is_loopback
+
 from ._access import Access
 from ._core import Endpoint
 from .errors import SettingsError
@@ -37,7 +39,12 @@ class Settings:
 
 
 def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
-    """`SettingsError` if *endpoint* is to be reached through an HTTP proxy, which this client does not do."""
+    """`SettingsError` if *endpoint* is to be reached through an HTTP proxy, which this client does not do.
+
+    What is on this machine is never reached through one, whether or not NO_PROXY says so.
+    """
+    if is_loopback(endpoint.host):
+        return
     scheme = "https" if endpoint.secure else "http"
     if sys.platform == "linux" and not any(name.lower() == f"{scheme}_proxy" and environ[name] for name in environ):
         return
