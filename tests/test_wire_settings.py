@@ -363,6 +363,112 @@ CONFIGURED = {
 }
 
 
+# Hosts that people have, and such as nobody can have; of some botocore says that there cannot be any.
+hosts = st.sampled_from(
+    [
+        "dynamodb_local",
+        "_dynamodb",
+        "a_b.example",
+        "dynamodb-local",
+        "dynamodb.",
+        "DynamoDB",
+        "d\u00fcnamo.example",
+        "-dynamodb",
+        "dynamodb-",
+        "a..b",
+        ".",
+        "a" * 63,
+        "a" * 64,
+        ".".join(["a" * 50] * 6),
+        "127.0.0.1",
+        "[::1]",
+        "[fe80::1%25eth0]",
+        "[fe80::1%eth0]",
+        "[v1.a]",
+        "[::1::]",
+        "dynamodb.us-east-1.api.aws",
+        "search-dynamodb.us-east-1.api.aws",
+        "dynamodb.eu-central-1.api.aws",
+        "123456789012.ddb.us-east-1.api.aws",
+        "dynamodb.us-east-1.amazonaws.com",
+        "dynamodb-fips.us-east-1.amazonaws.com",
+        "user:password@localhost",
+    ]
+)
+own_urls = st.builds(
+    "{}://{}{}{}".format,
+    st.sampled_from(["http", "https", "http", "https", "ftp"]),
+    hosts,
+    st.sampled_from(["", "", ":8000", ":443", ":0", ":65536"]),
+    st.sampled_from(["", "/", "/a/b", "/a b", "/%20", "?q", "#f"]),
+)
+
+
+@given(
+    st.sampled_from(["argument", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"]),
+    own_urls | urls(empty=True),
+    st.none() | regions(),
+    # The file that says nothing says that there is a default profile.
+    some_of(
+        {name: values for name, values in VARIABLES.items() if "PROFILE" not in name},
+        {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1"},
+    ),
+)
+@settings(max_examples=60)
+def test_a_configuration_file_that_says_nothing_changes_nothing(
+    home: Path, way: str, url: str, region: str | None, environ: Mapping[str, str]
+) -> None:
+    setting = Setting({**PAIR, **environ}, region=region)
+    if way == "argument":
+        setting = replace(setting, endpoint_url=url)
+    else:
+        setting = replace(setting, environ={**setting.environ, way: url})
+    with setting.applied(home) as applied:
+        alone = by_us(applied, None)
+    with replace(setting, files={"config": "[default]\n"}).applied(home) as applied:
+        assert by_us(applied, None) == alone
+
+
+@pytest.mark.parametrize("way", ["argument", "environment", "file", "services"])
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://dynamodb_local:8000", "dynamodb_local"),
+        ("http://_dynamodb_:8000/prefix", "_dynamodb_"),
+        ("http://d\u00fcnamo.example:8000", "xn--dnamo-kva.example"),
+    ],
+)
+def test_a_host_with_an_underscore_is_a_host(home: Path, way: str, url: str, host: str) -> None:
+    setting = Setting(FAST)
+    match way:
+        case "argument":
+            setting = replace(setting, endpoint_url=url)
+        case "environment":
+            setting = replace(setting, environ={**FAST, "AWS_ENDPOINT_URL": url})
+        case "file":
+            setting = replace(setting, files={"config": f"[default]\nendpoint_url = {url}"})
+        case _:
+            config = f"[default]\nservices = ours\n[services ours]\ndynamodb =\n  endpoint_url = {url}\n"
+            setting = replace(setting, files={"config": config})
+    for more in ({}, {"AWS_MAX_ATTEMPTS": "4"}):
+        with replace(setting, environ={**setting.environ, **more}).applied(home) as applied:
+            found = by_us(applied, None)
+        assert found is not None
+        assert found.endpoint == replace(
+            Endpoint.parse("http://a:8000" + ("/prefix" if "prefix" in url else "")), host=host
+        )
+
+
+@pytest.mark.parametrize("files", [{}, {"config": "[default]\n"}], ids=["fast", "asked"])
+@pytest.mark.parametrize("search", ["", "search-"])
+def test_a_dual_stack_endpoint_is_asked_for_by_its_setting(home: Path, files: dict[str, str], search: str) -> None:
+    setting = Setting(FAST, files, endpoint_url=f"https://{search}dynamodb.eu-central-1.api.aws")
+    with setting.applied(home) as applied, pytest.raises(SettingsError, match="dual-stack"):
+        resolve(applied.region, applied.endpoint_url)
+    assert compare(setting, home) is None
+    assert compare(replace(setting, region="us-east-1"), home) is not None
+
+
 @given(any_settings)
 @example(Setting({**PAIR, "AWS_DEFAULT_REGION": "eu-central-1"}))
 @example(Setting({**PAIR, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCOUNT_ID": "123456789012"}))
@@ -928,7 +1034,16 @@ def test_an_http_proxy_is_refused_with_the_way_out_unless_it_is_not_for_this_hos
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST.", "dynamodb.localhost", "127.0.0.1", "127.8.9.10", "[::1]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]"],
+    [
+        "localhost",
+        "LOCALHOST.",
+        "dynamodb.localhost",
+        "127.0.0.1",
+        "127.8.9.10",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+    ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_is_not_for_this_machine(bare: pytest.MonkeyPatch, host: str, scheme: str) -> None:
@@ -963,10 +1078,10 @@ def test_boto3_goes_straight_to_this_machine_and_through_the_proxy_to_others(
         for name, value in FAST.items():
             bare.setenv(name, value)
         with connect(endpoint_url=service.url, via="boto3") as store:
-            assert store.client.get_item(**ITEM)["Item"] == ITEM["Key"]
+            assert store.client.get_item(TableName="sessions", Key=ITEM["Key"])["Item"] == ITEM["Key"]
         bare.setenv("AWS_ENDPOINT_URL", f"http://localhost:{service.port}")
         with connect(via="boto3") as store:
-            assert store.client.get_item(**ITEM)["Item"] == ITEM["Key"]
+            assert store.client.get_item(TableName="sessions", Key=ITEM["Key"])["Item"] == ITEM["Key"]
         elsewhere = connect(endpoint_url="http://dynamodb.example", via="boto3", attempts=1)
         with elsewhere as store, pytest.raises(UnavailableError, match="proxy"):
             store.find("a-token-that-is-not-there")

@@ -25,6 +25,9 @@ _COMMERCIAL = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z0-9_]+-[0-9]+")
 # Others may not be what they are called: a call to "local" or "fips-us-east-1" is signed for us-east-1.
 _PLAIN = re.compile(r"(?!fips-)[a-z]{2,6}(-[a-z]+)+-[0-9]+")
 
+# Named as a custom endpoint, some of these are refused.
+_DUAL_STACK = re.compile(r"(search-)?dynamodb\.[^.]+\.api\.")
+
 # With any of these the answer takes more than is known here.
 _BOTOCORE_KNOWS: Final = (
     "AWS_PROFILE",
@@ -81,6 +84,8 @@ def from_environment(
             return None
         url = f"https://dynamodb.{region}.amazonaws.com"
     endpoint = Endpoint.parse(url)
+    if _DUAL_STACK.match(endpoint.host):
+        return None
     ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
     return Settings(region, endpoint, Fixed(credentials, endpoint), ca_bundle, ATTEMPTS)
 
