@@ -28,6 +28,7 @@ from .errors import CredentialsError, SettingsError
 __all__ = ["resolve"]
 
 _STAND_IN: Final = "https://endpoint.invalid"
+_ACCOUNT: Final = "000000000000"
 
 
 def resolve(
@@ -67,6 +68,7 @@ def resolve(
         FromBotocore(session, rules),
         str(bundle) if bundle else None,
         attempts if isinstance(attempts, int) and attempts > 0 else ATTEMPTS,
+        rules.account_suffix,
     )
 
 
@@ -95,6 +97,7 @@ class _Rules:
             # There is no endpoint without an account.
             endpoint, self.region = Endpoint.parse(client.meta.endpoint_url), client.meta.region_name
         self.endpoint = self._own or endpoint
+        self.account_suffix = None if self._own is not None else _account_suffix(client, self.region)
 
     def of(self, credentials: Credentials) -> Endpoint:
         """The endpoint of an account, which botocore derives from the credentials."""
@@ -145,11 +148,21 @@ def _configured(session: botocore.session.Session) -> str | None:
     )
 
 
-def _destination(client: BaseClient) -> tuple[Endpoint, str]:
-    """Where *client* would send a request, and the region that it would sign it for."""
+def _account_suffix(client: BaseClient, region: str) -> str | None:
+    """Return what follows the account in the host of the endpoint for a table that is named by an ARN, if it has its own."""
+    try:
+        endpoint, _ = _destination(client, f"arn:aws:dynamodb:{region}:{_ACCOUNT}:table/any")
+    except BotoCoreError:
+        return None
+    account, _, suffix = endpoint.host.partition(".")
+    return suffix if account == _ACCOUNT else None
+
+
+def _destination(client: BaseClient, table: str = "any") -> tuple[Endpoint, str]:
+    """Where *client* would send a request about *table*, and the region that it would sign it for."""
     client.meta.events.register_first("before-sign.dynamodb", _stop)
     try:
-        client.list_tables()  # type: ignore[attr-defined]  # botocore makes its methods at run time
+        client.describe_table(TableName=table)  # type: ignore[attr-defined]  # botocore makes its methods at run time
     except _StopError as stop:
         return Endpoint.parse(stop.url), stop.region
     raise AssertionError("a request was sent")

@@ -79,15 +79,17 @@ def from_environment(
         if endpoint_url is not None
         else environ.get("AWS_ENDPOINT_URL_DYNAMODB") or environ.get("AWS_ENDPOINT_URL") or None
     )
+    suffix = None
     if url is None:
         if not _COMMERCIAL.fullmatch(region) or credentials.account_id:
             return None
         url = f"https://dynamodb.{region}.amazonaws.com"
+        suffix = f"ddb.{region}.amazonaws.com"
     endpoint = Endpoint.parse(url)
     if _DUAL_STACK.match(endpoint.host):
         return None
     ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
-    return Settings(region, endpoint, Fixed(credentials, endpoint), ca_bundle, ATTEMPTS)
+    return Settings(region, endpoint, Fixed(credentials, endpoint), ca_bundle, ATTEMPTS, suffix)
 
 
 def _credentials(environ: Mapping[str, str]) -> Credentials | None:

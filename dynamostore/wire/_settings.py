@@ -29,13 +29,17 @@ _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a client is set up with. *endpoint* is the region's; *access* may lead to an account's own."""
+    """What a client is set up with. *endpoint* is the region's; *access* may lead to an account's own.
+
+    *account_suffix* is what follows the account in the host names of accounts' endpoints; None where there are none.
+    """
 
     region: str
     endpoint: Endpoint
     access: Access
     ca_bundle: str | None
     attempts: int
+    account_suffix: str | None = None
 
 
 def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
