@@ -195,7 +195,7 @@ tables = st.sampled_from(
     tables,
     st.sampled_from(OPERATIONS),
 )
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_each_call_goes_where_botocore_would_send_it(
     environ: Mapping[str, str], region: str, account: str | None, table: str, operation: types.Operation[Any]
 ) -> None:

@@ -414,7 +414,7 @@ own_urls = st.builds(
         {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1"},
     ),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_configuration_file_that_says_nothing_changes_nothing(
     home: Path, way: str, url: str, region: str | None, environ: Mapping[str, str]
 ) -> None:
