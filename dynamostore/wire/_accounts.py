@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ._core import Endpoint
 from ._settings import check_proxy
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "first_table"]
 
 # What can stand before the first dot of a host name.
 _LABEL: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
@@ -29,15 +29,12 @@ class Accounts:
         # The same object for the same endpoint: requests are prepared for it.
         self._known: dict[str, Endpoint] = {}
 
-    def endpoint(self, arguments: Mapping[str, object]) -> Endpoint | None:
-        """Return the endpoint of the account that owns the call's (first) table; None for the caller's own.
+    def endpoint(self, name: str | None) -> Endpoint | None:
+        """Return the endpoint of the account that owns the table *name*, if that is its ARN; None for the caller's own.
 
         Raises `SettingsError` if a proxy is configured for it.
         """
-        if self._suffix is None:
-            return None
-        name = arguments.get("TableName") or _first_of_many(arguments)
-        if not isinstance(name, str) or not name.startswith("arn:"):
+        if name is None or self._suffix is None or not name.startswith("arn:"):
             return None
         known = self._known.get(name)
         if known is None and (account := self._account(name)) is not None:
@@ -58,14 +55,23 @@ class Accounts:
         return account
 
 
+def first_table(arguments: Mapping[str, object]) -> str | None:
+    """Return what the (first) table of a call is called, if it names one. Never raises."""
+    name = arguments.get("TableName")
+    if name is None:
+        name = _first_of_many(arguments)
+    return name if isinstance(name, str) else None
+
+
 def _first_of_many(arguments: Mapping[str, object]) -> object:
     """Return the first table of a batch or a transaction."""
-    match arguments:
-        case {"RequestItems": Mapping() as requests}:
-            return next(iter(requests), None)
-        case {"TransactItems": [*items]}:
-            writes = (item[kind] for item in items if isinstance(item, Mapping) for kind in _WRITES if kind in item)
-            return next(
-                (write["TableName"] for write in writes if isinstance(write, Mapping) and "TableName" in write), None
-            )
+    requests = arguments.get("RequestItems")
+    if isinstance(requests, (dict, Mapping)):
+        return next(iter(requests), None)
+    items = arguments.get("TransactItems")
+    for item in items if isinstance(items, (list, tuple, Sequence)) else ():
+        for kind in _WRITES:
+            write = item.get(kind) if isinstance(item, (dict, Mapping)) else None
+            if isinstance(write, (dict, Mapping)) and "TableName" in write:
+                return write["TableName"]
     return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynamostore._version import __version__
 
-from ._accounts import Accounts
+from ._accounts import Accounts, first_table
 from ._core import Core, check_arguments, encode
 from ._resolve import resolve
 from ._retries import Caller, Limits
@@ -83,7 +83,9 @@ class Setup:
     def call(self, operation: Operation[R], arguments: Mapping[str, object]) -> Plan[R]:
         """The plan of a call, once its arguments are known to be good."""
         check_arguments(operation, arguments)
-        return self.caller.call(operation, encode(operation, arguments), self._accounts.endpoint(arguments))
+        return self.caller.call(
+            operation, encode(operation, arguments), self._accounts.endpoint(first_table(arguments))
+        )
 
 
 def _user_agent() -> str:
