@@ -364,41 +364,39 @@ CONFIGURED = {
 
 
 # Hosts that people have, and such as nobody can have; of some botocore says that there cannot be any.
-hosts = st.sampled_from(
-    [
-        "dynamodb_local",
-        "_dynamodb",
-        "a_b.example",
-        "dynamodb-local",
-        "dynamodb.",
-        "DynamoDB",
-        "d\u00fcnamo.example",
-        "-dynamodb",
-        "dynamodb-",
-        "a..b",
-        ".",
-        "a" * 63,
-        "a" * 64,
-        ".".join(["a" * 50] * 6),
-        "127.0.0.1",
-        "[::1]",
-        "[fe80::1%25eth0]",
-        "[fe80::1%eth0]",
-        "[v1.a]",
-        "[::1::]",
-        "dynamodb.us-east-1.api.aws",
-        "search-dynamodb.us-east-1.api.aws",
-        "dynamodb.eu-central-1.api.aws",
-        "123456789012.ddb.us-east-1.api.aws",
-        "dynamodb.us-east-1.amazonaws.com",
-        "dynamodb-fips.us-east-1.amazonaws.com",
-        "user:password@localhost",
-    ]
-)
+HOSTS = [
+    "dynamodb_local",
+    "_dynamodb",
+    "a_b.example",
+    "dynamodb-local",
+    "dynamodb.",
+    "DynamoDB",
+    "d\u00fcnamo.example",
+    "-dynamodb",
+    "dynamodb-",
+    "a..b",
+    ".",
+    "a" * 63,
+    "a" * 64,
+    ".".join(["a" * 50] * 6),
+    "127.0.0.1",
+    "[::1]",
+    "[fe80::1%25eth0]",
+    "[fe80::1%eth0]",
+    "[v1.a]",
+    "[::1::]",
+    "dynamodb.us-east-1.api.aws",
+    "search-dynamodb.us-east-1.api.aws",
+    "dynamodb.eu-central-1.api.aws",
+    "123456789012.ddb.us-east-1.api.aws",
+    "dynamodb.us-east-1.amazonaws.com",
+    "dynamodb-fips.us-east-1.amazonaws.com",
+    "user:password@localhost",
+]
 own_urls = st.builds(
     "{}://{}{}{}".format,
     st.sampled_from(["http", "https", "http", "https", "ftp"]),
-    hosts,
+    st.sampled_from(HOSTS),
     st.sampled_from(["", "", ":8000", ":443", ":0", ":65536"]),
     st.sampled_from(["", "/", "/a/b", "/a b", "/%20", "?q", "#f"]),
 )
@@ -427,6 +425,11 @@ def test_a_configuration_file_that_says_nothing_changes_nothing(
         alone = by_us(applied, None)
     with replace(setting, files={"config": "[default]\n"}).applied(home) as applied:
         assert by_us(applied, None) == alone
+
+
+@pytest.mark.parametrize("host", [host for host in HOSTS if host.isascii() and not {"_", "@"} & {*host}])
+def test_a_host_without_an_underscore_is_one_if_botocore_says_so(home: Path, host: str) -> None:
+    compare(Setting(FAST, endpoint_url=f"http://{host}:8000"), home)
 
 
 @pytest.mark.parametrize("way", ["argument", "environment", "file", "services"])
