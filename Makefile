@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice peers dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice peers conformance dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench-reads       what recording reads costs a getter and a request; with AGAINST=another checkout beside it'
 	@echo 'make bench-notice      what users notice of requests that meet: a browser-like load in virtual time; half an hour'
 	@echo 'make peers             the tests of Django, Flask, Starlette and others, on these sessions; a quarter of an hour'
+	@echo 'make conformance       where ministack, moto, dynalite and DYNAMOSTORE_TEST_ENDPOINT answer unlike DynamoDB; half a minute'
 	@echo 'make dist              wheel and sdist, checked'
 	@echo 'make clean             removes what the above made'
 
@@ -91,14 +92,17 @@ fuzz: $(VENV)/.installed
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt --editable .
 	@touch $@
 
+# The servers are on this machine, and not every client knows that a proxy cannot reach them.
+DIRECTLY := NO_PROXY='*' no_proxy='*'
+
 bench: $(VENV)/.installed .venv-bench/.installed
-	@$(BIN)/python -m benchmarks.speed
+	@$(DIRECTLY) $(BIN)/python -m benchmarks.speed
 
 bench-web: $(VENV)/.installed .venv-bench/.installed
-	@$(BIN)/python -m benchmarks.web
+	@$(DIRECTLY) $(BIN)/python -m benchmarks.web
 
 bench-batch: $(VENV)/.installed .venv-bench/.installed
-	@$(BIN)/python -m benchmarks.batch
+	@$(DIRECTLY) $(BIN)/python -m benchmarks.batch
 
 bench-contention: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.contention
@@ -122,6 +126,10 @@ UPDATE ?=
 
 peers: $(VENV)/.installed
 	@$(BIN)/python -m tests.peers $(if $(SUITE),--suite $(SUITE)) $(if $(NEWEST),--newest) $(if $(UPDATE),--update)
+
+# `make conformance UPDATE=1` brings docs/conformance.md up to date.
+conformance: $(VENV)/.installed $(NODE_MODULES)/.installed
+	@$(BIN)/python -m tests.conformance $(if $(UPDATE),--update)
 
 dist: $(VENV)/.installed
 	@rm -rf dist

@@ -11,6 +11,7 @@ import msgspec
 
 from .client import DynamoClient
 from .errors import AccessDeniedError
+from .loopback import is_loopback
 
 __all__ = ["boto3_client"]
 
@@ -45,6 +46,9 @@ def boto3_client(
         _ = urlsplit(endpoint_url or "").port
         session = boto3.Session(profile_name=profile, region_name=region)
         client = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
+        if is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):
+            # Where the endpoint is, only the client knows. A proxy could not reach this machine.
+            client = session.client("dynamodb", endpoint_url=endpoint_url, config=config.merge(Config(proxies={})))
         client.meta.events.register("before-parse.dynamodb", _spot_damage)
         client.meta.events.register("after-call.dynamodb", _refuse_damage)
     except PartialCredentialsError as error:

@@ -64,7 +64,7 @@ def main() -> int:
 
 def show(store: dynamostore.DynamoStore, port: int) -> None:
     """Drive the app and print what goes over the wire."""
-    with httpx.Client() as browser:
+    with httpx.Client(trust_env=False) as browser:
         with running_app(port) as url:
             say(f"The app on {url}, and a client that keeps cookies")
             exchange(browser, f"{url}/put")
@@ -139,8 +139,11 @@ def expect(body: str, wanted: str) -> None:
 def print_item(store: dynamostore.DynamoStore) -> None:
     """Print the table's items as they lie in it."""
     import boto3
+    from botocore.config import Config
 
-    items = boto3.client("dynamodb").scan(TableName=store.table.name)["Items"]
+    # What is on this machine is not behind the proxy that HTTP_PROXY may name.
+    client = boto3.client("dynamodb", config=Config(proxies={}))
+    items = client.scan(TableName=store.table.name)["Items"]
     print(f"  The table has {len(items)} item{'' if len(items) == 1 else 's'}:" if items else "  The table is empty")
     for item in items:
         for name, value in item.items():

@@ -177,7 +177,7 @@ class Backends:
             case "ministack":
                 return self._stack.enter_context(LocalDynamoDB()).url
             case "dynalite":
-                return self._stack.enter_context(_dynalite())
+                return self._stack.enter_context(dynalite())
             case _:
                 return os.environ["DYNAMOSTORE_TEST_ENDPOINT"]
 
@@ -207,7 +207,7 @@ def missing(name: str) -> str | None:
 
 
 @contextmanager
-def _dynalite() -> Iterator[str]:
+def dynalite() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

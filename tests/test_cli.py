@@ -836,6 +836,7 @@ def test_serve_says_how_to_reach_it_and_ends_with_ctrl_c(credentials: None) -> N
     with Terminal("serve", "--table", "sessions") as terminal:
         terminal.wait_for("export AWS_DEFAULT_REGION=")
         environment = dict(re.findall(r"export (\w+)=(\S+)", terminal.plain))
+        assert "NO_PROXY" not in environment
         assert process("ping", "--table", "sessions", environment=environment).code == 0
         terminal.type("\x03")
         assert terminal.end() == 0
@@ -843,9 +844,12 @@ def test_serve_says_how_to_reach_it_and_ends_with_ctrl_c(credentials: None) -> N
 
 
 def test_serve_is_in_the_region_that_is_asked_for_and_takes_no_other_server(credentials: None, run: Run) -> None:
-    with Terminal("serve", "--table", "sessions", "--region", "eu-central-1") as terminal:
+    # Which others would go through, to a server on this machine.
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "a.example, .b.example"}
+    with Terminal("serve", "--table", "sessions", "--region", "eu-central-1", environment=proxy) as terminal:
         terminal.wait_for("export AWS_DEFAULT_REGION=eu-central-1")
         environment = dict(re.findall(r"export (\w+)=(\S+)", terminal.plain))
+        assert environment["NO_PROXY"] == "a.example,.b.example,127.0.0.1"
         assert process("ping", "--table", "sessions", environment=environment).code == 0
         terminal.type("\x03")
         assert terminal.end() == 0

@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,7 +34,9 @@ from botocore.utils import get_environ_proxies
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dynamostore import AccessDeniedError, connect
+from dynamostore import AccessDeniedError, UnavailableError, connect
+from dynamostore.local import LocalDynamoDB
+from dynamostore.loopback import is_loopback
 from dynamostore.wire import (
     AsyncWireClient,
     Credentials,
@@ -357,6 +361,115 @@ CONFIGURED = {
     "[services ours]\ndynamodb =\n  endpoint_url = https://proxy.example/work\n",
     "credentials": "[work]\naws_access_key_id = FILEKEY\naws_secret_access_key = file-secret\n",
 }
+
+
+# Hosts that people have, and such as nobody can have; of some botocore says that there cannot be any.
+HOSTS = [
+    "dynamodb_local",
+    "_dynamodb",
+    "a_b.example",
+    "dynamodb-local",
+    "dynamodb.",
+    "DynamoDB",
+    "d\u00fcnamo.example",
+    "-dynamodb",
+    "dynamodb-",
+    "a..b",
+    ".",
+    "a" * 63,
+    "a" * 64,
+    ".".join(["a" * 50] * 6),
+    "127.0.0.1",
+    "[::1]",
+    "[fe80::1%25eth0]",
+    "[fe80::1%eth0]",
+    "[v1.a]",
+    "[::1::]",
+    "dynamodb.us-east-1.api.aws",
+    "search-dynamodb.us-east-1.api.aws",
+    "dynamodb.eu-central-1.api.aws",
+    "123456789012.ddb.us-east-1.api.aws",
+    "dynamodb.us-east-1.amazonaws.com",
+    "dynamodb-fips.us-east-1.amazonaws.com",
+    "user:password@localhost",
+]
+own_urls = st.builds(
+    "{}://{}{}{}".format,
+    st.sampled_from(["http", "https", "http", "https", "ftp"]),
+    st.sampled_from(HOSTS),
+    st.sampled_from(["", "", ":8000", ":443", ":0", ":65536"]),
+    st.sampled_from(["", "/", "/a/b", "/a b", "/%20", "?q", "#f"]),
+)
+
+
+@given(
+    st.sampled_from(["argument", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"]),
+    own_urls | urls(empty=True),
+    st.none() | regions(),
+    # The file that says nothing says that there is a default profile.
+    some_of(
+        {name: values for name, values in VARIABLES.items() if "PROFILE" not in name},
+        {**PAIR, "AWS_DEFAULT_REGION": "eu-central-1"},
+    ),
+)
+@settings(max_examples=30)
+def test_a_configuration_file_that_says_nothing_changes_nothing(
+    home: Path, way: str, url: str, region: str | None, environ: Mapping[str, str]
+) -> None:
+    setting = Setting({**PAIR, **environ}, region=region)
+    if way == "argument":
+        setting = replace(setting, endpoint_url=url)
+    else:
+        setting = replace(setting, environ={**setting.environ, way: url})
+    with setting.applied(home) as applied:
+        alone = by_us(applied, None)
+    with replace(setting, files={"config": "[default]\n"}).applied(home) as applied:
+        assert by_us(applied, None) == alone
+
+
+@pytest.mark.parametrize("host", [host for host in HOSTS if host.isascii() and not {"_", "@"} & {*host}])
+def test_a_host_without_an_underscore_is_one_if_botocore_says_so(home: Path, host: str) -> None:
+    compare(Setting(FAST, endpoint_url=f"http://{host}:8000"), home)
+
+
+@pytest.mark.parametrize("way", ["argument", "environment", "file", "services"])
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://dynamodb_local:8000", "dynamodb_local"),
+        ("http://_dynamodb_:8000/prefix", "_dynamodb_"),
+        ("http://d\u00fcnamo.example:8000", "xn--dnamo-kva.example"),
+    ],
+)
+def test_a_host_with_an_underscore_is_a_host(home: Path, way: str, url: str, host: str) -> None:
+    setting = Setting(FAST)
+    match way:
+        case "argument":
+            setting = replace(setting, endpoint_url=url)
+        case "environment":
+            setting = replace(setting, environ={**FAST, "AWS_ENDPOINT_URL": url})
+        case "file":
+            setting = replace(setting, files={"config": f"[default]\nendpoint_url = {url}"})
+        case _:
+            config = f"[default]\nservices = ours\n[services ours]\ndynamodb =\n  endpoint_url = {url}\n"
+            setting = replace(setting, files={"config": config})
+    for more in ({}, {"AWS_MAX_ATTEMPTS": "4"}):
+        with replace(setting, environ={**setting.environ, **more}).applied(home) as applied:
+            found = by_us(applied, None)
+        assert found is not None
+        assert found.endpoint == replace(
+            Endpoint.parse("http://a:8000" + ("/prefix" if "prefix" in url else "")), host=host
+        )
+
+
+@pytest.mark.parametrize("files", [{}, {"config": "[default]\n"}], ids=["fast", "asked"])
+@pytest.mark.parametrize("search", ["", "search-"])
+def test_a_dual_stack_endpoint_is_asked_for_by_its_setting(home: Path, files: dict[str, str], search: str) -> None:
+    setting = Setting(FAST, files, endpoint_url=f"https://{search}dynamodb.eu-central-1.api.aws")
+    with setting.applied(home) as applied, pytest.raises(SettingsError, match="dual-stack"):
+        resolve(applied.region, applied.endpoint_url)
+    assert compare(setting, home) is None
+    assert compare(replace(setting, region="us-east-1"), home) is not None
 
 
 @given(any_settings)
@@ -922,6 +1035,69 @@ def test_an_http_proxy_is_refused_with_the_way_out_unless_it_is_not_for_this_hos
         client("eu-central-1", url, credentials=KEYS)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "dynamodb.localhost",
+        "127.0.0.1",
+        "127.8.9.10",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_is_not_for_this_machine(bare: pytest.MonkeyPatch, host: str, scheme: str) -> None:
+    bare.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    bare.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert resolve("eu-central-1", f"{scheme}://{host}:8000", credentials=KEYS).endpoint.port == 8000
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.example", "notlocalhost", "128.0.0.1", "127.0.0.1.example", "1270.0.1", "[::2]", "[fe80::1]"]
+)
+def test_a_proxy_is_for_what_only_looks_like_this_machine(bare: pytest.MonkeyPatch, host: str) -> None:
+    bare.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    with pytest.raises(SettingsError, match="an HTTP proxy is configured"):
+        resolve("eu-central-1", f"http://{host}:8000", credentials=KEYS)
+
+
+@given(st.ip_addresses() | st.ip_addresses(network="127.0.0.0/8") | st.ip_addresses(network="::ffff:127.0.0.0/104"))
+def test_an_address_is_of_this_machine_as_the_library_has_it(address: IPv4Address | IPv6Address) -> None:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    assert is_loopback(str(address)) == (mapped or address).is_loopback
+
+
+def test_boto3_goes_straight_to_this_machine_and_through_the_proxy_to_others(
+    bare: pytest.MonkeyPatch, service: Service
+) -> None:
+    # A port where nobody listens.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            bare.setenv(name, f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        for name, value in FAST.items():
+            bare.setenv(name, value)
+        with connect(endpoint_url=service.url, via="boto3") as store:
+            assert store.client.get_item(TableName="sessions", Key=ITEM["Key"])["Item"] == ITEM["Key"]
+        bare.setenv("AWS_ENDPOINT_URL", f"http://localhost:{service.port}")
+        with connect(via="boto3") as store:
+            assert store.client.get_item(TableName="sessions", Key=ITEM["Key"])["Item"] == ITEM["Key"]
+        elsewhere = connect(endpoint_url="http://dynamodb.example", via="boto3", attempts=1)
+        with elsewhere as store, pytest.raises(UnavailableError, match="proxy"):
+            store.find("a-token-that-is-not-there")
+
+
+def test_a_local_dynamodb_is_not_behind_a_proxy(bare: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        bare.setenv(name, "http://127.0.0.1:9")
+    with LocalDynamoDB() as dynamodb, dynamodb.connect("sessions") as store:
+        store.create_table()
+        assert store.find("a-token-that-is-not-there") is None
+
+
 def test_the_host_of_an_account_is_asked_about_the_proxy_too(bare: pytest.MonkeyPatch) -> None:
     bare.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     bare.setenv("NO_PROXY", "dynamodb.eu-central-1.amazonaws.com")
@@ -962,7 +1138,8 @@ proxied = ["http://localhost:8000", "http://127.0.0.1", "https://dynamodb.exampl
 def test_a_proxy_is_refused_where_botocore_would_go_through_it(home: Path, environ: dict[str, str], url: str) -> None:
     with only({**PAIR, **environ}, home):
         through = get_environ_proxies(url).get(url.partition(":")[0])
-        if through:
+        # What is on this machine botocore would send there as well, where it cannot be found.
+        if through and not is_loopback(Endpoint.parse(url).host):
             with pytest.raises(SettingsError, match="an HTTP proxy is configured"):
                 resolve("eu-central-1", url)
         else:

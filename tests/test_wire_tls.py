@@ -343,6 +343,22 @@ def test_a_certificate_of_ones_own_is_believed_if_the_bundle_names_it(driver: Dr
         assert get(client) == ITEM
 
 
+@pytest.mark.parametrize("bundled", [True, False], ids=["with a bundle", "without one"])
+def test_a_key_log_that_cannot_be_written_is_told_as_one_and_not_as_the_bundle(
+    driver: Driver, server: Server, bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundled: bool
+) -> None:
+    named = tmp_path / "missing" / "keys.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(named))
+    with client_of(driver, server.url(), ca_bundle=bundle if bundled else None) as client:
+        with pytest.raises(SettingsError, match=r"^SSLKEYLOGFILE '.*keys\.log' cannot be written \(No such") as caught:
+            get(client)
+        assert "ca_bundle" not in str(caught.value)
+        named.parent.mkdir()
+        if bundled:
+            assert get(client) == ITEM
+            assert named.stat().st_size
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,6 +20,7 @@ from ._state import State, WrongUsageError
 
 __all__ = ["COMMANDS"]
 
+_HOST = "127.0.0.1"
 _KEYS = Credentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
 
 
@@ -54,12 +57,17 @@ def serve(state: State, *, port: int) -> int:
         with LocalDynamoDB(port) as dynamodb:
             with DynamoStore(WireClient(region, dynamodb.url, credentials=_KEYS), table) as store:
                 store.create_table()
-            environment = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
+            environment = {
+                "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
+                **_past_the_proxy(),
+                **CREDENTIALS,
+                "AWS_DEFAULT_REGION": region,
+            }
             document = {"command": "serve", "endpoint": dynamodb.url, "table": table.name, "environment": environment}
             state.result(
                 document,
                 f"# A local DynamoDB on {dynamodb.url}, with table {table.name!r}; Ctrl-C ends it. In another terminal:",
-                *(f"export {name}={value}" for name, value in environment.items()),
+                *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
             )
             sys.stdout.flush()
             ended.wait()
@@ -67,6 +75,18 @@ def serve(state: State, *, port: int) -> int:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 0
+
+
+def _past_the_proxy() -> dict[str, str]:
+    """Return the variable that keeps other clients (boto3, the AWS CLI) from sending what is for this server to a proxy."""
+    from urllib.request import getproxies, proxy_bypass  # takes long to import
+
+    if not getproxies().get("http") or proxy_bypass(_HOST):
+        return {}
+    # Where both are set, that one counts.
+    name = "no_proxy" if os.environ.get("no_proxy") else "NO_PROXY"
+    there = [part.strip(" \t") for part in os.environ.get(name, "").split(",")]
+    return {name: ",".join([*filter(None, there), _HOST])}
 
 
 COMMANDS = (serve,)

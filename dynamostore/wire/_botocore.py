@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Final, NoReturn
 
 import botocore.session
 from botocore.awsrequest import AWSRequest
@@ -17,6 +18,7 @@ from botocore.client import BaseClient
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoRegionError, ProfileNotFound
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from ._core import Endpoint
 from ._settings import ATTEMPTS, Settings, check_proxy, unsupported
@@ -24,6 +26,9 @@ from ._sigv4 import Credentials
 from .errors import CredentialsError, SettingsError
 
 __all__ = ["resolve"]
+
+_STAND_IN: Final = "https://endpoint.invalid"
+_ACCOUNT: Final = "000000000000"
 
 
 def resolve(
@@ -63,6 +68,7 @@ def resolve(
         FromBotocore(session, rules),
         str(bundle) if bundle else None,
         attempts if isinstance(attempts, int) and attempts > 0 else ATTEMPTS,
+        rules.account_suffix,
     )
 
 
@@ -74,14 +80,24 @@ class _Rules:
     ) -> None:
         self._session = session
         self._known: dict[str | None, Endpoint] = {}
+        url = _configured(session) if endpoint_url is None else endpoint_url
+        self._own = None if url is None else Endpoint.parse(url)
+        if url is not None and not (is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)):
+            # A host that botocore takes for none, with an underscore, say. What the rules make of an endpoint of one's own
+            # does not depend on its host.
+            endpoint_url = _STAND_IN
         self._asked = region, endpoint_url, ca_bundle
         # With keys of no account: the real ones are looked for when they are needed, which may take its time.
         client = self._client(Credentials("none", "none"))
         try:
-            self.endpoint, self.region = _destination(client)
+            endpoint, self.region = _destination(client)
         except BotoCoreError:
+            if self._own is not None:
+                raise
             # There is no endpoint without an account.
-            self.endpoint, self.region = Endpoint.parse(client.meta.endpoint_url), client.meta.region_name
+            endpoint, self.region = Endpoint.parse(client.meta.endpoint_url), client.meta.region_name
+        self.endpoint = self._own or endpoint
+        self.account_suffix = None if self._own is not None else _account_suffix(client, self.region)
 
     def of(self, credentials: Credentials) -> Endpoint:
         """The endpoint of an account, which botocore derives from the credentials."""
@@ -91,6 +107,7 @@ class _Rules:
                 known, _ = _destination(self._client(credentials))
             except BotoCoreError as error:
                 raise SettingsError(f"no endpoint: {error}") from error
+            known = self._own or known
             # NO_PROXY may name the region's host, and not the account's.
             check_proxy(known, os.environ)
             # The same object for the same endpoint: requests are prepared for it.
@@ -112,11 +129,40 @@ class _Rules:
         )
 
 
-def _destination(client: BaseClient) -> tuple[Endpoint, str]:
-    """Where *client* would send a request, and the region that it would sign it for."""
+def _configured(session: botocore.session.Session) -> str | None:
+    """Return the endpoint that the environment or the configuration file names, as botocore looks for it.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    """
+    if session.get_config_variable("ignore_configured_endpoint_urls"):
+        return None
+    profile = session.get_scoped_config()
+    services = session.full_config.get("services", {}).get(profile.get("services"), {})
+    ours = services.get("dynamodb", {})
+    return (
+        os.environ.get("AWS_ENDPOINT_URL_DYNAMODB")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or (ours.get("endpoint_url") if isinstance(ours, Mapping) else None)
+        or profile.get("endpoint_url")
+        or None
+    )
+
+
+def _account_suffix(client: BaseClient, region: str) -> str | None:
+    """Return what follows the account in the host of the endpoint for a table that is named by an ARN, if it has its own."""
+    try:
+        endpoint, _ = _destination(client, f"arn:aws:dynamodb:{region}:{_ACCOUNT}:table/any")
+    except BotoCoreError:
+        return None
+    account, _, suffix = endpoint.host.partition(".")
+    return suffix if account == _ACCOUNT else None
+
+
+def _destination(client: BaseClient, table: str = "any") -> tuple[Endpoint, str]:
+    """Where *client* would send a request about *table*, and the region that it would sign it for."""
     client.meta.events.register_first("before-sign.dynamodb", _stop)
     try:
-        client.list_tables()  # type: ignore[attr-defined]  # botocore makes its methods at run time
+        client.describe_table(TableName=table)  # type: ignore[attr-defined]  # botocore makes its methods at run time
     except _StopError as stop:
         return Endpoint.parse(stop.url), stop.region
     raise AssertionError("a request was sent")

@@ -6,6 +6,8 @@ canonical form, the signing key of the day) is prepared once from the one implem
 
 from __future__ import annotations
 
+import re
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -33,6 +35,11 @@ _NO_ENDPOINT = "look at endpoint_url=... (or AWS_ENDPOINT_URL): it must be "
 
 # RFC 3986, 3.3; and what is encoded already.
 _IN_A_PATH = "/%-_.~:@!$&'()*+,;="
+
+# Docker Compose makes host names of what its services are called, and many have an underscore. RFC 6874 for the scope.
+_HOST = re.compile(r"((?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.?")
+_MAX_HOST = 255
+_SCOPE = re.compile(r"[A-Za-z0-9_.~-]+")
 
 _encode = msgspec.json.Encoder().encode
 _decode_refusal = msgspec.json.Decoder(Refusal).decode
@@ -71,6 +78,8 @@ class Endpoint:
             raise SettingsError(f"{_NO_ENDPOINT}with a valid host name") from None
         if any(character == " " or not character.isprintable() for character in host + parts.path):
             raise SettingsError(f"{_NO_ENDPOINT}without blanks")
+        if not _is_host(host):
+            raise SettingsError(f"{_NO_ENDPOINT}with a valid host name")
         return cls(host, port or (443 if secure else 80), secure, parts.path or "/")
 
     @property
@@ -84,6 +93,20 @@ class Endpoint:
         """The endpoint as a URL."""
         path = "" if self.path == "/" else self.path
         return f"{'https' if self.secure else 'http'}://{self.authority}{path}"
+
+
+def _is_host(host: str) -> bool:
+    """Return True for names as DNS and ``/etc/hosts`` have them, underscores included, and for IPv6 addresses."""
+    if ":" not in host:
+        return len(host) <= _MAX_HOST and _HOST.fullmatch(host) is not None
+    address, marked, scope = host.partition("%")
+    if marked and not _SCOPE.fullmatch(scope):
+        return False
+    try:
+        socket.inet_pton(socket.AF_INET6, address)
+    except OSError:
+        return False
+    return True
 
 
 def check_arguments(operation: Operation[R], arguments: Mapping[str, object]) -> None:

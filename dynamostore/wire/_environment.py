@@ -25,6 +25,9 @@ _COMMERCIAL = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z0-9_]+-[0-9]+")
 # Others may not be what they are called: a call to "local" or "fips-us-east-1" is signed for us-east-1.
 _PLAIN = re.compile(r"(?!fips-)[a-z]{2,6}(-[a-z]+)+-[0-9]+")
 
+# Named as a custom endpoint, some of these are refused.
+_DUAL_STACK = re.compile(r"(search-)?dynamodb\.[^.]+\.api\.")
+
 # With any of these the answer takes more than is known here.
 _BOTOCORE_KNOWS: Final = (
     "AWS_PROFILE",
@@ -76,13 +79,17 @@ def from_environment(
         if endpoint_url is not None
         else environ.get("AWS_ENDPOINT_URL_DYNAMODB") or environ.get("AWS_ENDPOINT_URL") or None
     )
+    suffix = None
     if url is None:
         if not _COMMERCIAL.fullmatch(region) or credentials.account_id:
             return None
         url = f"https://dynamodb.{region}.amazonaws.com"
+        suffix = f"ddb.{region}.amazonaws.com"
     endpoint = Endpoint.parse(url)
+    if _DUAL_STACK.match(endpoint.host):
+        return None
     ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
-    return Settings(region, endpoint, Fixed(credentials, endpoint), ca_bundle, ATTEMPTS)
+    return Settings(region, endpoint, Fixed(credentials, endpoint), ca_bundle, ATTEMPTS, suffix)
 
 
 def _credentials(environ: Mapping[str, str]) -> Credentials | None:

@@ -128,8 +128,8 @@ class Caller:
         self.skew = 0.0
         """What is added to the clock, in seconds, since the service said what time it is."""
 
-    def call(self, operation: Operation[R], body: bytes) -> Plan[R]:
-        """One call of *operation*: its reply, or the last attempt's failure."""
+    def call(self, operation: Operation[R], body: bytes, elsewhere: Endpoint | None = None) -> Plan[R]:
+        """One call of *operation*: its reply, or the last attempt's failure. It goes *elsewhere* than to the caller's endpoint."""
         # In one piece, and what it yields as it is: this is on the way of every call.
         deadline = self._monotonic() + self._limits.call_timeout
         left = self._limits.call_timeout
@@ -141,6 +141,7 @@ class Caller:
                     access = yield from issue(_fetch(left))
                     left = deadline - self._monotonic()
                 credentials, endpoint = access
+                endpoint = elsewhere or endpoint
                 here, skew = self._clock(), self.skew
                 request = self._core.request(operation, body, endpoint, credentials, here + skew)
                 raw: RawReply = yield Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dynamostore.loopback import is_loopback
+
 from ._access import Access
 from ._core import Endpoint
 from .errors import SettingsError
@@ -27,17 +29,26 @@ _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a client is set up with. *endpoint* is the region's; *access* may lead to an account's own."""
+    """What a client is set up with. *endpoint* is the region's; *access* may lead to an account's own.
+
+    *account_suffix* is what follows the account in the host names of accounts' endpoints; None where there are none.
+    """
 
     region: str
     endpoint: Endpoint
     access: Access
     ca_bundle: str | None
     attempts: int
+    account_suffix: str | None = None
 
 
 def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
-    """`SettingsError` if *endpoint* is to be reached through an HTTP proxy, which this client does not do."""
+    """`SettingsError` if *endpoint* is to be reached through an HTTP proxy, which this client does not do.
+
+    What is on this machine is never reached through one, whether or not NO_PROXY says so.
+    """
+    if is_loopback(endpoint.host):
+        return
     scheme = "https" if endpoint.secure else "http"
     if sys.platform == "linux" and not any(name.lower() == f"{scheme}_proxy" and environ[name] for name in environ):
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynamostore._version import __version__
 
+from ._accounts import Accounts, first_table
 from ._core import Core, check_arguments, encode
 from ._resolve import resolve
 from ._retries import Caller, Limits
@@ -68,6 +69,7 @@ class Setup:
         )
         self.meta = Meta(settings.region, settings.endpoint.url)
         self.access: Access = settings.access
+        self._accounts = Accounts(settings.region, settings.account_suffix)
         self.trust = Trust(settings.ca_bundle)
         self.caller = Caller(
             Core(settings.region, _user_agent()),
@@ -81,7 +83,9 @@ class Setup:
     def call(self, operation: Operation[R], arguments: Mapping[str, object]) -> Plan[R]:
         """The plan of a call, once its arguments are known to be good."""
         check_arguments(operation, arguments)
-        return self.caller.call(operation, encode(operation, arguments))
+        return self.caller.call(
+            operation, encode(operation, arguments), self._accounts.endpoint(first_table(arguments))
+        )
 
 
 def _user_agent() -> str:

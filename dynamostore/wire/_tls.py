@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,10 @@ class Trust:
             else:
                 context = ssl.create_default_context(cafile=bundle)
         except OSError as error:
+            if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
+                raise SettingsError(
+                    f"SSLKEYLOGFILE {error.filename!r} cannot be written ({error.strerror}): unset it, or name a file that can"
+                ) from None
             raise SettingsError(f"ca_bundle (or AWS_CA_BUNDLE) {bundle!r} holds no certificates: {error}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
-from tests.backends import _dynalite, missing
+from tests.backends import dynalite, missing
 
 from .run import Check, Settings, harass
 
@@ -21,7 +21,7 @@ MOST = 10
 @contextmanager
 def _server(name: str) -> Iterator[str]:
     with ExitStack() as stack:
-        yield stack.enter_context(LocalDynamoDB()).url if name == "ministack" else stack.enter_context(_dynalite())
+        yield stack.enter_context(LocalDynamoDB()).url if name == "ministack" else stack.enter_context(dynalite())
 
 
 def _row(check: Check) -> str:

@@ -19,6 +19,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import boto3
+from botocore.config import Config
 
 import dynamostore
 from dynamostore import StoreError, Table, items
@@ -232,7 +233,7 @@ def _found(server: Server, tokens: set[str]) -> tuple[dict[str, dict[str, object
 
     The table has the tokens' hashes: one that belongs to no token is given as its own.
     """
-    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=server.url)
+    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=server.url, config=Config(proxies={}))
     codec = JSONCodec()
     policy = SessionManager(dynamostore.MemoryStore())._policy
     token_of = {policy.key(token): token for token in tokens}

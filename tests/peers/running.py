@@ -88,7 +88,12 @@ def _run_tests(
     outcomes, log = folder / f"{name}.outcomes.jsonl", folder / f"{name}.log"
     outcomes.unlink(missing_ok=True)
     command = suite.unswapped if options.unswapped and suite.unswapped else suite.command
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(_LEADING)}
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        # The suites' own servers are on this machine, where no proxy leads.
+        if not key.startswith(_LEADING) and not key.upper().endswith("_PROXY")
+    }
     status = run_command(
         ["nice", *command(environment)],
         seconds=60 * pin.minutes,

@@ -1,0 +1,77 @@
+"""Where a call goes whose table is named by an ARN: to the endpoint of the account that owns the table.
+
+As the rules of DynamoDB's endpoints have it: https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ._core import Endpoint
+from ._settings import check_proxy
+
+__all__ = ["Accounts", "first_table"]
+
+# What can stand before the first dot of a host name.
+_LABEL: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
+_WRITES: Final = ("ConditionCheck", "Put", "Delete", "Update")
+
+
+class Accounts:
+    """The endpoints of accounts in *region*. *suffix* is what follows the account in their host names; None: there are none."""
+
+    def __init__(self, region: str, suffix: str | None) -> None:
+        self._region = region
+        self._suffix = suffix
+        # The same object for the same endpoint: requests are prepared for it.
+        self._known: dict[str, Endpoint] = {}
+
+    def endpoint(self, name: str | None) -> Endpoint | None:
+        """Return the endpoint of the account that owns the table *name*, if that is its ARN; None for the caller's own.
+
+        Raises `SettingsError` if a proxy is configured for it.
+        """
+        if name is None or self._suffix is None or not name.startswith("arn:"):
+            return None
+        known = self._known.get(name)
+        if known is None and (account := self._account(name)) is not None:
+            known = Endpoint(f"{account}.{self._suffix}", 443, secure=True)
+            # NO_PROXY may name the region's host, and not the account's.
+            check_proxy(known, os.environ)
+            self._known[name] = known
+        return known
+
+    def _account(self, arn: str) -> str | None:
+        """Return the account that an ARN of this region names."""
+        parts = arn.split(":", 5)
+        if len(parts) < 6 or not parts[1] or not parts[5]:
+            return None
+        _, _, service, region, account, _ = parts
+        if service != "dynamodb" or region != self._region or not _LABEL.fullmatch(account):
+            return None
+        return account
+
+
+def first_table(arguments: Mapping[str, object]) -> str | None:
+    """Return what the (first) table of a call is called, if it names one. Never raises."""
+    name = arguments.get("TableName")
+    if name is None:
+        name = _first_of_many(arguments)
+    return name if isinstance(name, str) else None
+
+
+def _first_of_many(arguments: Mapping[str, object]) -> object:
+    """Return the first table of a batch or a transaction."""
+    requests = arguments.get("RequestItems")
+    if isinstance(requests, (dict, Mapping)):
+        return next(iter(requests), None)
+    items = arguments.get("TransactItems")
+    for item in items if isinstance(items, (list, tuple, Sequence)) else ():
+        for kind in _WRITES:
+            write = item.get(kind) if isinstance(item, (dict, Mapping)) else None
+            if isinstance(write, (dict, Mapping)) and "TableName" in write:
+                return write["TableName"]
+    return None

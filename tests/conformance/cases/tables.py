@@ -1,0 +1,164 @@
+"""The table: made, described, its TTL, its backups, deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.conformance.model import ARN, NEW, Case, Expectation, Request, refused, replied
+
+from .parts import API, GUIDE, call
+
+__all__ = ["CASES"]
+
+CREATE, DESCRIBE, DELETE = API.format("CreateTable"), API.format("DescribeTable"), API.format("DeleteTable")
+TTL, TTL_STATE = API.format("UpdateTimeToLive"), API.format("DescribeTimeToLive")
+BACKUPS = API.format("DescribeContinuousBackups")
+MISSING = "ResourceNotFoundException"
+_KEY = {
+    "AttributeDefinitions": [{"AttributeName": "token", "AttributeType": "S"}],
+    "KeySchema": [{"AttributeName": "token", "KeyType": "HASH"}],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+
+
+def ttl(attribute: str) -> Request:
+    return call("UpdateTimeToLive", TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute})
+
+
+def as_made(body: Any) -> bool:
+    table = body["Table"]
+    same = all(table[name] == _KEY[name] for name in ("AttributeDefinitions", "KeySchema"))
+    return same and table["TableStatus"] == "ACTIVE" and table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+CASES = (
+    Case(
+        "describe",
+        "DescribeTable",
+        (DESCRIBE,),
+        (call("DescribeTable"),),
+        replied("key, attributes, status and billing mode as they were made", as_made),
+    ),
+    Case(
+        "describe-arn",
+        "DescribeTable, for the table's ARN",
+        (DESCRIBE, API.format("TableDescription")),
+        (call("DescribeTable"),),
+        replied("a `TableArn`", lambda body: body["Table"]["TableArn"] == ARN),
+    ),
+    Case(
+        "by-arn",
+        "GetItem with the table's ARN for its name",
+        (API.format("GetItem"),),
+        (Request("GetItem", {"TableName": ARN, "Key": {"token": {"S": "none"}}}),),
+        replied("as with its name"),
+    ),
+    Case(
+        "describe-missing",
+        "DescribeTable of a table that is not there",
+        (DESCRIBE,),
+        (Request("DescribeTable", {"TableName": NEW}),),
+        refused(MISSING),
+    ),
+    Case(
+        "create-again",
+        "CreateTable of a table that is there",
+        (CREATE,),
+        (call("CreateTable", **_KEY),),
+        refused("ResourceInUseException"),
+    ),
+    Case(
+        "ttl-off",
+        "DescribeTimeToLive of a new table",
+        (TTL_STATE,),
+        (call("DescribeTimeToLive"),),
+        replied("`DISABLED`", lambda body: body["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED"),
+    ),
+    Case(
+        "ttl-on",
+        "UpdateTimeToLive, and DescribeTimeToLive",
+        (TTL, TTL_STATE),
+        (ttl("ttl"), call("DescribeTimeToLive")),
+        replied("what was asked for", lambda body: body["TimeToLiveSpecification"]["AttributeName"] == "ttl", at=0)
+        & replied(
+            "`ENABLING` or `ENABLED`, and on which attribute",
+            lambda body: (
+                body["TimeToLiveDescription"]["TimeToLiveStatus"] in ("ENABLING", "ENABLED")
+                and body["TimeToLiveDescription"]["AttributeName"] == "ttl"
+            ),
+        ),
+    ),
+    Case(
+        "ttl-twice",
+        "UpdateTimeToLive once more",
+        (TTL, GUIDE.format("TTL")),
+        (ttl("ttl"),),
+        refused("ValidationException"),
+    ),
+    Case(
+        "ttl-other",
+        "UpdateTimeToLive on another attribute, where it is on",
+        (TTL, GUIDE.format("TTL")),
+        (ttl("expiry"), call("DescribeTimeToLive")),
+        refused("ValidationException", at=0)
+        & replied("as it was", lambda body: body["TimeToLiveDescription"]["AttributeName"] == "ttl"),
+    ),
+    Case(
+        "ttl-missing",
+        "UpdateTimeToLive and DescribeTimeToLive of a table that is not there",
+        (TTL, TTL_STATE),
+        (
+            Request(
+                "UpdateTimeToLive",
+                {"TableName": NEW, "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}},
+            ),
+            Request("DescribeTimeToLive", {"TableName": NEW}),
+        ),
+        refused(MISSING, at=0) & refused(MISSING),
+    ),
+    Case(
+        "backups",
+        "DescribeContinuousBackups",
+        (BACKUPS,),
+        (call("DescribeContinuousBackups"),),
+        replied(
+            "whether it can be brought back to a point in time",
+            lambda body: (
+                body["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
+                in ("ENABLED", "DISABLED")
+            ),
+        ),
+    ),
+    Case(
+        "backups-missing",
+        "DescribeContinuousBackups of a table that is not there",
+        (BACKUPS,),
+        (Request("DescribeContinuousBackups", {"TableName": NEW}),),
+        refused("TableNotFoundException"),
+    ),
+    Case(
+        "delete-missing-table",
+        "DeleteTable of a table that is not there",
+        (DELETE,),
+        (Request("DeleteTable", {"TableName": NEW}),),
+        refused(MISSING),
+    ),
+    Case(
+        "create-delete",
+        "CreateTable, and DeleteTable as soon as it may be",
+        (CREATE, DELETE),
+        (Request("CreateTable", {"TableName": NEW, **_KEY}), Request("DeleteTable", {"TableName": NEW})),
+        replied(
+            "`CREATING` or `ACTIVE`",
+            lambda body: body["TableDescription"]["TableStatus"] in ("CREATING", "ACTIVE"),
+            at=0,
+        )
+        & Expectation(
+            "`DELETING`, or `ResourceInUseException` while it is being made",
+            lambda answers: (
+                answers[1].code == "ResourceInUseException"
+                or answers[1].body["TableDescription"]["TableStatus"] == "DELETING"
+            ),
+        ),
+    ),
+)
