@@ -7,6 +7,7 @@ thread of its own.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -46,6 +47,8 @@ _PROBE: Final = 0.5
 
 # Where a token is read from, by the setting that names the file.
 _TOKEN_FILES: Final = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+
+_STATUS: Final = re.compile(r"non 200 response ([0-9]{3})")
 
 # Of STS: who is asked about a web identity is silent, or not yet there.
 _FOR_NOW: Final = THROTTLING | {"IDPCommunicationError"}
@@ -109,18 +112,20 @@ def _ours(found: Hidden[ReadOnlyCredentials]) -> Credentials:
     raise CredentialsError(f"no usable AWS credentials: {reason}")
 
 
-def _failure(error: Exception, session: Session) -> CredentialsError | CredentialsUnavailableError:
+def _failure(error: Exception, session: Session) -> WireError:
     """What it means that botocore raised *error*, which is its cause where that says nothing that is secret."""
     trouble = _trouble(error, session)
     if trouble is not None:
-        return _because(CredentialsUnavailableError(f"the AWS credentials could not be fetched: {trouble}"), error)
+        failure = CredentialsUnavailableError(f"the AWS credentials could not be fetched: {trouble}")
+        return _because(failure, error) if isinstance(error, NoConnectionError | HTTPClientError) else failure
     if isinstance(error, ClientError):
-        # Its message may name anything.
         reason = f"{error.operation_name} was refused ({error.response.get('Error', {}).get('Code')})"
     elif isinstance(error, OSError) and isinstance(error.filename, str):
         reason = f"{_file(error.filename, session)} cannot be read: {error.strerror}"
     elif isinstance(error, RuntimeError) and "still expired" in str(error):
         reason = "those that were fetched had expired already; is this host's clock right?"
+    elif isinstance(error, CredentialRetrievalError) and (status := _status_of_agent(error)):
+        reason = f"the container's agent answered with status {status}"
     elif isinstance(error, BotoCoreError) and not _is_a_process(error):
         # It names providers and profiles.
         return _because(CredentialsError(f"no usable AWS credentials: {error}"), error)
@@ -143,13 +148,19 @@ def _trouble(error: Exception, session: Session) -> str | None:
     if isinstance(error, CredentialRetrievalError):
         if error.kwargs.get("provider") == _METADATA:
             return _ask_metadata(session, known=True) or None
-        # Of a container's agent, and by botocore told in words only.
-        if "non 200 response 5" in str(error) or "non 200 response 429" in str(error):
-            return str(error)
+        agent = _status_of_agent(error)
+        if agent.startswith("5") or agent == "429":
+            return f"the container's agent answered with status {agent}"
     return None
 
 
-def _none_found(session: Session, known: BotocoreCredentials | None) -> CredentialsError | CredentialsUnavailableError:
+def _status_of_agent(error: CredentialRetrievalError) -> str:
+    """The status with which a container's agent has refused, which botocore has in words only; "" if it is not that."""
+    said = _STATUS.search(str(error))
+    return said[1] if said else ""
+
+
+def _none_found(session: Session, known: BotocoreCredentials | None) -> WireError:
     """Botocore takes silence for a no: of an instance's metadata, too, where it has been given credentials before."""
     silent = _ask_metadata(session, known=known is not None and known.method == _METADATA)
     if silent is not None:
@@ -181,7 +192,10 @@ def _ask_metadata(session: Session, *, known: bool) -> str | None:
         # Refused, or no way there: of a machine that is no instance, unless it was known to be one.
         return str(error) if known else None
     except (NoConnectionError, HTTPClientError):
-        return f"the instance metadata service ({url}) does not answer"
+        return (
+            f"the instance metadata service ({url}) does not answer; on a machine that has none, set "
+            "AWS_EC2_METADATA_DISABLED=true"
+        )
     if status == 429 or status >= 500:
         return f"the instance metadata service ({url}) answered with status {status}"
     return None
@@ -209,12 +223,9 @@ def _is_a_process(error: BotoCoreError) -> bool:
     return isinstance(error, CredentialRetrievalError) and error.kwargs.get("provider") == "custom-process"
 
 
-def _because(
-    failure: CredentialsError | CredentialsUnavailableError, cause: Exception
-) -> CredentialsError | CredentialsUnavailableError:
-    """*failure*, with its cause, and without the frames of botocore's, which hold secrets."""
-    for each in _chain_of(cause):
-        each.__traceback__ = None
+def _because(failure: WireError, cause: BotoCoreError) -> WireError:
+    """*failure*, with its cause, but not with what that came of, nor with botocore's frames, which hold secrets."""
+    cause.__traceback__ = cause.__cause__ = cause.__context__ = None
     failure.__cause__ = cause
     return failure
 

@@ -59,14 +59,14 @@ def in_a_thread(work: Callable[[], None]) -> None:
 class Fetch:
     """One fetch, under way or over, and who waits for it."""
 
-    __slots__ = ("_next", "_outcome", "_over", "_tasks", "began", "ended")
+    __slots__ = ("_next", "_outcome", "_waiting", "began", "ended")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.ended: float | None = None
         self._outcome: Found | WireError | None = None
-        self._over = threading.Event()
-        self._tasks: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+        # Who waits, and what wakes them. A threading.Event would not do: there is a lock in it.
+        self._waiting: dict[object, Callable[[], object]] = {}
         self._next: dict[None, Fetch] = {}
 
     @property
@@ -83,19 +83,24 @@ class Fetch:
             return
         self._outcome = outcome
         self.ended = now
-        self._over.set()
         while True:
             try:
-                turn, loop = self._tasks.popitem()
+                _, wake = self._waiting.popitem()
             except KeyError:
                 return
-            # A loop that is closed has nobody who waits.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_wake, turn)
+            wake()
 
     def wait(self, timeout: float) -> _Pair:
         """Wait for the end, at most *timeout* seconds; the credentials, or what `Access.fetch` raises."""
-        self._over.wait(timeout)
+        turn = threading.Lock()
+        turn.acquire()
+        self._waiting[turn] = turn.release
+        try:
+            # Asked after it was entered: who ends it looks there afterwards.
+            if self._outcome is None:
+                turn.acquire(timeout=max(timeout, 0))
+        finally:
+            self._waiting.pop(turn, None)
         return self._result(timeout)
 
     async def awaited(self, timeout: float) -> _Pair:  # noqa: ASYNC109 (what is left of the call's)
@@ -104,15 +109,14 @@ class Fetch:
 
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        self._tasks[turn] = loop
+        self._waiting[turn] = lambda: _wake(turn, loop)
         try:
-            # Asked after it was entered: who ends it looks there afterwards.
-            if not self._over.is_set():
+            if self._outcome is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
                         await turn
         finally:
-            self._tasks.pop(turn, None)
+            self._waiting.pop(turn, None)
         return self._result(timeout)
 
     def _result(self, timeout: float) -> _Pair:
@@ -125,9 +129,15 @@ class Fetch:
         raise type(outcome)(*outcome.args) from outcome.__cause__
 
 
-def _wake(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
+def _wake(turn: asyncio.Future[None], loop: asyncio.AbstractEventLoop) -> None:
+    """Wake a task, from another thread. A loop that is closed has nobody who waits."""
+
+    def wake() -> None:
+        if not turn.done():
+            turn.set_result(None)
+
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(wake)
 
 
 class _Process:
