@@ -38,6 +38,7 @@ from dynamostore.wire import (
 )
 from dynamostore.wire._core import Endpoint
 from dynamostore.wire._fetching import LOOK_EVERY, MOST, RENEW_EVERY, SLOW, Found, Renewed
+from dynamostore.wire._retries import Quota
 
 from .fakes import FakeDynamoDB, assert_discreet, success
 
@@ -151,6 +152,18 @@ def test_nothing_is_fetched_before_it_is_needed_and_then_once_for_all(hand: Hand
     assert len(hand.begun) == 1
 
 
+def test_of_callers_that_come_at_once_one_begins(hand: Hand) -> None:
+    # Each has looked before another began.
+    latest = hand.renewed._here().latest
+    first = hand.renewed._after(latest)
+    assert hand.renewed._after(latest) is first
+    assert len(hand.begun) == 1
+    hand.end(hand.begun[0], hand.credentials(3600))
+    # This one was asleep for all the fetch.
+    assert hand.renewed._after(latest) is first
+    assert len(hand.begun) == 1
+
+
 def test_current_credentials_are_looked_at_once_a_second_and_not_for_each_call(hand: Hand) -> None:
     found = hand.given(3600)
     hand.looked = 0
@@ -240,6 +253,14 @@ def test_credentials_that_are_not_good_when_they_come_serve_those_who_waited(han
     assert hand.renewed.current() is None
 
 
+def test_credentials_that_are_renewed_with_worse_ones_are_looked_at_at_once(hand: Hand) -> None:
+    old = hand.given(DUE)
+    hand.clock.now += RENEW_EVERY
+    assert hand.renewed.current() is old.access
+    hand.end(hand.begun[1], hand.credentials(1))
+    assert hand.renewed.current() is None
+
+
 def test_beside_a_fetch_that_hangs_another_begins_after_a_minute_and_never_more_than_three(hand: Hand) -> None:
     for expected in (1, 2, 3, 3, 3):
         for _ in range(2):
@@ -310,6 +331,7 @@ def test_that_no_thread_can_be_started_is_a_failure_to_fetch(hand: Hand, said: s
     failure = hand.fetch_fails()
     assert isinstance(failure, CredentialsUnavailableError)
     assert said in str(failure)
+    assert not hand.renewed._here().running
     hand.refuses_threads = None
     hand.clock.now += LOOK_EVERY
     old = hand.given(DUE - 1)
@@ -481,6 +503,8 @@ def test_a_fetch_keeps_nobody_who_has_given_up(threaded: tuple[Renewed, threadin
     waiting: list[asyncio.Future[object]] = []
     asyncio.run(main())
     assert waiting[0].cancelled()
+    with pytest.raises(CredentialsUnavailableError):
+        renewed.fetch(0.01)
     fetch = renewed._here().latest
     assert not fetch._waiting
     # A loop that was closed meanwhile is nobody's.
@@ -703,6 +727,8 @@ def test_that_no_thread_can_be_started_is_an_outage(
     else:
         with pytest.raises(UnavailableError, match="can't start new thread"):
             asyncio.run(AsyncDynamoStore(client).find("x"))
+    # Nor was it tried again: that is for DynamoDB's failures, and has its price.
+    assert client._setup.caller.quota.available == Quota.CAPACITY
 
 
 HANGING_PROCESS = """
