@@ -646,6 +646,21 @@ def test_a_silent_sts_keeps_a_call_no_longer_than_it_may_take_and_is_an_outage(
         assert str(error) == "GetItem: no credentials were found within 0.2 s"
 
 
+def test_what_is_found_again_is_the_same_object_for_which_requests_are_prepared(
+    nothing_configured: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = KEY\naws_secret_access_key = secret\n")
+    nothing_configured.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    access = WireClient()._setup.access
+    assert isinstance(access, Renewed)
+    first = access.fetch(10)
+    assert access._load(anew=True).access is first
+    file.write_text("[default]\naws_access_key_id = KEY2\naws_secret_access_key = secret\n")
+    assert access._load(anew=False).access is first
+    assert access._load(anew=True).access[0].access_key == "KEY2"
+
+
 @pytest.mark.parametrize("url", ["http://nobody.invalid", "a closed port"])
 def test_an_sts_that_cannot_be_reached_is_an_outage(
     web_identity: pytest.MonkeyPatch, fake: FakeDynamoDB, url: str
@@ -660,6 +675,11 @@ def test_an_sts_that_cannot_be_reached_is_an_outage(
         "GetItem: the AWS credentials could not be fetched: Could not connect to the endpoint URL"
     )
     assert "hush-hush" not in str(ended)
+    # Botocore's frames hold the token.
+    assert ended.__cause__ is not None
+    cause = ended.__cause__.__cause__
+    assert cause is not None
+    assert cause.__traceback__ is cause.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -717,6 +737,7 @@ def test_that_no_thread_can_be_started_is_an_outage(
     def refuse(work: Callable[[], None]) -> None:
         raise RuntimeError("can't start new thread")
 
+    web_identity.setenv("AWS_MAX_ATTEMPTS", "4")
     client = AsyncWireClient(None, fake.url) if asynchronous else WireClient(None, fake.url)
     access = client._setup.access
     assert isinstance(access, Renewed)

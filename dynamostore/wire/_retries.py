@@ -61,8 +61,8 @@ SKEWED: Final = frozenset(
         "SignatureDoesNotMatch",
     )
 )
-# Credentials that are not good any more; the last one is what DynamoDB says of a session token that is long over.
-# (AWS's SDK for Go renews after the first two, and DynamoDB's documentation advised to try again after the last.)
+# Credentials that are not good any more: after the first two AWS's SDK for Go, too, fetches others; the last one is said of a
+# token that expired long ago, and DynamoDB's documentation has it among what may be tried again.
 EXPIRED: Final = frozenset(("ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException"))
 MOST_SKEW: Final = 240.0
 """From how many seconds on a refusal may be due to the clock: the service allows five minutes."""
