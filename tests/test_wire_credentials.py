@@ -631,6 +631,20 @@ def test_without_a_metadata_service_there_are_no_credentials(
         )
 
 
+def test_a_metadata_service_that_has_given_credentials_before_and_is_gone_is_an_outage(
+    nothing_configured: pytest.MonkeyPatch, fake: FakeDynamoDB
+) -> None:
+    role = '{"AccessKeyId": "KEY", "SecretAccessKey": "s", "Token": "t", "Expiration": "2100-01-01T00:00:00Z"}'
+    with Metadata(200, "role", role=role) as metadata:
+        nothing_configured.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        with WireClient(None, fake.url) as client:
+            access = client._setup.access
+            assert isinstance(access, Renewed)
+            assert access.fetch(10)[0].access_key == "KEY"
+    with pytest.raises(CredentialsUnavailableError, match="Could not connect"):
+        access._load(anew=True)
+
+
 @pytest.fixture
 def web_identity(nothing_configured: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     token = tmp_path / "token"
@@ -861,16 +875,17 @@ def test_a_child_that_is_forked_during_a_renewal_fetches_for_itself(
 
 
 class Metadata:
-    """A server that answers everything with one status and text."""
+    """A server that answers everything with one status and text, or the text for the last part of a path."""
 
-    def __init__(self, status: int, text: str = "{}") -> None:
+    def __init__(self, status: int, text: str = "{}", **by_name: str) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                said = by_name.get(self.path.rpartition("/")[2], text)
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
+                self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
-                self.wfile.write(text.encode())
+                self.wfile.write(said.encode())
 
             do_PUT = do_POST = do_GET
 
