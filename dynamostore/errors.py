@@ -6,7 +6,7 @@
          ├─ TableSchemaError       a table of that name is there, but is not one of ours
          ├─ AccessDeniedError      no credentials, wrong ones, or ones that may not do this
          ├─ ThrottledError         too fast for the table or the account: try again later
-         ├─ UnavailableError       network, time-out, 5xx: it is not known if it was done
+         ├─ UnavailableError       network, time-out, 5xx: it is not known if it was done; or who gives out credentials is silent
          ├─ ItemTooLargeError      over DynamoDB's 400 KB for one item
          ├─ CorruptRecordError     an item is there, but cannot be read as a record
          └─ Conflict               the record changed, is gone, or its token is taken
@@ -72,7 +72,10 @@ class TableSchemaError(StoreError):
 
 
 class AccessDeniedError(StoreError):
-    """No credentials were found, they were refused, or they do not allow this operation."""
+    """No credentials were found, they were refused, or they do not allow this operation.
+
+    If they could not be fetched because of the network, that is an `UnavailableError`.
+    """
 
 
 class _OutcomeOpenError(StoreError):

@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "dynamostore.cli._table": {"click", "rich"},
     "dynamostore.cli._tokens": {"click"},
     "dynamostore.wire._botocore": {"botocore"},
+    "dynamostore.wire._chain": {"botocore"},
     "dynamostore.wire._http": {"httptools"},
     "dynamostore.testing._agreement": {"hypothesis"},
     "dynamostore.testing._contract": {"hypothesis", "pytest"},

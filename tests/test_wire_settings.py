@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -41,7 +42,8 @@ from dynamostore.wire import (
     AsyncWireClient,
     Credentials,
     CredentialsError,
-    ReplyTimeoutError,
+    CredentialsUnavailableError,
+    ServiceError,
     SettingsError,
     WireClient,
 )
@@ -197,7 +199,7 @@ def by_us(setting: Setting, like: AWSPreparedRequest | None) -> Found | None:
             credentials=setting.credentials,
             ca_bundle=setting.ca_bundle,
         )
-        credentials, endpoint = resolved.access.fetch()
+        credentials, endpoint = resolved.access.fetch(10)
     except (SettingsError, CredentialsError):
         return None
     date, body = (text(like.headers["X-Amz-Date"]), like.body) if like else ("20150830T123600Z", b"")
@@ -695,7 +697,7 @@ class Service:
 
     *lifetimes*: for how many seconds the first, second, … credentials are good; the last one's goes for all that follow.
     None is a failure, and a text is what is said instead. *given* counts them. *asked* is called each time before they are given out. *signed_by* is the key and
-    the session token of each call.
+    the session token of each call. *expired*: keys that DynamoDB refuses.
     """
 
     def __init__(self) -> None:
@@ -703,6 +705,7 @@ class Service:
         self.given = 0
         self.asked: Callable[[], object] = lambda: None
         self.signed_by: list[tuple[str, str | None]] = []
+        self.expired: set[str] = set()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), partial(_Handler, self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -766,6 +769,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
         self._service.signed_by.append((key, self.headers["X-Amz-Security-Token"]))
+        if key in self._service.expired:
+            self._reply(400, json.dumps({"__type": "com.amazon.coral.service#ExpiredTokenException"}))
+            return
         self._reply(200, json.dumps({"Item": asked["Key"]}))
 
     def _reply(self, status: int, body: str) -> None:
@@ -822,57 +828,94 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
 
 
 @contextmanager
-def calling(url: str, asynchronous: bool) -> Iterator[Callable[[], object]]:
+def calling(url: str, asynchronous: bool, call_timeout: float = 10) -> Iterator[Callable[[], object]]:
     """A client, of one kind or the other, that makes a call."""
     if asynchronous:
         with asyncio.Runner() as runner:
-            client = AsyncWireClient(endpoint_url=url)
+            client = AsyncWireClient(endpoint_url=url, call_timeout=call_timeout)
             try:
                 yield lambda: runner.run(client.get_item(**ITEM))
             finally:
                 runner.run(client.close())
     else:
-        with WireClient(endpoint_url=url) as client_:
+        with WireClient(endpoint_url=url, call_timeout=call_timeout) as client_:
             yield lambda: client_.get_item(**ITEM)
 
 
-def test_credentials_that_are_about_to_expire_are_renewed_first_and_the_others_kept(
+@pytest.fixture
+def at_once(bare: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again without a pause."""
+    bare.setattr("dynamostore.wire._fetching.LOOK_EVERY", 0)
+    bare.setattr("dynamostore.wire._fetching.RENEW_EVERY", 0)
+
+
+def call_until(call: Callable[[], object], came: Callable[[], bool]) -> None:
+    """Call, while credentials are renewed behind our back, until that has *come* to something."""
+    until = time.monotonic() + 10
+    while not came():
+        assert time.monotonic() < until
+        call()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_credentials_that_are_about_to_expire_are_used_while_they_are_renewed(
     provided: Service, asynchronous: bool
 ) -> None:
     provided.lifetimes = [300, 300, 300, 300, 3600]
     with calling(provided.url, asynchronous) as call:
         assert provided.given == 0  # They are looked for when they are needed.
-        for _ in range(8):
+        call_until(call, lambda: provided.signed_by[-1:] == [("KEY5", "token5")])
+        for _ in range(3):
             call()
     keys = [key for key, _ in provided.signed_by]
+    assert keys == sorted(keys)
     # (Botocore renews what it has just been given, if that is about to expire.)
-    renewed = keys.index("KEY5")
-    assert renewed >= 2
-    assert len(set(keys[: renewed + 1])) == renewed + 1
-    assert set(keys[renewed:]) == {"KEY5"}
+    assert keys[0] == "KEY2"
     assert provided.given == 5
 
 
+@pytest.mark.usefixtures("at_once")
 def test_credentials_that_cannot_be_renewed_yet_are_used_while_they_are_good(
     provided: Service, asynchronous: bool
 ) -> None:
     # Botocore begins a quarter of an hour before they expire, and insists on it in the last ten minutes.
-    provided.lifetimes = [720, None]
+    for lifetime in (720, 300):
+        provided.given = 0
+        provided.signed_by.clear()
+        provided.lifetimes = [lifetime, lifetime, None]
+        with calling(provided.url, asynchronous) as call:
+            call_until(call, lambda: provided.given > 3)
+            assert {key for key, _ in provided.signed_by} <= {"KEY1", "KEY2"}
+            provided.lifetimes = [3600]
+            call_until(call, lambda: provided.signed_by[-1][0] not in {"KEY1", "KEY2"})
+
+
+def test_credentials_stay_in_use_while_their_renewal_hangs(provided: Service, asynchronous: bool) -> None:
+    answer = threading.Event()
+    provided.lifetimes = [300]
     with calling(provided.url, asynchronous) as call:
         call()
-        call()
-        assert [key for key, _ in provided.signed_by] == ["KEY1", "KEY1"]
-        provided.lifetimes = [3600]
-        call()
-    assert provided.signed_by[-1][0] == f"KEY{provided.given}"
+        provided.asked = lambda: answer.wait(10)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("LOOK_EVERY", "RENEW_EVERY"):
+                patch.setattr(f"dynamostore.wire._fetching.{name}", 0)
+            began = time.monotonic()
+            for _ in range(5):
+                call()
+            assert time.monotonic() - began < 5
+        answer.set()
+    assert {key for key, _ in provided.signed_by} == {"KEY2"}
 
 
+@pytest.mark.usefixtures("at_once")
 def test_credentials_that_cannot_be_renewed_at_all_are_not_used_and_that_can_be_over(
     provided: Service, asynchronous: bool
 ) -> None:
     provided.lifetimes = [None]
+    # An agent that answers with a 500 is out of order; a process that says nothing says that there are none.
+    failure = CredentialsUnavailableError if "AWS_CONFIG_FILE" not in os.environ else CredentialsError
     with calling(provided.url, asynchronous) as call:
-        with pytest.raises(CredentialsError, match="no usable AWS credentials"):
+        with pytest.raises(failure, match="AWS credentials"):
             call()
         assert provided.signed_by == []
         provided.lifetimes = [3600]
@@ -881,6 +924,60 @@ def test_credentials_that_cannot_be_renewed_at_all_are_not_used_and_that_can_be_
         call()
         assert provided.given == 0
     assert len(provided.signed_by) == 2
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("attempts", [4, 2])
+def test_credentials_that_dynamodb_refuses_as_expired_are_fetched_anew_and_the_call_made_again(
+    provided: Service, asynchronous: bool, bare: pytest.MonkeyPatch, attempts: int
+) -> None:
+    bare.setenv("AWS_MAX_ATTEMPTS", str(attempts))
+    with calling(provided.url, asynchronous) as call:
+        call()
+        # For botocore they are good for another hour.
+        provided.expired = {"KEY1"}
+        call()
+        call()
+    assert [key for key, _ in provided.signed_by] == ["KEY1", "KEY1", "KEY2", "KEY2"]
+    assert provided.given == 2
+
+
+def test_credentials_that_are_refused_again_are_an_error_and_not_fetched_for_each_call(
+    provided: Service, asynchronous: bool
+) -> None:
+    provided.expired = {f"KEY{number}" for number in range(9)}
+    with calling(provided.url, asynchronous) as call:
+        for _ in range(3):
+            with pytest.raises(ServiceError, match="ExpiredTokenException"):
+                call()
+    # They had just been fetched.
+    assert provided.given == 1
+    assert len(provided.signed_by) == 3
+    with connect(endpoint_url=provided.url) as store, pytest.raises(AccessDeniedError, match="ExpiredTokenException"):
+        store.find("token")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_file_is_read_again_when_what_stood_in_it_has_expired(
+    bare: pytest.MonkeyPatch, tmp_path: Path, service: Service, asynchronous: bool
+) -> None:
+    def write(number: int) -> None:
+        file.write_text(
+            f"[default]\naws_access_key_id = KEY{number}\naws_secret_access_key = x\naws_session_token = token{number}\n"
+        )
+
+    file = tmp_path / "credentials"
+    bare.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    bare.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    write(1)
+    with calling(service.url, asynchronous) as call:
+        call()
+        service.expired = {"KEY1"}
+        with pytest.raises(ServiceError, match="ExpiredTokenException"):
+            call()
+        write(2)
+        call()
+    assert service.signed_by[-1] == ("KEY2", "token2")
 
 
 NONSENSE = {
@@ -958,19 +1055,17 @@ def test_a_slow_provider_does_not_keep_the_event_loop_from_its_work(provided: Se
     assert len(provided.signed_by) == 1
 
 
-def test_a_call_does_not_wait_for_a_slow_provider_any_longer_than_its_time(provided: Service) -> None:
+def test_a_call_does_not_wait_for_a_slow_provider_any_longer_than_its_time(
+    provided: Service, asynchronous: bool
+) -> None:
     answer = threading.Event()
     provided.asked = lambda: answer.wait(10)
-
-    async def main() -> None:
-        async with AsyncWireClient(endpoint_url=provided.url, call_timeout=0.1) as client:
-            try:
-                with pytest.raises(ReplyTimeoutError, match=r"no credentials were found within 0\.\d+ s"):
-                    await client.get_item(**ITEM)
-            finally:
-                answer.set()
-
-    asyncio.run(main())
+    with calling(provided.url, asynchronous, call_timeout=0.1) as call:
+        try:
+            with pytest.raises(CredentialsUnavailableError, match=r"no credentials were found within 0\.\d+ s"):
+                call()
+        finally:
+            answer.set()
     assert provided.signed_by == []
 
 

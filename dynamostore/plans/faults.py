@@ -93,9 +93,13 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
         explained = _from_reply(response, details, name, table, where)
     else:
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        denied = kinds & {"BotoCoreError", "WireError"} and _DENIED.search(type(error).__name__)
-        if denied or str(error).startswith(_STALE):
-            explained = AccessDeniedError(f"{name}: no usable AWS credentials: {error}", operation=name)
+        about_credentials = kinds & {"BotoCoreError", "WireError"} and _DENIED.search(type(error).__name__)
+        if about_credentials and "TransportError" in kinds:
+            explained = UnavailableError(f"{name}: {error}", operation=name)
+        elif about_credentials or str(error).startswith(_STALE):
+            # Our own client's message says so itself.
+            what = "" if "WireError" in kinds else "no usable AWS credentials: "
+            explained = AccessDeniedError(f"{name}: {what}{error}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
             explained = UnavailableError(f"{name}: no answer{where}: {error}", operation=name)
         else:

@@ -1,29 +1,28 @@
 """What botocore knows: the whole chain of credentials, the configuration files, and the rules of the endpoints.
 
-The only module that imports botocore, and imported only when it takes more than the environment. It is asked by its public
+This and ``_chain`` are the only modules that import botocore, and imported only when it takes more than the environment. It is asked by its public
 interface: sessions, configuration variables, and a real client, whose request is looked at before it would be sent.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import weakref
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
 import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
-from botocore.credentials import Credentials as BotocoreCredentials
-from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoRegionError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
+from ._access import Access, Fixed
+from ._chain import Chain
 from ._core import Endpoint
+from ._fetching import Renewed
 from ._settings import ATTEMPTS, Settings, check_proxy, unsupported
 from ._sigv4 import Credentials
-from .errors import CredentialsError, SettingsError
+from .errors import SettingsError
 
 __all__ = ["resolve"]
 
@@ -62,10 +61,16 @@ def resolve(
         raise SettingsError(
             f"{error} (look at region=..., endpoint_url=..., and what the AWS_ variables and configuration files say)"
         ) from error
+    access: Access
+    if credentials is not None:
+        access = Fixed(credentials, rules.of(credentials))
+    else:
+        chain = Chain(session, lambda: botocore.session.Session(profile=profile), rules.of)
+        access = Renewed(chain.load)
     return Settings(
         rules.region,
         rules.endpoint,
-        FromBotocore(session, rules),
+        access,
         str(bundle) if bundle else None,
         attempts if isinstance(attempts, int) and attempts > 0 else ATTEMPTS,
         rules.account_suffix,
@@ -177,89 +182,3 @@ class _StopError(Exception):
 def _stop(request: AWSRequest, region_name: str, **_: object) -> NoReturn:
     """Instead of signing and sending a request: say where it would go."""
     raise _StopError(request.url or "", region_name)
-
-
-class FromBotocore:
-    """Credentials from botocore's chain, fetched when they are first needed, and renewed before they expire."""
-
-    def __init__(self, session: botocore.session.Session, rules: _Rules) -> None:
-        self._session = session
-        self._rules = rules
-        self._found: BotocoreCredentials | None = None
-        self._frozen: ReadOnlyCredentials | None = None
-        self._access: tuple[Credentials, Endpoint] | None = None
-        self._lock = threading.Lock()
-        _all.add(self)
-
-    def forget_the_lock(self) -> None:
-        """In the child after a fork: a thread of the parent's may have had it, and is not here to give it back."""
-        self._lock = threading.Lock()
-
-    def current(self) -> tuple[Credentials, Endpoint] | None:
-        """What is known, unless it is about to expire."""
-        found = self._found
-        if (
-            found is None
-            or self._access is None
-            or (isinstance(found, RefreshableCredentials) and found.refresh_needed())
-        ):
-            return None
-        return self._access
-
-    def fetch(self) -> tuple[Credentials, Endpoint]:
-        """Find credentials, or renew them; blocks while they are on their way."""
-        try:
-            found = self._find()
-            frozen = found.get_frozen_credentials() if found else None
-        except Exception as error:  # noqa: BLE001 (and all of it is told or named)
-            # A provider that says nonsense makes botocore raise whatever comes of it. What botocore itself says names
-            # providers and profiles; a credential process's own complaint, which might name anything, and the rest are
-            # told by their kind only.
-            told = isinstance(error, BotoCoreError) and not (
-                isinstance(error, CredentialRetrievalError) and error.kwargs.get("provider") == "custom-process"
-            )
-            reason = str(error) if told else type(error).__name__
-            raise CredentialsError(f"no usable AWS credentials: {reason}") from (error if told else None)
-        if found is None or frozen is None:
-            raise CredentialsError(
-                "no AWS credentials were found: in the environment, in files, or from a role (see boto3's "
-                '"Configuring credentials")'
-            )
-        with self._lock:
-            if self._access is None or frozen != self._frozen:
-                credentials = _ours(frozen)
-                self._access = (credentials, self._rules.of(credentials))
-                self._frozen = frozen
-            return self._access
-
-    def _find(self) -> BotocoreCredentials | None:
-        """Botocore's credentials, looked for once: threads that begin together do not all ask the same provider."""
-        with self._lock:
-            if self._found is None:
-                self._found = self._session.get_credentials()
-            return self._found
-
-
-_all: weakref.WeakSet[FromBotocore] = weakref.WeakSet()
-
-
-def _forget_locks() -> None:
-    for each in list(_all):
-        each.forget_the_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_locks)
-
-
-def _ours(frozen: ReadOnlyCredentials) -> Credentials:
-    try:
-        return Credentials(
-            frozen.access_key or "",
-            frozen.secret_key or "",
-            frozen.token or None,
-            # Botocore before 1.37 does not know it.
-            getattr(frozen, "account_id", None) or None,
-        )
-    except (TypeError, ValueError) as error:
-        raise CredentialsError(f"no usable AWS credentials: {error}") from None

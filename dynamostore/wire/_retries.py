@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from dynamostore.steps import Call, Plan, issue, pause
 
-from .errors import CertificateError, ServiceError, TransportError
+from .errors import CertificateError, CredentialsUnavailableError, ServiceError, TransportError
 from .types import Operation, Reply
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ SKEWED: Final = frozenset(
         "SignatureDoesNotMatch",
     )
 )
+# Credentials that are not good any more: after the first two AWS's SDK for Go, too, fetches others; the last one is said of a
+# token that expired long ago, and DynamoDB's documentation has it among what may be tried again.
+EXPIRED: Final = frozenset(("ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException"))
 MOST_SKEW: Final = 240.0
 """From how many seconds on a refusal may be due to the clock: the service allows five minutes."""
 
@@ -149,6 +152,8 @@ class Caller:
                     reply = self._core.reply(operation, raw, retries)
                 except ServiceError as error:
                     self._look_at_the_clock(error, raw, here, skew)
+                    if error.code in EXPIRED and self._access.refuse(access):
+                        raise _ExpiredError(error.response, error.operation_name) from None
                     raise
             except (ServiceError, TransportError) as error:
                 retries += 1
@@ -178,7 +183,7 @@ class Caller:
 
     def _judge(self, error: ServiceError | TransportError, retries: int) -> tuple[int, float | None]:
         """What a retry after *error* costs, and how many seconds it waits; None: it would not help."""
-        if isinstance(error, _SkewedError):
+        if isinstance(error, _SkewedError | _ExpiredError):
             return 0, 0.0
         first, cost = FIRST_BACKOFF, Quota.COST
         if isinstance(error, ServiceError):
@@ -186,7 +191,7 @@ class Caller:
                 first, cost = FIRST_BACKOFF_THROTTLED, Quota.COST_THROTTLED
             elif error.status not in (500, 502, 503, 504) and error.code not in TRANSIENT:
                 return cost, None
-        elif isinstance(error, CertificateError):
+        elif isinstance(error, CertificateError | CredentialsUnavailableError):
             return cost, None
         delay = self._random() * min(first * 2 ** (retries - 1), MOST_BACKOFF)
         if isinstance(error, ServiceError) and (wanted := _retry_after(error)) is not None:
@@ -200,6 +205,10 @@ def _fetch(timeout: float) -> Call[tuple[Credentials, Endpoint]]:
 
 class _SkewedError(ServiceError):
     """A refusal because the clock is off, which is known now."""
+
+
+class _ExpiredError(ServiceError):
+    """A refusal of credentials, in whose place others can be fetched."""
 
 
 def _date(raw: RawReply) -> float | None:

@@ -19,7 +19,6 @@ from ._setup import Meta, Setup
 from ._sigv4 import Credentials
 from ._sockets import CLOSED
 from ._streams import StreamPool
-from .errors import ReplyTimeoutError
 from .timeouts import CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_IDLE, READ_TIMEOUT
 from .types import Operation, Reply
 
@@ -194,7 +193,7 @@ class _Driver:
     """What the plan of a call asks for, done on the running loop."""
 
     def __init__(self, setup: Setup, make_pool: Callable[[], StreamPool]) -> None:
-        self._setup = setup
+        self.fetch = setup.access.afetch
         self._make_pool = make_pool
         self._closed = False
         self.pool: StreamPool | None = None
@@ -207,13 +206,6 @@ class _Driver:
             # Another loop's connections are left alone: it is over, or its thread's, or (after a fork) the parent's.
             pool = self.pool = self._make_pool()
         return pool.exchange(endpoint, request, timeout)
-
-    async def fetch(self, timeout: float) -> tuple[Credentials, Endpoint]:  # noqa: ASYNC109 (as above)
-        try:
-            async with asyncio.timeout(timeout):
-                return await asyncio.to_thread(self._setup.access.fetch)
-        except TimeoutError:
-            raise ReplyTimeoutError(f"no credentials were found within {timeout:.3g} s") from None
 
     def reopen(self) -> None:
         self._closed = False

@@ -11,7 +11,6 @@ from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import run
 
 from . import types
-from ._core import Endpoint
 from ._setup import Meta, Setup
 from ._sigv4 import Credentials
 from ._sockets import SocketPool
@@ -178,10 +177,6 @@ class _Driver:
     """What the plan of a call asks for, done on sockets."""
 
     def __init__(self, setup: Setup, pool: SocketPool) -> None:
-        self._setup = setup
         self.pool = pool
         self.exchange = pool.exchange
-
-    def fetch(self, timeout: float) -> tuple[Credentials, Endpoint]:
-        del timeout  # botocore has its own
-        return self._setup.access.fetch()
+        self.fetch = setup.access.fetch

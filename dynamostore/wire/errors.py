@@ -6,8 +6,9 @@
          ├─ CredentialsError           there are no credentials, or none that are whole
          ├─ ServiceError               DynamoDB answered, and said no
          └─ TransportError             no answer that counts; also an OSError
-             ├─ ConnectError           nobody there: name, address, time-out, TLS
-             │   └─ CertificateError   somebody is there who cannot prove to be it; never tried again
+             ├─ ConnectError           nobody there: name, address, time-out, TLS; nothing was sent
+             │   ├─ CertificateError   somebody is there who cannot prove to be it; never tried again
+             │   └─ CredentialsUnavailableError   who gives out credentials did not answer
              ├─ ReplyTimeoutError      no reply in time
              ├─ ConnectionLostError    the connection ended before the reply did
              └─ DamagedReplyError      what came is not a whole reply of DynamoDB's
@@ -25,6 +26,7 @@ __all__ = [
     "ConnectError",
     "ConnectionLostError",
     "CredentialsError",
+    "CredentialsUnavailableError",
     "DamagedReplyError",
     "ReplyTimeoutError",
     "ServiceError",
@@ -95,6 +97,13 @@ class ConnectError(TransportError):
 
 class CertificateError(ConnectError):
     """The server's certificate is not one to trust: its issuer, its host name, or its dates."""
+
+
+class CredentialsUnavailableError(ConnectError):
+    """Credentials could not be fetched in time, or who gives them out (STS, instance metadata) could not be reached.
+
+    Nothing was sent. It says nothing about whether there are credentials, as `CredentialsError` does.
+    """
 
 
 class ReplyTimeoutError(TransportError):

@@ -1,0 +1,240 @@
+"""Credentials from botocore's chain, and what it means when it gives none: nobody has any, or somebody did not answer.
+
+Imported with ``_botocore`` only. Everything here blocks, for as long as botocore does: `Renewed <._fetching.Renewed>` calls it, in a
+thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.httpsession import URLLib3Session
+from botocore.session import Session
+from botocore.utils import IMDSFetcher, get_environ_proxies, resolve_imds_endpoint_mode
+
+from dynamostore.hidden import Hidden
+
+from ._core import Endpoint
+from ._fetching import Found
+from ._retries import THROTTLING
+from ._sigv4 import Credentials
+from .errors import CredentialsError, CredentialsUnavailableError, WireError
+
+__all__ = ["Chain"]
+
+SPARE: Final = 5
+"""For how many seconds credentials must be good to be used: a request takes its time."""
+
+_METADATA: Final = "iam-role"
+"""Botocore's name for the instance metadata service."""
+
+_PROBE: Final = 0.5
+"""Seconds, to find out why instance metadata gave nothing. Botocore has waited for it before, twice a second."""
+
+# Where a token is read from, by the setting that names the file.
+_TOKEN_FILES: Final = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+
+_STATUS: Final = re.compile(r"non 200 response ([0-9]{3})")
+
+# Of STS: who is asked about a web identity is silent, or not yet there.
+_FOR_NOW: Final = THROTTLING | {"IDPCommunicationError"}
+
+
+class Chain:
+    """What `Renewed <._fetching.Renewed>` loads: the credentials of botocore's chain. *endpoint_of* may raise `SettingsError`."""
+
+    def __init__(
+        self, session: Session, open_session: Callable[[], Session], endpoint_of: Callable[[Credentials], Endpoint]
+    ) -> None:
+        self._session = session
+        self._open_session = open_session
+        self._endpoint_of = endpoint_of
+        self._source: BotocoreCredentials | None = None
+        self._last: tuple[Hidden[ReadOnlyCredentials], tuple[Credentials, Endpoint]] | None = None
+
+    def load(self, *, anew: bool) -> Found:
+        """Find credentials, or renew those that were found."""
+        # Another session has caches, locks and connections of its own, and reads environment and files again.
+        session = self._open_session() if anew else self._session
+        known, source, found = self._source, None, None
+        failure: WireError | None = None
+        try:
+            source = (None if anew else known) or session.get_credentials()
+            if source is not None:
+                found = Hidden(source.get_frozen_credentials())
+        except Exception as error:  # noqa: BLE001 (a provider that says nonsense makes botocore raise whatever comes of it)
+            failure = _failure(error, session)
+        if source is None and failure is None:
+            failure = _none_found(session, known)
+        if source is None or found is None:
+            # Raised out here: as a context, botocore's exception would bring its frames along.
+            raise failure or CredentialsError("no usable AWS credentials")
+        access = self._access(found)
+        self._session, self._source, self._last = session, source, (found, access)
+        if not isinstance(source, RefreshableCredentials):
+            return Found(access, is_due=bool, is_good=lambda: True)
+        return Found(access, is_due=source.refresh_needed, is_good=lambda: not source.refresh_needed(SPARE))
+
+    def _access(self, found: Hidden[ReadOnlyCredentials]) -> tuple[Credentials, Endpoint]:
+        """Our credentials and their endpoint: the same object, as long as botocore says the same."""
+        last = self._last
+        if last is not None and last[0].reveal() == found.reveal():
+            return last[1]
+        credentials = _ours(found)
+        return credentials, self._endpoint_of(credentials)
+
+
+def _ours(found: Hidden[ReadOnlyCredentials]) -> Credentials:
+    try:
+        return Credentials(
+            found.reveal().access_key or "",
+            found.reveal().secret_key or "",
+            found.reveal().token or None,
+            # Botocore before 1.37 does not know it.
+            getattr(found.reveal(), "account_id", None) or None,
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    raise CredentialsError(f"no usable AWS credentials: {reason}")
+
+
+def _failure(error: Exception, session: Session) -> WireError:
+    """What it means that botocore raised *error*, which is its cause where that says nothing that is secret."""
+    trouble = _trouble(error, session)
+    if trouble is not None:
+        failure = CredentialsUnavailableError(f"the AWS credentials could not be fetched: {trouble}")
+        return _because(failure, error) if isinstance(error, NoConnectionError | HTTPClientError) else failure
+    if isinstance(error, ClientError):
+        reason = f"{error.operation_name} was refused ({error.response.get('Error', {}).get('Code')})"
+    elif isinstance(error, OSError) and isinstance(error.filename, str):
+        reason = f"{_file(error.filename, session)} cannot be read: {error.strerror}"
+    elif isinstance(error, RuntimeError) and "still expired" in str(error):
+        reason = "those that were fetched had expired already; is this host's clock right?"
+    elif isinstance(error, CredentialRetrievalError) and (status := _status_of_agent(error)):
+        reason = f"the container's agent answered with status {status}"
+    elif isinstance(error, BotoCoreError) and not _is_a_process(error):
+        # It names providers and profiles.
+        return _because(CredentialsError(f"no usable AWS credentials: {error}"), error)
+    else:
+        # A credential process's own complaint, which might name anything, and what comes of nonsense.
+        reason = type(error).__name__
+    return CredentialsError(f"no usable AWS credentials: {reason}")
+
+
+def _trouble(error: Exception, session: Session) -> str | None:
+    """The trouble with the network that *error* came of; None if there was none, and the answer was no."""
+    for each in _chain_of(error):
+        if isinstance(each, NoConnectionError | HTTPClientError):
+            return str(each)
+        if isinstance(each, ClientError):
+            code = each.response.get("Error", {}).get("Code")
+            status = each.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if status >= 500 or status == 429 or code in _FOR_NOW:
+                return f"{each.operation_name} failed ({code})"
+    if isinstance(error, CredentialRetrievalError):
+        if error.kwargs.get("provider") == _METADATA:
+            return _ask_metadata(session, known=True) or None
+        agent = _status_of_agent(error)
+        if agent.startswith("5") or agent == "429":
+            return f"the container's agent answered with status {agent}"
+    return None
+
+
+def _status_of_agent(error: CredentialRetrievalError) -> str:
+    """The status with which a container's agent has refused, which botocore has in words only; "" if it is not that."""
+    said = _STATUS.search(str(error))
+    return said[1] if said else ""
+
+
+def _none_found(session: Session, known: BotocoreCredentials | None) -> WireError:
+    """Botocore takes silence for a no: of an instance's metadata, too, where it has been given credentials before."""
+    silent = _ask_metadata(session, known=known is not None and known.method == _METADATA)
+    if silent is not None:
+        return CredentialsUnavailableError(
+            f"no AWS credentials were found in the environment or in files, and {silent}"
+        )
+    return CredentialsError(
+        "no AWS credentials were found: in the environment, in files, or from a role (see boto3's "
+        '"Configuring credentials")'
+    )
+
+
+def _ask_metadata(session: Session, *, known: bool) -> str | None:
+    """What is wrong with the instance metadata service; None if it answers, or is not there and was not *known* to be."""
+    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return None
+    try:
+        url = _metadata_url(session)
+    except BotoCoreError:
+        # It is not in the chain, or set to nonsense, which botocore has said.
+        return None
+    try:
+        # The stubs would have it in whole seconds.
+        asking = URLLib3Session(timeout=_PROBE, proxies=get_environ_proxies(url))  # type: ignore[arg-type]
+        lifetime = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}
+        request = AWSRequest(method="PUT", url=f"{url.rstrip('/')}/latest/api/token", headers=lifetime)
+        status = asking.send(request.prepare()).status_code
+    except EndpointConnectionError as error:
+        # Refused, or no way there: of a machine that is no instance, unless it was known to be one.
+        return str(error) if known else None
+    except (NoConnectionError, HTTPClientError):
+        return (
+            f"the instance metadata service ({url}) does not answer; on a machine that has none, set "
+            "AWS_EC2_METADATA_DISABLED=true"
+        )
+    if status == 429 or status >= 500:
+        return f"the instance metadata service ({url}) answered with status {status}"
+    return None
+
+
+def _metadata_url(session: Session) -> str:
+    session.get_component("credential_provider").get_provider(_METADATA)
+    config = {
+        "ec2_metadata_service_endpoint": session.get_config_variable("ec2_metadata_service_endpoint"),
+        "ec2_metadata_service_endpoint_mode": resolve_imds_endpoint_mode(session),
+    }
+    return IMDSFetcher(config=config).get_base_url()
+
+
+def _file(name: str, session: Session) -> str:
+    """A file, and what named it."""
+    for variable in _TOKEN_FILES:
+        if os.environ.get(variable) == name:
+            return f"the file {name!r} ({variable})"
+    of_profile = session.get_scoped_config().get("web_identity_token_file") == name
+    return f"the file {name!r} (web_identity_token_file)" if of_profile else f"the file {name!r}"
+
+
+def _is_a_process(error: BotoCoreError) -> bool:
+    return isinstance(error, CredentialRetrievalError) and error.kwargs.get("provider") == "custom-process"
+
+
+def _because(failure: WireError, cause: BotoCoreError) -> WireError:
+    """*failure*, with its cause, but not with what that came of, nor with botocore's frames, which hold secrets."""
+    cause.__traceback__ = cause.__cause__ = cause.__context__ = None
+    failure.__cause__ = cause
+    return failure
+
+
+def _chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and what it came of, though botocore says "from None"."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
