@@ -114,7 +114,7 @@ def by_us(
         call = setup.call(operation, arguments)
         step = next(call)
         if isinstance(step, Call) and step.operation == "fetch":
-            step = call.send(setup.access.fetch())
+            step = call.send(setup.access.fetch(1.0))
     except SettingsError:
         return None
     assert isinstance(step, Call)
