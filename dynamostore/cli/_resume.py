@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
+
+from dynamostore.private_files import read_private, write_private
 
 __all__ = ["ResumeFile"]
 
@@ -23,10 +24,10 @@ class ResumeFile:
         if self.path is None:
             return None
         try:
-            text = self.path.read_text("utf-8").strip()
+            text = read_private(self.path).decode().strip()
         except FileNotFoundError:
             # That it can't be written is better known now than in an hour.
-            self._new().unlink()
+            write_private(self.path, None, new=self._new)
             return None
         except UnicodeDecodeError:
             raise ValueError(f"{self.path} is no resume file") from None
@@ -49,13 +50,10 @@ class ResumeFile:
         """The job ended early, here."""
         if self.path is None:
             return
-        new = self._new()
-        new.write_text(f"{token}\n", "utf-8")
-        new.replace(self.path)
+        write_private(self.path, f"{token}\n".encode(), new=self._new)
 
+    @property
     def _new(self) -> Path:
-        """An empty file beside it that only this user can read: it is to hold keys of the table."""
+        """A file beside it. It is to hold keys of the table, so only this user can read it."""
         assert self.path is not None
-        new = self.path.with_name(f"{self.path.name}.new")
-        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        return new
+        return self.path.with_name(f"{self.path.name}.new")
