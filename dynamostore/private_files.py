@@ -47,13 +47,11 @@ def open_private(path: Path) -> BinaryIO:
 
 
 def check_private(file: BinaryIO, path: Path) -> None:
-    """Raise `PermissionError` unless the open *file* is a regular file of this user's alone; make it readable for nobody else.
+    """Raise `PermissionError` unless the open *file* is this user's alone; make it readable for nobody else.
 
     It must have one name, and not be writable for everyone.
     """
     found = os.fstat(file.fileno())
-    if not stat.S_ISREG(found.st_mode):
-        raise _refusal(path, "is no regular file")
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
         raise _refusal(path, f"belongs to another user (uid {found.st_uid})")
     if found.st_nlink > 1:
@@ -121,31 +119,42 @@ def publish(partial: Path, path: Path, *, overwrite: bool, beside: Iterable[Path
 
     Raises `FileExistsError` if there is another of this name by then, unless told to *overwrite*; then all stays as it was.
     """
-    if not overwrite:
-        try:
-            os.link(partial, path, follow_symlinks=False)
-        except FileExistsError:
-            raise
-        except (OSError, NotImplementedError) as error:
-            if isinstance(error, OSError) and error.errno not in _NO_LINKS:
-                raise
-            # Take the name with an empty file, then replace that. Killed in between, the empty file stays.
-            os.close(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    linked = False if overwrite else _link(partial, path)
     # In this order: killed before the last step, no tokens lie about beside a file that is whole.
     for other in beside:
         other.unlink(missing_ok=True)
-    # Where both are names of one file, rename() does nothing.
-    partial.replace(path)
-    partial.unlink(missing_ok=True)
+    if linked:
+        partial.unlink(missing_ok=True)
+    else:
+        partial.replace(path)
+
+
+def _link(partial: Path, path: Path) -> bool:
+    """Give a file another name, if nobody has it; return False if *path* is an empty file now, for want of hard links."""
+    try:
+        os.link(partial, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LINKS:
+            raise
+        # Killed before this is replaced, the empty file stays.
+        os.close(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        return False
+    return True
 
 
 def _open(path: Path, flags: int) -> int:
     try:
-        return os.open(path, flags | _SAFE, 0o600)
+        file = os.open(path, flags | _SAFE, 0o600)
     except OSError as error:
         if error.errno not in _NO_FILE:
             raise
         raise _refusal(path, "is a symbolic link, or no regular file") from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _refusal(path, "is no regular file")
+    return file
 
 
 def _refusal(path: Path, why: str) -> PermissionError:

@@ -30,6 +30,8 @@ except ImportError:  # Windows has none of it: there, nobody is kept from writin
     fcntl = None  # type: ignore[assignment]  # as it is there
 
 JOB = "export"
+_NAMES = Table().own
+
 Check: TypeAlias = Callable[[int, bytes, tuple[str, ...]], object]
 
 
@@ -217,6 +219,8 @@ class _Whole:
             self.head = msgspec.json.decode(lines.line, type=Head)
             if self.head.dynamostore != FORMAT:
                 raise ValueError(f"{self.path} is of format {self.head.dynamostore}, and this version reads {FORMAT}")
+            if (number := len(self.head.attributes)) != len(_NAMES):
+                raise ValueError(f"{self.path} is damaged: its first line names {number} attributes, not {len(_NAMES)}")
         elif self._check is not None and self.lines > 1:
             # The one before this is a record's: neither the first nor the last.
             self._check(self.lines - 1, self._last, self.head.attributes)
