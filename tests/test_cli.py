@@ -818,7 +818,7 @@ def test_a_server_that_goes_away_leaves_it_incomplete(
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_in_a_terminal_nothing_is_too_wide_and_no_color_means_none(store: DynamoStore, columns: int) -> None:
+def test_in_a_terminal_nothing_is_too_wide_and_no_color_means_none(store: DynamoStore, url: str, columns: int) -> None:
     fill(store, 5, 3)
     for arguments in (("stats",), ("doctor", "-v")):
         where = ("--table", store.table.name)
@@ -826,6 +826,9 @@ def test_in_a_terminal_nothing_is_too_wide_and_no_color_means_none(store: Dynamo
             assert terminal.end() in (0, 1)
         # A command that is there to be copied is wrapped by nobody but the terminal.
         assert max(len(line) for line in terminal.lines if "--table" not in line) <= columns
+        if "doctor" in arguments:
+            command = f"dynamostore create-table --table {store.table.name} --region us-east-1 --endpoint-url {url},"
+            assert command in "\n".join(terminal.lines)
         # Bold and dim are no colours.
         assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|4[0-9]|9[0-7])m", terminal.said)
     with Terminal("stats", "--table", store.table.name, columns=columns) as terminal:

@@ -59,7 +59,7 @@ def anybodys(path: Path) -> None:
 
 def another_users(path: Path) -> None:
     path.write_text("precious")
-    path.chmod(0o666)
+    path.chmod(0o644)
     os.chown(path, NOBODY, NOBODY)
 
 
