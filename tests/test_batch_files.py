@@ -474,7 +474,15 @@ def test_a_load_goes_on_where_it_was(drive: Drive, clock: FakeClock, tmp_path: P
         assert drive.items(target) == wanted
         assert tally.done == len(wanted) - 125
         assert meddler.calls["batch_write_item"] == -(-tally.done // 25)
-        for wrong in ("", "nonsense", "0:0", f"{verify(path).sha256}:-1", (places[-1] or "")[1:]):
+        for wrong in (
+            "",
+            "nonsense",
+            "0:0",
+            f"{verify(path).sha256}:-1",
+            f"{places[-1]}\N{ARABIC-INDIC DIGIT ONE}",
+            f"{places[-1]}{'0' * 5000}",
+            (places[-1] or "")[1:],
+        ):
             with pytest.raises(ValueError, match="resume token"):
                 drive.batch(target).load(path, resume=wrong)
 

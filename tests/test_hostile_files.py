@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tracemalloc
 import zlib
 from datetime import UTC, datetime
@@ -113,6 +114,15 @@ def test_what_an_export_may_hold_and_nobody_could_find_fails_alone(
     assert (tally.done, list(tally.failed)) == (1, ["t"])
     assert str(tally.failed["t"]).startswith(f"line 2: its item is no record: {reason}")
     assert list(drive.items(table)) == ["good"]
+
+
+@one
+def test_an_item_that_is_too_large_fails_alone_and_is_not_sent(drive: Drive, tmp_path: Path) -> None:
+    table, meddler = drive.table(), Meddler()
+    large = b'{"token":"t","text":"%s","expiry":%d}\n' % (b"x" * MAX_ITEM, FAR)
+    tally = drive.batch(table, meddler).load(made(tmp_path / "x.jsonl", large, GOOD))
+    assert (tally.done, list(tally.failed), meddler.sizes) == (1, ["t"], [1])
+    assert re.match(r"line 2: its item has 409,6\d\d bytes; DynamoDB's limit is 409,600", str(tally.failed["t"]))
 
 
 # What is accepted can be found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -36,6 +37,7 @@ S = TypeVar("S", bound=BaseDynamoStore[Any])
 
 Watch: TypeAlias = Callable[[Progress], object]
 
+_LINE = re.compile("[0-9]{1,15}")
 _CALLS = ("scan", "batch_get_item", "batch_write_item")
 MAX_PAGE = 1000
 EXPIRED = f"#expiry < :now AND {UNKEPT}"
@@ -230,7 +232,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         line = 0
         if resume is not None:
             known, _, number = resume.rpartition(":")
-            if known != self._loading_scope(whole, expired=expired) or not number.isdecimal():
+            if known != self._loading_scope(whole, expired=expired) or not _LINE.fullmatch(number):
                 raise ValueError("this is not the resume token of that file and this table, on this server")
             line = int(number)
         return Loading(jobs, whole, expired, line, Tally(), safe=line), whole

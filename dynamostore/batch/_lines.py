@@ -117,6 +117,10 @@ def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> 
             # No export writes such a line.
             raise ValueError(f"this is no record: {reason}")
         raise RefusedLineError(f"its item is no record: {reason}", parsed.reveal().token)
+    # No item is larger than its line.
+    if len(line.reveal()) > items.MAX_ITEM and (size := items.item_size(item.reveal())) > items.MAX_ITEM:
+        why = f"its item has {size:,} bytes; DynamoDB's limit is {items.MAX_ITEM:,}"
+        raise RefusedLineError(why, parsed.reveal().token)
     return item.reveal()
 
 
