@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from dynamostore.hidden import Hidden
+
 __all__ = ["check_private", "create_private", "open_private", "publish", "read_only", "read_private", "write_private"]
 
 # O_NONBLOCK: to open a FIFO does not wait for its other end. What Windows lacks is 0 there.
@@ -103,11 +105,11 @@ def read_private(path: Path) -> bytes:
         return file.read(_MOST)
 
 
-def write_private(path: Path, content: bytes | None, *, new: Path) -> None:
+def write_private(path: Path, content: Hidden[bytes] | None, *, new: Path) -> None:
     """Put *content* in the place of what is under *path*, by way of *new*; None: only find out whether *new* can be made."""
     with create_private(new) as file:
         if content is not None:
-            file.write(content)
+            file.write(content.reveal())
     if content is None:
         new.unlink()
     else:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import traceback
 import tracemalloc
 import zlib
 from datetime import UTC, datetime
@@ -300,3 +301,42 @@ def compare_with_gzip(parts: list[bytes], zeros: int, cut: int) -> None:
             read(short, gzipped=True)
     else:
         assert read(short, gzipped=True) == expected
+
+
+# No frame shows what is in a file
+
+
+def shown(error: BaseException) -> str:
+    """The locals of the library's frames that *error* passed, as an error tracker writes them down."""
+    said, errors = [], [error]
+    while errors:
+        one = errors.pop()
+        said.append(f"{one!r} {one}")
+        said += [
+            repr(value)
+            for frame, _ in traceback.walk_tb(one.__traceback__)
+            if "/dynamostore/" in frame.f_code.co_filename
+            for value in frame.f_locals.values()
+        ]
+        errors += [other for other in (one.__cause__, None if one.__suppress_context__ else one.__context__) if other]
+    return "\n".join(said)
+
+
+@one
+def test_no_frame_shows_what_is_in_a_file(drive: Drive, tmp_path: Path) -> None:
+    batch = drive.batch(drive.table())
+    good = b'{"token":"SECRET","text":"SECRET","expiry":%d}\n' % FAR
+    wrong = [line.replace(b'"t"', b'"SECRET"').replace(b'"x"', b'"SECRET"') + b"\n" for line, _ in HOSTILE]
+    wrong += [b'{"SECRET', b"SECRET" * MAX_LINE]
+    paths = [made(tmp_path / f"{n}.jsonl.gz", good, line, good) for n, line in enumerate(wrong)]
+    paths.append(tmp_path / "cut.jsonl.gz")
+    paths[-1].write_bytes(made(tmp_path / "whole.jsonl.gz", *[good] * 30).read_bytes()[:-20])
+    paths.append(tmp_path / "no.jsonl")
+    paths[-1].write_bytes(b"SECRET\n" * 9)
+    for path in paths:
+        with pytest.raises(ValueError, match=path.name) as caught:
+            batch.load(path)
+        assert "SECRET" not in shown(caught.value), path
+    with pytest.raises(ValueError, match="its line would be longer") as caught:
+        encode_line(Table(), {"token": {"S": "SECRET"}, "data": {"L": [{"S": "SECRET"}] * MAX_ITEM}})
+    assert "SECRET" not in shown(caught.value)

@@ -12,6 +12,7 @@ import pytest
 
 from dynamostore.batch import BatchIncompleteError, verify
 from dynamostore.cli._resume import ResumeFile
+from dynamostore.hidden import Hidden
 from dynamostore.private_files import create_private, publish, read_private, write_private
 
 from .batch.driving import Drive
@@ -280,7 +281,7 @@ def test_publishing_fails_as_link_does_for_any_other_reason(tmp_path: Path, monk
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(os, "link", full)
-    write_private(tmp_path / "a", b"a", new=tmp_path / "a.new")
+    write_private(tmp_path / "a", Hidden(b"a"), new=tmp_path / "a.new")
     with pytest.raises(OSError, match="full"):
         publish(tmp_path / "a", tmp_path / "b", overwrite=False)
     assert [file.name for file in tmp_path.iterdir()] == ["a"]

@@ -83,17 +83,19 @@ class Loading:
         return in_chunks(self._items(), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
 
     def _items(self) -> Iterator[Item]:
-        for number, line in _files.read_lines(self.whole.path, self.line):
+        for number, text in _files.read_lines(self.whole.path, self.line):
+            line = Hidden(text)
+            del text
             self.line = number
             try:
-                item = decode_line(self.jobs.table, line, self.whole.attributes)
+                item = Hidden(decode_line(self.jobs.table, line.reveal(), self.whole.attributes))
             except RefusedLineError as error:
                 self.tally.failed[error.token] = RefusedLineError(f"line {number + 1}: {error}", error.token)
                 continue
             except ValueError as error:
                 raise _no_line(self.whole.path, number, error) from None
-            if self.expired or self.jobs.is_live(item):
-                yield item
+            if self.expired or self.jobs.is_live(item.reveal()):
+                yield item.reveal()
             else:
                 self.tally.skipped += 1
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeAlias
 
 import msgspec
 
+from dynamostore.hidden import Hidden
 from dynamostore.private_files import check_private, open_private, publish, read_private, write_private
 from dynamostore.table import Table
 
@@ -144,7 +145,7 @@ class ExportFile:
         """What is written so far is good, and the position is where it is."""
         self._file.flush()
         notes = _Notes(self._file.tell(), self._digest.records, self._digest.sha256, self._expired, self.position.text)
-        write_private(self._resume, msgspec.json.encode(notes), new=self._new)
+        write_private(self._resume, Hidden(msgspec.json.encode(notes)), new=self._new)
 
     def finish(self) -> Exported:
         """The table is read to its end: write the last line, and give the file its name."""

@@ -70,12 +70,21 @@ def encode_line(table: Table, item: Item) -> bytes:
     ...     "ttl": {"N": "1000000001"}})
     b'{"token":"abc","text":"hi","expires":"2001-09-09T01:46:40Z","expiry":1000000000000000000}\\n'
     """
+    line = Hidden(_encoded(table, item))
+    del item
+    if len(line.reveal()) > MAX_LINE:
+        name = digest(_decode(line.reveal()).token)
+        raise ValueError(f"record {name}: its line would be longer than {MAX_LINE:,} bytes, so it is not exported")
+    return line.reveal()
+
+
+def _encoded(table: Table, item: Item) -> bytes:
     try:
         record = items.decode(table, item)
     except CorruptRecordError:
         record = None
     if record is None or items.encode(table, record) != dict(item):
-        return _bounded(Hidden(_encode(Line(items.key_of(table, item), item=dict(item))) + b"\n"))
+        return _encode(Line(items.key_of(table, item), item=dict(item))) + b"\n"
     line = Line(
         record.token,
         expires=record.expiry,
@@ -88,15 +97,7 @@ def encode_line(table: Table, item: Item) -> bytes:
         line.text = record.data.decode()
     except UnicodeDecodeError:
         line.base64 = record.data
-    return _bounded(Hidden(_encode(line) + b"\n"))
-
-
-def _bounded(line: Hidden[bytes]) -> bytes:
-    """The line, if it can be read again."""
-    if len(line.reveal()) > MAX_LINE:
-        name = digest(_decode(line.reveal()).token)
-        raise ValueError(f"record {name}: its line would be longer than {MAX_LINE:,} bytes, so it is not exported")
-    return line.reveal()
+    return _encode(line) + b"\n"
 
 
 def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> Item:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from dynamostore.hidden import Hidden
 from dynamostore.private_files import read_private, write_private
 
 __all__ = ["ResumeFile"]
@@ -37,8 +38,10 @@ class ResumeFile:
 
     def keep(self, token: str | None) -> None:
         """Remember *token*, from time to time."""
-        if self.path is not None and token is not None and time.monotonic() - self._kept >= _EVERY:
-            self.write(token)
+        place = Hidden(token)
+        del token
+        if self.path is not None and place.reveal() is not None and time.monotonic() - self._kept >= _EVERY:
+            self.write(place.reveal() or "")
             self._kept = time.monotonic()
 
     def remove(self) -> None:
@@ -48,9 +51,10 @@ class ResumeFile:
 
     def write(self, token: str) -> None:
         """The job ended early, here."""
-        if self.path is None:
-            return
-        write_private(self.path, f"{token}\n".encode(), new=self._new)
+        line = Hidden(f"{token}\n".encode())
+        del token
+        if self.path is not None:
+            write_private(self.path, line, new=self._new)
 
     @property
     def _new(self) -> Path:
