@@ -30,7 +30,7 @@ from dynamostore.testing import FakeClock
 from .batch.driving import AwaitedBatch, Drive, FakeTime
 from .batch.fixtures import DRIVES, drive
 from .batch.meddling import Failing, Meddler
-from .batch.mixed import mixed, stored_items
+from .batch.mixed import findable, mixed, stored_items
 from .test_batch import HOUR, LATER, QUARTER, SECOND, named, put_what_is_taken
 
 __all__ = ["drive"]
@@ -52,11 +52,6 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     """The records of a file, read as anybody would read it."""
     text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     return [json.loads(line) for line in text.splitlines()[1:-1]]
-
-
-def findable(stored: dict[str, Any]) -> dict[str, Any]:
-    """What of it is loaded: what is no corrupt record."""
-    return {token: item for token, item in stored.items() if "-corrupt-" not in token}
 
 
 def left_beside(path: Path) -> list[str]:
@@ -172,7 +167,7 @@ def test_any_items_are_as_they_were(
     path = tmp_path_factory.mktemp("any") / f"all{suffix}"
     drive.batch(source, Meddler(page=3)).export(path, segments=2, expired=True)
     tally = drive.batch(target).load(path, expired=True)
-    whole = {token: item for token, item in there.items() if why_not_findable(target, item) is None}
+    whole = findable(there)
     assert (tally.done, set(tally.failed)) == (len(whole), set(there) - set(whole))
     assert drive.items(target) == whole
 

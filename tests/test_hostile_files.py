@@ -337,6 +337,10 @@ def test_no_frame_shows_what_is_in_a_file(drive: Drive, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=path.name) as caught:
             batch.load(path)
         assert "SECRET" not in shown(caught.value), path
+    for line in wrong:
+        with pytest.raises(ValueError) as caught:
+            decode_line(Table(), line)
+        assert "SECRET" not in shown(caught.value)
     with pytest.raises(ValueError, match="its line would be longer") as caught:
         encode_line(Table(), {"token": {"S": "SECRET"}, "data": {"L": [{"S": "SECRET"}] * MAX_ITEM}})
     assert "SECRET" not in shown(caught.value)

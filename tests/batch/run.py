@@ -22,12 +22,11 @@ from dynamostore.batch import verify
 from dynamostore.batch._files import read_lines
 from dynamostore.batch._lines import Line, RefusedLineError, decode_line
 from dynamostore.client import Item
-from dynamostore.items import why_not_findable
 from dynamostore.local import CREDENTIALS
 from tests.backends import wire_client
 
 from .driving import items_in
-from .mixed import mixed
+from .mixed import findable, mixed
 from .worker import JobName, Task, disturb, work
 
 __all__ = ["Check", "Settings", "harass"]
@@ -231,11 +230,6 @@ def _live(items: Mapping[str, Item]) -> dict[str, Item]:
     return {token: item for token, item in items.items() if int(item["expiry"]["N"]) >= now_ns}
 
 
-def _findable(items: Mapping[str, Item]) -> dict[str, Item]:
-    """What of it is loaded."""
-    return {token: item for token, item in items.items() if why_not_findable(Table(), item) is None}
-
-
 def _alone(run: _Run) -> Iterator[Check]:
     source, items = run.filled()
     loaded, copied, path = run.table(), run.table(), run.folder / "alone.jsonl.gz"
@@ -245,7 +239,7 @@ def _alone(run: _Run) -> Iterator[Check]:
     yield check
 
     check = run.until_done("load", loaded, loaded, path, awaited=True, disturbed=False)
-    check.compare(run.items(loaded), _findable(items))
+    check.compare(run.items(loaded), findable(items))
     yield check
 
     check = run.until_done("copy", source, copied, path, awaited=False, disturbed=False)
@@ -253,7 +247,7 @@ def _alone(run: _Run) -> Iterator[Check]:
     yield check
 
     check = run.until_done("purge", loaded, loaded, path, awaited=True, disturbed=False)
-    check.compare(run.items(loaded), _live(_findable(items)))
+    check.compare(run.items(loaded), _live(findable(items)))
     yield check
 
 
@@ -267,7 +261,7 @@ def _disturbed(run: _Run) -> Iterator[Check]:
     others.check(check, run.items(source))
     yield check
 
-    exported = _findable(_in_file(path, source, check))
+    exported = findable(_in_file(path, source, check))
     with run.others(loaded, {}) as others:
         check = run.until_done("load", loaded, loaded, path, awaited=False, disturbed=True)
     theirs = others.final.keys() - exported.keys()
