@@ -16,8 +16,8 @@ from dynamostore.batch import Batch
 from dynamostore.cli._app import program
 from dynamostore.cli._options import File
 from dynamostore.digests import digest
-from dynamostore.local import LocalDynamoDB
 
+from .backends import Backends
 from .faulty import FaultyDynamoDB, Line, refusal
 from .test_cli import Run, process, run
 from .test_hostile_files import made
@@ -36,11 +36,12 @@ FILES = [
 
 
 @pytest.fixture(scope="module")
-def url(credentials: None) -> Iterator[str]:
-    with LocalDynamoDB() as dynamodb, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
+def url(credentials: None, backends: Backends) -> Iterator[str]:
+    url = backends.server("ministack").url or ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
         patch.delenv("COLUMNS", raising=False)
-        yield dynamodb.url
+        yield url
 
 
 def with_file(name: str, param: click.Parameter, file: Path, whole: Path) -> list[str]:
