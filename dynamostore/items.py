@@ -42,6 +42,7 @@ __all__ = [
     "parse_number",
     "recent",
     "storable",
+    "why_not_findable",
 ]
 
 MAX_TOKEN = 2048
@@ -256,6 +257,25 @@ def moved(table: Table, item: Item) -> str | None:
     if not storable(token) or not isinstance(token, str):
         raise _corrupt(_token(table, item), f"{table.moved} is {_kind(item.get(table.moved))}, not a token (S)")
     return token
+
+
+def why_not_findable(table: Table, item: Item) -> str | None:
+    """Why *item*, under its token, would be no record and no marker to ``find``; None if it is one, expired or not.
+
+    >>> why_not_findable(Table(), {"token": {"S": "abc"}, "expiry": {"N": "1"}})
+    'data is missing, not binary (B)'
+    """
+    try:
+        if not storable(_token(table, item)):
+            return f"{table.token} is not 1 to {MAX_TOKEN} bytes of UTF-8"
+        if decode_whole(table, item) is None:
+            if moved(table, item) is None:
+                decode(table, item)
+            else:
+                decode_expiry(table, item)
+    except CorruptRecordError as error:
+        return error.reason
+    return None
 
 
 def decode_expiry(table: Table, item: Item) -> int:

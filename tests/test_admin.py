@@ -835,9 +835,9 @@ DUTIES: dict[Role, Callable[[DynamoStore, Path], None]] = {
 
 
 def allowed(document: Mapping[str, Any]) -> set[str]:
-    (statement,) = document["Statement"]
-    assert statement["Effect"] == "Allow"
-    return {action.removeprefix("dynamodb:") for action in statement["Action"]}
+    assert {statement["Effect"] for statement in document["Statement"]} == {"Allow"}
+    actions = [action for statement in document["Statement"] for action in statement["Action"]]
+    return {action.removeprefix("dynamodb:") for action in actions}
 
 
 def on_duty(ministack: Server, role: Role, operations: set[str], path: Path) -> None:

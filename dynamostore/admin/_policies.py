@@ -43,15 +43,19 @@ _PARTITIONS = {
 }
 
 
-def policy(role: Role, *, table: str = "scs_session", region: str = "*", account: str = "*") -> dict[str, object]:
-    """An IAM policy document that allows a role just what it needs, on one table.
+def policy(
+    role: Role, *, table: str | Table = "scs_session", region: str = "*", account: str = "*"
+) -> dict[str, object]:
+    """Return an IAM policy document that allows a role just what it needs, on one table.
 
-    *table* is its name or its ARN; *region* and *account* (12 digits) are "*" for any. Raises `ValueError` for what is no
-    role, table, region or account. It is plain data: ``json.dumps`` makes the document.
+    *table* is its name or its ARN, or a `Table` if its attributes have other names; *region* and *account* (12 digits) are "*"
+    for any. Raises `ValueError` for what is no role, table, region or account. It is plain data: ``json.dumps`` makes the document.
 
-    >>> policy("sweeper", region="eu-central-1", account="123456789012")["Statement"]
+    A *sweeper* may neither read nor compare the payload: its policy names the attributes that it may.
+
+    >>> policy("reader", region="eu-central-1", account="123456789012")["Statement"]
     ... # doctest: +NORMALIZE_WHITESPACE
-    [{'Effect': 'Allow', 'Action': ['dynamodb:Scan', 'dynamodb:DeleteItem'],
+    [{'Effect': 'Allow', 'Action': ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Scan', 'dynamodb:DescribeTable'],
       'Resource': 'arn:aws:dynamodb:eu-central-1:123456789012:table/scs_session'}]
     """
     if role not in ROLES:
@@ -60,12 +64,49 @@ def policy(role: Role, *, table: str = "scs_session", region: str = "*", account
         raise ValueError(f'region must be one, such as "eu-central-1", or "*", not {region!r}')
     if not re.fullmatch(r"\*|[0-9]{12}", account):
         raise ValueError(f'account must be 12 digits or "*", not {account!r}')
-    statement = {
+    table = Table(name=table) if isinstance(table, str) else table
+    resource = _resource(table.name, region, account)
+    if role == "sweeper":
+        statements = [_restricted(operation, resource, table) for operation in ALLOWED[role]]
+    else:
+        statements = [_allow(ALLOWED[role], resource)]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _allow(operations: tuple[str, ...], resource: str) -> dict[str, object]:
+    return {
         "Effect": "Allow",
-        "Action": [f"dynamodb:{operation}" for operation in ALLOWED[role]],
-        "Resource": _resource(Table(name=table).name, region, account),
+        "Action": [f"dynamodb:{operation}" for operation in operations],
+        "Resource": resource,
     }
-    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _restricted(operation: str, resource: str, table: Table) -> dict[str, object]:
+    """The statement that allows an operation of `purge_expired` on what it looks at, and nothing else.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+    attributes = [_literal(name) for name in (table.token, table.expiry, table.ttl, table.moved)]
+    returned = {
+        # Without a projection a Scan returns everything, whatever its request names.
+        "Scan": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+        "DeleteItem": {"dynamodb:ReturnValues": "NONE"},
+    }
+    condition = {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": attributes},
+        # Of a request that names none, ForAllValues holds.
+        "Null": {"dynamodb:Attributes": "false"},
+        "StringEquals": returned[operation],
+    }
+    return {**_allow((operation,), resource), "Condition": condition}
+
+
+def _literal(name: str) -> str:
+    """An attribute's name as the value of a condition."""
+    if not all("\x20" <= character <= "\xff" for character in name):
+        raise ValueError(f"table attribute {name!r} cannot be in an IAM policy: it takes U+0020 to U+00FF only")
+    # "${" would begin a variable.
+    return name.replace("${", "${$}{")
 
 
 def roles_with(operation: str) -> tuple[Role, ...]:

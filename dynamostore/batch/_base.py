@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from dynamostore import markers
 from dynamostore.client import Item
 from dynamostore.errors import StoreError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
 from dynamostore.plans.expressions import UNKEPT
@@ -23,7 +25,7 @@ from dynamostore.store import BaseDynamoStore
 from . import _files
 from ._budget import Budget, Share
 from ._files import Exported, ExportFile
-from ._lines import TakenError, decode_line, encode_line, translate
+from ._lines import RefusedLineError, decode_line, encode_line, translate
 from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, in_chunks, passing_failure
 from ._position import Position
 from ._results import BatchIncompleteError, Outcome, Progress, Tally
@@ -35,6 +37,7 @@ S = TypeVar("S", bound=BaseDynamoStore[Any])
 
 Watch: TypeAlias = Callable[[Progress], object]
 
+_LINE = re.compile("[0-9]{1,15}")
 _CALLS = ("scan", "batch_get_item", "batch_write_item")
 MAX_PAGE = 1000
 EXPIRED = f"#expiry < :now AND {UNKEPT}"
@@ -80,19 +83,25 @@ class Loading:
         return in_chunks(self._items(), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
 
     def _items(self) -> Iterator[Item]:
-        for number, line in _files.read_lines(self.whole.path, self.line):
+        for number, text in _files.read_lines(self.whole.path, self.line):
+            line = Hidden(text)
+            del text
             self.line = number
             try:
-                item = decode_line(self.jobs.table, line, self.whole.attributes)
-            except TakenError as error:
-                self.tally.failed[error.token] = error
+                item = Hidden(decode_line(self.jobs.table, line.reveal(), self.whole.attributes))
+            except RefusedLineError as error:
+                self.tally.failed[error.token] = RefusedLineError(f"line {number + 1}: {error}", error.token)
                 continue
             except ValueError as error:
-                raise ValueError(f"{self.whole.path}, line {number + 1}: {error}") from None
-            if self.expired or self.jobs.is_live(item):
-                yield item
+                raise _no_line(self.whole.path, number, error) from None
+            if self.expired or self.jobs.is_live(item.reveal()):
+                yield item.reveal()
             else:
                 self.tally.skipped += 1
+
+
+def _no_line(path: Path, number: int, error: ValueError) -> ValueError:
+    return ValueError(f"{path}, line {number + 1}: {error}")
 
 
 class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
@@ -175,7 +184,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
             for item in wanted:
                 try:
                     translated.append(translate(item, self.store.table.own, to.table))
-                except TakenError as error:
+                except RefusedLineError as error:
                     tally.failed[key_of(self.store.table, item)] = error
             tally.add((yield from there.put_all(translated)))
             return tally
@@ -207,14 +216,28 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         file.note()
 
     def _loading(self, path: str | Path, *, expired: bool, resume: str | None) -> tuple[Loading, Exported]:
-        whole = _files.verify(Path(path))
+        jobs = self._start()
+        path = Path(path)
+
+        def check(number: int, text: bytes, attributes: tuple[str, ...]) -> None:
+            line = Hidden(text)
+            del text
+            try:
+                decode_line(jobs.table, line.reveal(), attributes)
+            except RefusedLineError:
+                # It is told when all the others are in.
+                pass
+            except ValueError as error:
+                raise _no_line(path, number, error) from None
+
+        whole = _files.verify_lines(path, check)
         line = 0
         if resume is not None:
             known, _, number = resume.rpartition(":")
-            if known != self._loading_scope(whole, expired=expired) or not number.isdecimal():
+            if known != self._loading_scope(whole, expired=expired) or not _LINE.fullmatch(number):
                 raise ValueError("this is not the resume token of that file and this table, on this server")
             line = int(number)
-        return Loading(self._start(), whole, expired, line, Tally(), safe=line), whole
+        return Loading(jobs, whole, expired, line, Tally(), safe=line), whole
 
     def _loading_scope(self, whole: Exported, *, expired: bool) -> str:
         into = f"{self.store.table.name} {place(self.store)} {expired}"

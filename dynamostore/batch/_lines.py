@@ -12,13 +12,19 @@ import msgspec
 from dynamostore import items
 from dynamostore.client import AttributeValue, Item
 from dynamostore.contract import Record
+from dynamostore.digests import digest
 from dynamostore.errors import CorruptRecordError
-from dynamostore.instants import from_ns
+from dynamostore.hidden import Hidden
 from dynamostore.table import Table
 
-__all__ = ["Digest", "End", "Head", "Line", "TakenError", "decode_line", "encode_line", "translate"]
+from ._reading import MAX_LINE, shortened
+
+__all__ = ["Digest", "End", "Head", "Line", "RefusedLineError", "decode_line", "encode_line", "translate"]
 
 FORMAT = 1
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes
+MAX_DEPTH = 32
 
 
 class Head(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,6 +70,15 @@ def encode_line(table: Table, item: Item) -> bytes:
     ...     "ttl": {"N": "1000000001"}})
     b'{"token":"abc","text":"hi","expires":"2001-09-09T01:46:40Z","expiry":1000000000000000000}\\n'
     """
+    line = Hidden(_encoded(table, item))
+    del item
+    if len(line.reveal()) > MAX_LINE:
+        name = digest(_decode(line.reveal()).token)
+        raise ValueError(f"record {name}: its line would be longer than {MAX_LINE:,} bytes, so it is not exported")
+    return line.reveal()
+
+
+def _encoded(table: Table, item: Item) -> bytes:
     try:
         record = items.decode(table, item)
     except CorruptRecordError:
@@ -88,35 +103,77 @@ def encode_line(table: Table, item: Item) -> bytes:
 def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> Item:
     """The item that a line is; `ValueError` if it is none. *attributes*: as in the `Head`, if they are not *table*'s.
 
+    It is one that can be found: `RefusedLineError` says of which token there is an item
+    that cannot be, and that an export may hold nevertheless.
+
     >>> decode_line(Table(), b'{"token":"abc","text":"hi","expiry":1000000000000000000}')["ttl"]
     {'N': '1000000001'}
     """
+    line = Hidden(text)
+    del text
+    parsed = _parsed(line)
+    item = Hidden(_item(table, parsed, attributes))
+    if reason := items.why_not_findable(table, item.reveal()):
+        if parsed.reveal().item is None:
+            # No export writes such a line.
+            raise ValueError(f"this is no record: {reason}")
+        raise RefusedLineError(f"its item is no record: {reason}", parsed.reveal().token)
+    # No item is larger than its line.
+    if len(line.reveal()) > items.MAX_ITEM and (size := items.item_size(item.reveal())) > items.MAX_ITEM:
+        why = f"its item has {size:,} bytes; DynamoDB's limit is {items.MAX_ITEM:,}"
+        raise RefusedLineError(why, parsed.reveal().token)
+    return item.reveal()
+
+
+def _parsed(text: Hidden[bytes]) -> Hidden[Line]:
     try:
-        line = _decode(text)
+        line = Hidden(_decode(text.reveal()))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"this is no record: {error}") from None
-    if line.item is not None:
+        raise ValueError(f"this is no record: {shortened(error)}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if _is_too_deep(line.reveal().beside) or _is_too_deep(line.reveal().item or {}):
+        raise _too_deep()
+    return line
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"this is no record: it is nested deeper than the {MAX_DEPTH} levels that DynamoDB takes")
+
+
+def _item(table: Table, line: Hidden[Line], attributes: tuple[str, ...]) -> Item:
+    if line.reveal().item is not None:
         try:
-            item = translate(line.item, attributes or table.own, table)
-        except TakenError as error:
-            error.token = line.token
+            item = Hidden(translate(line.reveal().item or {}, attributes or table.own, table))
+        except RefusedLineError as error:
+            error.token = line.reveal().token
             raise
-        if item.get(table.token, {}).get("S") != line.token:
+        if item.reveal().get(table.token, {}).get("S") != line.reveal().token:
             raise ValueError("this is no record: its item has another token, or another name for it")
-        return item
-    data = line.base64 if line.text is None else line.text.encode()
-    if data is None or line.expiry is None or (line.text is not None and line.base64 is not None):
+        return item.reveal()
+    if line.reveal().expiry is None or (line.reveal().text is None) == (line.reveal().base64 is None):
         raise ValueError("this is no record: it takes an expiry, and either text or base64")
+    if taken := sorted(set(table.own) & line.reveal().beside.keys()):
+        raise _taken(taken[0], line.reveal().token)
     try:
-        from_ns(line.expiry)
-        record = Record.at(line.token, data, line.expiry, line.version, beside=line.beside, recent=line.recent)
+        return items.encode(table, _record(line.reveal()))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"this is no record: {error}") from None
-    if taken := sorted(set(table.own) & line.beside.keys()):
-        clash = _taken(taken[0])
-        clash.token = line.token
-        raise clash
-    return items.encode(table, record)
+
+
+def _record(line: Line) -> Record:
+    data = line.text.encode() if line.text is not None else line.base64 or b""
+    return Record.at(line.token, data, line.expiry or 0, line.version, beside=line.beside, recent=line.recent)
+
+
+def _is_too_deep(item: Item) -> bool:
+    """Return True if an attribute of *item* has more lists and maps one in the other than DynamoDB takes."""
+    level: list[AttributeValue] = list(item.values())
+    for _ in range(MAX_DEPTH + 1):
+        level = [part for value in level for part in (*value.get("M", {}).values(), *value.get("L", ()))]
+        if not level:
+            return False
+    return True
 
 
 def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
@@ -136,15 +193,17 @@ def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
     return translated
 
 
-class TakenError(ValueError):
-    """An item of *token* has an attribute whose name another table has for one of its own."""
+class RefusedLineError(ValueError):
+    """The item of *token* is not put into a table: it would be corrupt there, or lose an attribute. The others are."""
 
-    token = ""
+    def __init__(self, message: str, token: str = "") -> None:
+        super().__init__(message)
+        self.token = token
 
 
-def _taken(name: str) -> TakenError:
-    return TakenError(
-        f"it bears an attribute {name!r} of somebody else's, and that table has one of its own by this name"
+def _taken(name: str, token: str = "") -> RefusedLineError:
+    return RefusedLineError(
+        f"it bears an attribute {name!r} of somebody else's, and that table has one of its own by this name", token
     )
 
 

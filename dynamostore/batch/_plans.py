@@ -232,6 +232,8 @@ class Jobs:
         names = {f"#{name}": getattr(self.table, name) for name in request.projection}
         if request.projection:
             arguments["ProjectionExpression"] = ", ".join(names)
+            # That is so anyway; but an IAM policy can ask for it.
+            arguments["Select"] = "SPECIFIC_ATTRIBUTES"
         if request.where:
             names |= {f"#{name}": getattr(self.table, name) for name in words(request.where)[0]}
             arguments["FilterExpression"] = request.where
@@ -285,6 +287,8 @@ class Jobs:
                 second = items.number(self.plans.clock() // NS_PER_S)
                 where = self.plans._where(f"{AS_READ} AND {UNKEPT}", {":read": items.number(read), ":second": second})
                 arguments = {"TableName": self.table.name, "Key": items.key(self.table, token), **where}
+                # No payload comes back, neither with a success nor with a refusal: a sweeper has no use for any.
+                arguments |= {"ReturnValues": "NONE", "ReturnValuesOnConditionCheckFailure": "NONE"}
                 reply = yield from self._patiently(
                     Call("delete_item", {**arguments, "ReturnConsumedCapacity": "TOTAL"})
                 )

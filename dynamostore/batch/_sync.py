@@ -187,8 +187,8 @@ class Batch(BaseBatch[DynamoStore]):
         """Write all records to a file of JSON Lines, compressed if its name ends with ``.gz``: readable, exact, checksummed.
 
         It is ``PATH.partial`` until it is whole; if the process is killed, the same call goes on where it was, and nothing is
-        there twice. Raises `FileExistsError` if it is there already, unless told to *overwrite*, or if another process is
-        just writing it. Reads are eventually consistent, unless *consistent*.
+        there twice. Raises `FileExistsError` if it is there already or appears meanwhile, unless told to *overwrite*, or if
+        another process is just writing it; `PermissionError` if PATH.partial or PATH.resume is a link or somebody else's. Reads are eventually consistent, unless *consistent*.
         """
         file = self._export_to(path, segments, expired=expired, overwrite=overwrite)
         jobs = self._start()
@@ -206,8 +206,9 @@ class Batch(BaseBatch[DynamoStore]):
     def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
         """Put the records of a file of `export` into the table, as they were; *expired* ones, too, or skip them.
 
-        The file is read to its end first, and refused with `ValueError` if it is not as it was written. It overwrites what is
-        there under the same token, so it may be run again on a table that nobody else writes.
+        The file is read to its end first, and refused with `ValueError` if it is not as it was written, or if a line is no
+        record. A record that `find` would call corrupt fails alone. It overwrites what is there under the same token, so it may
+        be run again on a table that nobody else writes.
         """
         loading, whole = self._loading(path, expired=expired, resume=resume)
         scope = self._loading_scope(whole, expired=expired)

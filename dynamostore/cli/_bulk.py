@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import json
+import os
 import time
-import zlib
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -14,11 +11,25 @@ from rich.console import RenderableType
 
 from dynamostore.batch import Batch, Counts, Tally, verify
 from dynamostore.batch.tables import identity, may_be_one
+from dynamostore.batch.unfinished import begun
 
 from ._histogram import histogram
 from ._jobs import Job, has_items, items_of
 from ._meter import connect, place
-from ._options import FILE, Command, Option, attributes, dry_run, everywhere, pace, rate, resume_file, reveal, yes
+from ._options import (
+    FILE,
+    NEW_FILE,
+    Command,
+    Option,
+    attributes,
+    dry_run,
+    everywhere,
+    pace,
+    rate,
+    resume_file,
+    reveal,
+    yes,
+)
 from ._resume import ResumeFile
 from ._state import Document, State, WrongUsageError, named
 from ._statistics import EXPIRED, EXPIRY, SIZES, Statistics, size
@@ -121,8 +132,8 @@ def purge(
 ) -> int:
     """Delete the records that have expired; DynamoDB's TTL does so by itself, in a day or two.
 
-    Each is deleted on condition that it was not renewed meanwhile. It reads the whole table. Ended early, it goes on where it
-    was with the same --resume-file.
+    Each is deleted on condition that it was not renewed meanwhile. It reads the whole table; of a record it receives the key and
+    the expiry, never the data. Ended early, it goes on where it was with the same --resume-file.
     """
     with connect(state) as store:
         total = items_of(store)
@@ -154,7 +165,7 @@ def purge(
         ("how many it would be", "dynamostore export --table sessions --dry-run sessions.jsonl.gz"),
     ),
 )
-@click.argument("file", type=FILE)
+@click.argument("file", type=NEW_FILE)
 @click.option("--expired", is_flag=True, help="Those that have expired, too.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @dry_run
@@ -167,9 +178,9 @@ def export(
     """Write all live records to FILE: JSON Lines with a checksum, compressed if its name ends with .gz.
 
     It holds tokens and data, and only you can read it. Ended early, there are FILE.partial and FILE.resume: the same command
-    goes on.
+    goes on. If another file gets its name meanwhile, that one stays, unless told to --overwrite.
     """
-    if file.exists() and not overwrite:
+    if os.path.lexists(file) and not overwrite:
         raise WrongUsageError(f"{file} is there already: --overwrite replaces it")
     with connect(state) as store:
         total = items_of(store)
@@ -177,8 +188,8 @@ def export(
         if dry_run:
             return _count(job, segments, "would write {} records", "would_write", expired=expired)
         partial = file.with_name(f"{file.name}.partial")
-        if partial.exists() and file.with_name(f"{file.name}.resume").exists():
-            job.opening = f"going on with {partial}{_begun(partial)}"
+        if since := begun(file):
+            job.opening = f"going on with {partial}, begun {since:%Y-%m-%d %H:%M} UTC"
         goes_on = bool(job.opening)
         records = 0
 
@@ -201,16 +212,6 @@ def export(
                 state.say(f"the same command goes on from here: {partial} is kept")
             return code
         return job.tell(report, extra=extra)
-
-
-def _begun(partial: Path) -> str:
-    """When an export was begun, as its first line says; nothing, if it does not."""
-    try:
-        with gzip.open(partial) if partial.suffixes[-2:-1] == [".gz"] else partial.open("rb") as lines:
-            begun = datetime.fromisoformat(json.loads(lines.readline())["exported"])
-    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
-        return ""
-    return f", begun {begun:%Y-%m-%d %H:%M} UTC"
 
 
 @click.command(
@@ -244,8 +245,9 @@ def load(
 ) -> int:
     """Put the live records of FILE, which export wrote, into the table, as they were.
 
-    FILE is checked first, to its last line. What is in the table under the same token is overwritten: it asks before that if the
-    table has records. Ended early, it goes on where it was with the same --resume-file.
+    FILE is checked first, to its last line: if a line is no record, nothing is put. A record that is corrupt fails alone. What
+    is in the table under the same token is overwritten: it asks before that if the table has records. Ended early, it goes on
+    where it was with the same --resume-file.
     """
     whole = verify(file)
     with connect(state) as store:

@@ -92,5 +92,5 @@ def _with(text: str, command: str, options: str) -> str:
 
 def _of_a_file(error: OSError) -> str:
     if error.filename is None:
-        return error.strerror or str(error)
+        return spoken(error.strerror or str(error))
     return f"{error.filename}: {error.strerror or error}"

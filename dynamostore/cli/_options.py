@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +14,11 @@ from click.types import OptionHelpExtra
 from dynamostore.batch.segments import MAX_SEGMENTS
 from dynamostore.table import Table
 
-from ._state import State
+from ._state import State, WrongUsageError
 
 __all__ = [
+    "FILE",
+    "NEW_FILE",
     "Command",
     "Group",
     "Option",
@@ -35,7 +38,28 @@ F = TypeVar("F", bound=Callable[..., object])
 Decorator: TypeAlias = Callable[[F], F]
 
 ATTRIBUTES = tuple(field.name for field in fields(Table) if field.name != "name")
-FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class File(click.Path):
+    """A file; it must be there, or, if it is *new*, its directory must."""
+
+    def __init__(self, *, new: bool = False) -> None:
+        super().__init__(path_type=Path, exists=not new, dir_okay=False)
+        self._new = new
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As of any path; what is wrong with it is said in a line."""
+        try:
+            path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        except click.BadParameter as error:
+            raise WrongUsageError(error.message) from None
+        if self._new and not path.parent.is_dir():
+            raise WrongUsageError(f"{path}: there is no directory {str(path.parent)!r}")
+        return path
+
+
+FILE = File()
+NEW_FILE = File(new=True)
 
 
 class Option(click.Option):
@@ -180,7 +204,7 @@ def pace(function: F) -> F:
 
 resume_file: Decorator[Callable[..., object]] = click.option(
     "--resume-file",
-    type=FILE,
+    type=NEW_FILE,
     metavar="FILE",
     help="Where it goes on if FILE is there, and what it leaves if it is ended early. It holds keys of the table.",
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
+
+from dynamostore.hidden import Hidden
+from dynamostore.private_files import read_private, write_private
 
 __all__ = ["ResumeFile"]
 
@@ -23,10 +25,10 @@ class ResumeFile:
         if self.path is None:
             return None
         try:
-            text = self.path.read_text("utf-8").strip()
+            text = read_private(self.path).decode().strip()
         except FileNotFoundError:
             # That it can't be written is better known now than in an hour.
-            self._new().unlink()
+            write_private(self.path, None, new=self._new)
             return None
         except UnicodeDecodeError:
             raise ValueError(f"{self.path} is no resume file") from None
@@ -36,8 +38,10 @@ class ResumeFile:
 
     def keep(self, token: str | None) -> None:
         """Remember *token*, from time to time."""
-        if self.path is not None and token is not None and time.monotonic() - self._kept >= _EVERY:
-            self.write(token)
+        place = Hidden(token)
+        del token
+        if self.path is not None and place.reveal() is not None and time.monotonic() - self._kept >= _EVERY:
+            self.write(place.reveal() or "")
             self._kept = time.monotonic()
 
     def remove(self) -> None:
@@ -47,15 +51,13 @@ class ResumeFile:
 
     def write(self, token: str) -> None:
         """The job ended early, here."""
-        if self.path is None:
-            return
-        new = self._new()
-        new.write_text(f"{token}\n", "utf-8")
-        new.replace(self.path)
+        line = Hidden(f"{token}\n".encode())
+        del token
+        if self.path is not None:
+            write_private(self.path, line, new=self._new)
 
+    @property
     def _new(self) -> Path:
-        """An empty file beside it that only this user can read: it is to hold keys of the table."""
+        """A file beside it. It is to hold keys of the table, so only this user can read it."""
         assert self.path is not None
-        new = self.path.with_name(f"{self.path.name}.new")
-        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        return new
+        return self.path.with_name(f"{self.path.name}.new")

@@ -71,7 +71,8 @@ class State:
             if isinstance(line, str):
                 self.out.print(printable(line), markup=False, soft_wrap=True)
             else:
-                self.out.print(line)
+                # A line that a terminal wraps is copied in one piece; one that was wrapped before is not.
+                self.out.print(line, soft_wrap=isinstance(line, Text))
 
     def write(self, text: str) -> None:
         """Print text as it is, on standard output."""

@@ -8,6 +8,7 @@ import time
 from typing import get_args
 
 import click
+from rich.console import RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -25,6 +26,7 @@ __all__ = ["COMMANDS"]
 
 # For two minutes, as the store itself does.
 _LOOKS = 240
+_INDENT = 9
 _LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
@@ -160,16 +162,15 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
     with connect(state) as store:
         findings = examine(store, sample=None if everything else sample, segments=segments, role=role)
         count = {level: sum(finding.level == level for finding in findings) for level in _LEVELS}
-        grid = Grid.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
+        shown: list[RenderableType] = []
         for finding in sorted(findings, key=lambda finding: list(_LEVELS).index(finding.level)):
             if finding.level == "ok" and not verbose:
                 continue
-            said = Text(printable(f"{finding.check}: {finding.message}"))
+            shown.append(_finding(state, finding.level, f"{finding.check}: {finding.message}"))
             if finding.advice and finding.level != "ok":
-                said.append(printable(f"\n{spoken(finding.advice, store.options, aws)}"), style="dim")
-            grid.add_row(Text(finding.level, style=_LEVELS[finding.level]), said)
+                # In one piece, however long: it is there to be copied.
+                advice = spoken(finding.advice, store.options, aws)
+                shown.append(Text(printable(" " * _INDENT + advice), style="dim"))
         document = {
             "command": "doctor",
             "table": store.table.name,
@@ -187,9 +188,20 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
         }
         plural = {level: level if level == "ok" or count[level] == 1 else f"{level}s" for level in _LEVELS}
         summary = ", ".join(f"{number} {plural[level]}" for level, number in count.items() if number)
-        shown = [grid] if grid.row_count else []
         state.result(document, place(store), *shown, summary)
         return 1 if count["error"] else 0
+
+
+def _finding(state: State, level: str, message: str) -> RenderableType:
+    """What was found: wrapped beside its level on a terminal, in a line elsewhere."""
+    style, said = _LEVELS[level], Text(printable(message))
+    if not state.out.is_terminal:
+        return Text.assemble((f"{level:{_INDENT}}", style), said)
+    grid = Grid.grid()
+    grid.add_column(no_wrap=True, width=_INDENT)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(level, style=style), said)
+    return grid
 
 
 @click.command(
@@ -211,7 +223,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     web: the application itself. reader: stats, export and show. sweeper: purge. administrator: everything here.
     """
     try:
-        document = policy(role, table=state.table.name, region=region_of(state) or "*", account=account)
+        document = policy(role, table=state.table, region=region_of(state) or "*", account=account)
     except ValueError as error:
         raise WrongUsageError(str(error)) from None
     state.write(json.dumps(document, indent=2))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -11,7 +12,9 @@ from dynamostore import Record, Table, items
 from dynamostore.client import AttributeValue, Item
 from dynamostore.instants import INT64_MAX, INT64_MIN
 
-__all__ = ["attribute_values", "mixed", "stored_items", "stored_tokens"]
+__all__ = ["attribute_values", "findable", "mixed", "stored_items", "stored_tokens"]
+
+T = TypeVar("T", bound=Mapping[str, Any])
 
 HOUR = 3600 * 10**9
 
@@ -53,6 +56,11 @@ def _item(table: Table, kind: str, dice: random.Random, token: str, data: bytes,
         # Its expiry is good: it expires like any other.
         item[table.data] = {"S": "text"}
     return item
+
+
+def findable(stored: Mapping[str, T], table: Table = Table()) -> dict[str, T]:  # noqa: B008 (frozen)
+    """Those that `find` would not call corrupt: what is loaded of a file."""
+    return {token: item for token, item in stored.items() if items.why_not_findable(table, item) is None}
 
 
 # As a strategy

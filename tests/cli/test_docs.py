@@ -44,7 +44,11 @@ def test_every_command_has_examples_that_fit_on_a_line() -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
-def test_an_example_is_one_of_its_command_and_parses(name: str, line: str) -> None:
+def test_an_example_is_one_of_its_command_and_parses(
+    name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sessions.jsonl.gz").touch()
     first, *rest = arguments(line)[0]
     assert first == name
     with program.make_context("dynamostore", [first], obj=State(), resilient_parsing=True) as parent:
