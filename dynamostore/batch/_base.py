@@ -16,6 +16,7 @@ from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
 from dynamostore.plans.expressions import UNKEPT
+from dynamostore.plans.faults import public
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import Plan
 from dynamostore.store import BaseDynamoStore
@@ -332,6 +333,7 @@ class Course:
             error = error.reason
         if not isinstance(error, StoreError):
             raise error
+        error = public(error)
         self._errors[segment] = error
         if not isinstance(error, PASSING):
             raise error

@@ -23,7 +23,7 @@ from dynamostore.errors import (
 from dynamostore.instants import NS_PER_S
 from dynamostore.plans.checks import new_record
 from dynamostore.plans.expressions import AS_READ, UNKEPT, words
-from dynamostore.plans.faults import ConditionFailed
+from dynamostore.plans.faults import ConditionFailed, public
 from dynamostore.plans.verbs import Plans
 from dynamostore.steps import Call, Plan, issue, pause
 from dynamostore.table import Table
@@ -125,7 +125,7 @@ class Jobs:
                 renamed = item is not None and markers.is_kept(self.table, item, self.plans.clock())
                 outcomes.append(Outcome(token, (yield from self._follow(token, item)), renamed=renamed))
             except StoreError as error:
-                outcomes.append(Outcome(token, error=error))
+                outcomes.append(Outcome(token, error=public(error)))
         return outcomes
 
     def _follow(self, token: str, item: Item | None) -> Plan[Record | None]:
@@ -204,7 +204,7 @@ class Jobs:
                 reply = yield from issue(Call[Mapping[str, Any]](operation, arguments))
             except PASSING as error:
                 self.budget.forgo()
-                reason = error
+                reason = public(error)
                 attempt += 1
                 continue
             except StoreError as error:
@@ -212,7 +212,7 @@ class Jobs:
                 if not _may_be_one(error):
                     raise
                 if len(pending) == 1:
-                    return {pending[0]: error}
+                    return {pending[0]: public(error)}
                 apart: dict[str, Failure] = {}
                 for token in pending:
                     apart |= yield from self._until_done(operation, [token], request, left)
@@ -349,7 +349,7 @@ class StoppedError(StoreError):
 
     def __init__(self, reason: StoreError, tally: Tally) -> None:
         super().__init__(str(reason))
-        self.reason = reason
+        self.reason = public(reason)
         self.tally = tally
 
 

@@ -16,6 +16,7 @@ from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
+from dynamostore.plans.faults import public
 from dynamostore.steps import Plan, run
 from dynamostore.store import DynamoStore
 
@@ -286,7 +287,13 @@ def _run(store: DynamoStore, plan: Plan[T], stopping: threading.Event) -> T:
         if stopping.is_set():
             raise _Stopped
 
-    return run(plan, store.client, sleep=sleep, explain=store._explain, check=store._check)
+    try:
+        return run(plan, store.client, sleep=sleep, explain=store._explain, check=store._check)
+    except StoreError as error:
+        shown = public(error)
+        if shown is error:
+            raise
+    raise shown
 
 
 def _at_most(
