@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,8 +17,9 @@ from dynamostore import AsyncDynamoStore, DynamoStore, Record, Store, StoreError
 from dynamostore.batch import AsyncBatch, Batch, BatchIncompleteError
 from dynamostore.errors import CODES as CODES_OF
 from dynamostore.testing import BlockingStore, LoopThread
-from dynamostore.wire import AsyncWireClient, WireClient
+from dynamostore.wire import AsyncWireClient, ServiceError, WireClient
 
+from . import faulty
 from .backends import KEYS
 from .batch.driving import AnyBatch, AwaitedBatch
 from .fakes import OPERATIONS, Answer, FakeDynamoDB, Fault, Reply, refusal, success, verb
@@ -213,3 +214,19 @@ def test_every_job_raises_and_reports_only_what_is_exported(fake: FakeDynamoDB, 
             for outcome in result if name == "find" and result else ():
                 assert_public(outcome.error)
     assert len(seen) >= 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_refusal_for_the_clock_is_a_service_error(kind: Literal["sync", "asyncio"]) -> None:
+    off = faulty.refusal(400, "InvalidSignatureException", "Date: Wed, 21 Oct 2015 07:28:00 GMT")
+
+    async def refuse(request: faulty.Request) -> faulty.Reply:
+        return off
+
+    with faulty.FaultyDynamoDB(refuse) as server, faulty.Driver(kind) as driver:
+        client = driver.client(server.url, attempts=1)
+        with pytest.raises(ServiceError) as caught:
+            client.describe_table(TableName="sessions")
+        assert type(caught.value) is ServiceError
+        assert caught.value.code == "InvalidSignatureException"
+        client.close()
