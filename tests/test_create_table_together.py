@@ -115,7 +115,7 @@ def start_together(plane: ControlPlane, starts: list[float]) -> list[float]:
     return took
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     status=st.sampled_from([None, "CREATING", "DELETING", "UPDATING", "ACTIVE"]),
     until=st.floats(0, 20),
