@@ -66,6 +66,8 @@ def in_threads(
                 for result in iterator:
                     if not put(result):
                         return
+                    # No frame that raises is to hold what was read.
+                    del result
             except BaseException as raised:  # noqa: BLE001 (it is raised where the results are taken)
                 error = raised
             put(_Over(key, error))
@@ -78,6 +80,7 @@ def in_threads(
             result = results.get()
             if not isinstance(result, _Over):
                 yield result
+                del result
                 continue
             left -= 1
             _tell(result, failed)
@@ -117,6 +120,7 @@ async def in_tasks(
             try:
                 async for result in iterator:
                     await results.put(result)
+                    del result
             except asyncio.CancelledError:
                 raise
             except BaseException as raised:  # noqa: BLE001
@@ -130,6 +134,7 @@ async def in_tasks(
             result = await results.get()
             if not isinstance(result, _Over):
                 yield result
+                del result
                 continue
             left -= 1
             _tell(result, failed)

@@ -87,8 +87,8 @@ class _Wait:
         yield from pause(seconds)
 
 
-def _until_usable(table: Table, wait: _Wait) -> Plan[None]:
-    """Create the table whenever it is not there, and wait until it serves requests."""
+def _until_usable(table: Table, wait: _Wait) -> Plan[DescribedTable]:
+    """Create the table whenever it is not there, wait until it serves requests, and return its description."""
     created = False
     refused: TableBusy | None = None
     while True:
@@ -97,7 +97,7 @@ def _until_usable(table: Table, wait: _Wait) -> Plan[None]:
         if description is not None and status != "DELETING":
             _check_key(table, description)
             if status in _USABLE:
-                return
+                return description
             if status in _UNUSABLE:
                 message = f"table {table.name!r} cannot be used: {_UNUSABLE[status]} ({status})"
                 raise AccessDeniedError(message, operation="DescribeTable", code=status)
