@@ -21,6 +21,7 @@ from .errors import (
     TableNotFoundError,
     TableSchemaError,
     ThrottledError,
+    ThrottlingReason,
     UnavailableError,
 )
 from .memory import AsyncMemoryStore, MemoryStore
@@ -44,6 +45,7 @@ __all__ = [
     "TableNotFoundError",
     "TableSchemaError",
     "ThrottledError",
+    "ThrottlingReason",
     "UnavailableError",
     "connect",
     "connect_async",

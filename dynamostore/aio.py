@@ -10,7 +10,9 @@ from typing import Self, TypeVar
 
 from .client import AsyncDynamoClient
 from .contract import Record
+from .errors import StoreError
 from .instants import Clock
+from .plans import faults
 from .plans.create_table import create_table
 from .steps import Plan, arun, asleep
 from .store import BaseDynamoStore
@@ -134,4 +136,10 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
         await self.close()
 
     async def _run(self, plan: Plan[R]) -> R:
-        return await arun(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)
+        try:
+            return await arun(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)
+        except StoreError as error:
+            shown = faults.public(error)
+            if shown is error:
+                raise
+        raise shown

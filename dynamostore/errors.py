@@ -20,6 +20,7 @@ No message holds a token or data: records are named by `digest <dynamostore.dige
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from .contract import Record
@@ -35,6 +36,7 @@ __all__ = [
     "TableNotFoundError",
     "TableSchemaError",
     "ThrottledError",
+    "ThrottlingReason",
     "UnavailableError",
 ]
 
@@ -88,11 +90,41 @@ class _OutcomeOpenError(StoreError):
         self.version = version
 
 
+@dataclass(frozen=True, slots=True)
+class ThrottlingReason:
+    """Why DynamoDB throttled a request: which limit (*reason*) of which table or index (*resource*, its ARN).
+
+    *reason* is DynamoDB's word: ``Table`` or ``Index``, ``Read`` or ``Write``, and the limit (``ProvisionedThroughputExceeded``,
+    ``AccountLimitExceeded``, ``KeyRangeThroughputExceeded``, ``MaxOnDemandThroughputExceeded``). Either is ``""`` if not said.
+    """
+
+    reason: str
+    resource: str
+
+
 class ThrottledError(_OutcomeOpenError):
     """The table or the account is over its throughput, also after the client's own retries.
 
-    Attribute *version*: as that of `UnavailableError`. An earlier try of the write may have been applied.
+    Attributes: *version*, as that of `UnavailableError` (an earlier try of the write may have been applied); and
+    *throttling_reasons*, a tuple of `ThrottlingReason`, ``()`` where the service gave none.
+
+    >>> reason = ThrottlingReason("TableWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:eu-west-1:1:table/sessions")
+    >>> error = ThrottledError("slow down", throttling_reasons=[reason])
+    >>> error.throttling_reasons[0].reason
+    'TableWriteKeyRangeThroughputExceeded'
     """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        operation: str | None = None,
+        code: str | None = None,
+        version: int = 0,
+        throttling_reasons: Sequence[ThrottlingReason] = (),
+    ) -> None:
+        super().__init__(message, operation=operation, code=code, version=version)
+        self.throttling_reasons = tuple(throttling_reasons)
 
 
 class UnavailableError(_OutcomeOpenError):

@@ -10,6 +10,7 @@ from typing import Generic, Self, TypeVar
 
 from .client import DynamoClient
 from .contract import Record
+from .errors import StoreError
 from .instants import Clock
 from .misuse import check_client
 from .plans import faults
@@ -185,7 +186,13 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         self.close()
 
     def _run(self, plan: Plan[R]) -> R:
-        return run(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)
+        try:
+            return run(plan, self.client, sleep=self._sleep, explain=self._explain, check=self._check)
+        except StoreError as error:
+            shown = faults.public(error)
+            if shown is error:
+                raise
+        raise shown
 
 
 def _whereabouts(client: object) -> str:

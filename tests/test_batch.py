@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from dynamostore import AsyncDynamoStore, DynamoStore, MemoryStore, Record, Table, items
 from dynamostore.batch import AsyncBatch, Batch, Counts, Outcome, Progress
+from dynamostore.batch._budget import page_units
 from dynamostore.client import Item
 from dynamostore.errors import ItemTooLargeError, TableNotFoundError
 from dynamostore.testing import FakeClock
@@ -444,11 +445,74 @@ def test_a_rate_is_kept_as_measured_by_what_was_consumed(drive: Drive, clock: Fa
         list(batch.find_many(["none"]))
         consumed = batch.consumed - before
         assert consumed > 0
-        assert (consumed - 1) / rate <= fake.now - began <= consumed / rate + 0.01
+        # Two threads that wait for the same price at once move the clock on twice.
+        assert (consumed - 1) / rate <= fake.now - began <= (consumed + 2) / rate + 0.01
     unhurried = drive.batch(table, fake=fake)
     began = fake.now
     unhurried.save_many(named(range(50)))
     assert fake.now == began
+
+
+class Reticent(Meddler):
+    """A server that does not say what was consumed."""
+
+    def hinder(self, operation: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+        def reticent(reply: dict[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in reply.items() if name != "ConsumedCapacity"}
+
+        return arguments, reticent
+
+
+@on_one_server
+def test_a_rate_is_kept_where_the_server_does_not_say_what_was_consumed(drive: Drive, clock: FakeClock) -> None:
+    """As DynamoDB would count: also what a filter kept back was scanned."""
+    table, fake = drive.table(), FakeTime()
+    batch = drive.batch(table, Reticent(), clock=clock, fake=fake, rate=10)
+    tokens = [f"token-{n}" for n in range(100)]
+    expected: list[tuple[Callable[[], object], float, float]] = [
+        # 3 kB and a little each.
+        (lambda: batch.save_many((token, bytes(3000), LATER) for token in tokens), 300, 300),
+        (lambda: list(batch.find_many([*tokens, "none"])), 101, 101),
+        # All of it, 4 kB for half a unit.
+        (lambda: list(batch.scan()), 37, 39),
+        # 100 of which nothing is known but their number.
+        (batch.count, 12, 13),
+        (batch.purge_expired, 12, 13),
+        (lambda: list(batch.scan_items(projection=("token",))), 12, 13),
+        (lambda: list(batch.scan_items(projection=("token",), consistent=True)), 25, 25),
+        (lambda: batch.delete_many(tokens), 100, 100),
+        (batch.count, 0.5, 0.5),
+    ]
+    for job, least, most in expected:
+        began, before = fake.now, batch.consumed
+        job()
+        consumed = batch.consumed - before
+        assert least <= consumed <= most
+        # The next job waits for what the last call of this one has consumed.
+        list(batch.find_many(["none"]))
+        assert fake.now - began >= consumed / 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 5000), max_size=20),
+    hidden=st.integers(0, 2000),
+    whole=st.booleans(),
+    full=st.booleans(),
+    consistent=st.booleans(),
+)
+def test_the_price_of_a_page_is_never_nothing_and_never_more_than_that_of_a_megabyte(
+    sizes: list[int], hidden: int, whole: bool, full: bool, consistent: bool
+) -> None:
+    read: list[Item] = [{"token": {"S": "x" * size}} for size in sizes]
+    price = page_units(read, len(read) + hidden, whole=whole, full=full, consistent=consistent)
+    assert 0.5 <= price <= 256
+    assert price == page_units(read, len(read) + hidden, whole=whole, full=full, consistent=True) / (
+        1 if consistent else 2
+    )
+    assert price <= page_units(read, len(read) + hidden + 100, whole=whole, full=full, consistent=consistent)
+    if whole and not full and not hidden:
+        assert price * (4096 if consistent else 8192) >= sum(sizes)
 
 
 @on_one_server

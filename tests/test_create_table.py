@@ -21,6 +21,7 @@ from dynamostore import (
     UnavailableError,
     connect,
 )
+from dynamostore.plans.create_table import create_table
 
 from .backends import Backend
 from .fakes import Answer, FakeDynamoDB, Reply, Watched, refusal, success
@@ -191,6 +192,7 @@ def ttl(status: str, attribute: str | None = None) -> Reply:
 
 NOT_THERE = refusal("ResourceNotFoundException", "Requested resource not found: Table: sessions not found")
 IN_USE = refusal("ResourceInUseException", "Table already exists: sessions")
+BEING_DELETED = refusal("ResourceInUseException", "Table is being deleted: sessions")
 
 
 def test_a_table_that_is_being_created_is_waited_for(
@@ -299,3 +301,163 @@ def test_each_step_that_is_refused_says_so(
     assert caught.value.operation == step
     assert "'sessions'" in str(caught.value)
     assert fake.operations[-1] == step
+
+
+def test_a_table_that_is_being_deleted_is_created_once_it_is_gone(
+    fake: FakeDynamoDB, store: DynamoStore, waits: list[float]
+) -> None:
+    deleting = status("DELETING")
+    fake.answer(
+        deleting, deleting, deleting, NOT_THERE, NOT_THERE, status("CREATING"), status("ACTIVE"), to="DescribeTable"
+    )
+    store.create_table()
+    assert fake.operations.count("CreateTable") == 1
+    assert fake.operations[-2:] == ["DescribeTimeToLive", "UpdateTimeToLive"]
+    assert len(waits) == 6
+
+
+def test_a_table_of_another_key_that_is_being_deleted_is_not_in_the_way(fake: FakeDynamoDB, store: DynamoStore) -> None:
+    other = {"TableStatus": "DELETING", "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]}
+    fake.answer(success(Table=other), NOT_THERE, status("ACTIVE"), to="DescribeTable")
+    store.create_table()
+    assert fake.operations.count("CreateTable") == 1
+
+
+def test_a_table_that_is_being_deleted_unseen_is_created_once_it_is_gone(
+    fake: FakeDynamoDB, store: DynamoStore
+) -> None:
+    fake.answer(NOT_THERE, NOT_THERE, NOT_THERE, NOT_THERE, status("ACTIVE"), to="DescribeTable")
+    fake.answer(BEING_DELETED, BEING_DELETED, BEING_DELETED, success(), to="CreateTable")
+    store.create_table()
+    assert fake.operations.count("CreateTable") == 4
+
+
+def test_a_table_that_stays_being_deleted_is_told_in_the_end(fake: FakeDynamoDB, store: DynamoStore) -> None:
+    fake.answer(NOT_THERE, to="DescribeTable")
+    fake.answer(BEING_DELETED, to="CreateTable")
+    with pytest.raises(UnavailableError, match=r"still not there after 3 s \(.*being deleted") as caught:
+        store.create_table(timeout=timedelta(seconds=3))
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("shown", ["INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED"])
+def test_a_table_whose_kms_key_is_gone_is_told_at_once(
+    fake: FakeDynamoDB, store: DynamoStore, waits: list[float], shown: str
+) -> None:
+    fake.answer(status(shown), to="DescribeTable")
+    with pytest.raises(AccessDeniedError, match=f"'sessions' cannot be used: .*KMS key.*{shown}") as caught:
+        store.create_table()
+    assert caught.value.code == shown
+    assert waits == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_is_throttled_for_a_while_is_made_again(
+    fake: FakeDynamoDB, store: DynamoStore, waits: list[float], step: str
+) -> None:
+    fake.answer(NOT_THERE, status("ACTIVE"), to="DescribeTable")
+    busy = refusal("LimitExceededException", "Too many operations for a given subscriber.")
+    then = {"DescribeTable": status("ACTIVE"), "DescribeTimeToLive": ttl("DISABLED")}.get(step, success())
+    fake.answer(*[busy] * 5, then, to=step)
+    store.create_table()
+    assert fake.operations[-1] == "UpdateTimeToLive"
+    assert 5 <= len(waits) <= 6
+    assert all(0 < seconds <= 5 for seconds in waits)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_all_waiting_is_bounded_together(fake: FakeDynamoDB, store: DynamoStore, waits: list[float], step: str) -> None:
+    # Half of the time goes by until the table is there.
+    fake.answer(NOT_THERE, *[status("CREATING")] * 10, status("ACTIVE"), to="DescribeTable")
+    fake.answer(refusal("ThrottlingException"), to=step)
+    with pytest.raises(ThrottledError):
+        store.create_table(timeout=timedelta(seconds=10))
+    assert 10 <= sum(waits) < 10.1
+
+
+def test_time_that_calls_take_counts_as_waiting(fake: FakeDynamoDB, store: DynamoStore) -> None:
+    fake.answer(status("CREATING"), to="DescribeTable")
+    seconds = iter(range(0, 1000, 20))
+    plan = create_table(store.table, timeout=50, monotonic=lambda: next(seconds))
+    with pytest.raises(UnavailableError, match="still CREATING"):
+        store._run(plan)
+    assert len(fake.requests) <= 3
+
+
+# TTL
+
+WITHIN_THE_HOUR = refusal(
+    "ValidationException", "Time to live has been modified multiple times within a fixed interval"
+)
+ALTERNATOR = refusal("ValidationException", "TTL not yet supported on a table using tablets (issue #16567).")
+
+
+def test_ttl_is_turned_on_once_an_update_of_the_table_is_through(
+    fake: FakeDynamoDB, store: DynamoStore, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    updating = refusal("ResourceInUseException", "Attempt to change a resource which is still in use: being updated")
+    fake.answer(status("UPDATING"), to="DescribeTable")
+    fake.answer(updating, updating, updating, success(), to="UpdateTimeToLive")
+    store.create_table()
+    assert fake.operations[-1] == "UpdateTimeToLive"
+    assert len(waits) == 3
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("answers", "waited"),
+    [
+        ({"UpdateTimeToLive": WITHIN_THE_HOUR}, False),
+        ({"UpdateTimeToLive": WITHIN_THE_HOUR, "DescribeTimeToLive": ttl("DISABLING", "ttl")}, False),
+        ({"UpdateTimeToLive": WITHIN_THE_HOUR, "DescribeTimeToLive": ttl("DISABLING", "another")}, False),
+        ({"UpdateTimeToLive": ALTERNATOR}, False),
+        ({"DescribeTimeToLive": ALTERNATOR}, False),
+        ({"DescribeTimeToLive": NOT_THERE}, True),
+        ({"UpdateTimeToLive": NOT_THERE}, True),
+        ({"UpdateTimeToLive": IN_USE}, True),
+    ],
+)
+def test_a_table_whose_ttl_cannot_be_turned_on_now_is_usable_and_warned_of(
+    fake: FakeDynamoDB,
+    store: DynamoStore,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    answers: dict[str, Reply],
+    waited: bool,
+) -> None:
+    fake.answer(status("ACTIVE"), to="DescribeTable")
+    for operation, answer in answers.items():
+        fake.answer(answer, to=operation)
+    store.create_table(timeout=timedelta(seconds=3))
+    (warning,) = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert "TTL of table sessions was not turned on" in warning
+    assert sum(waits) == pytest.approx(3 if waited else 0)
+
+
+def test_a_ttl_that_is_not_shown_at_first_is_waited_for(
+    fake: FakeDynamoDB, store: DynamoStore, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    # A table that was just created: reads of it are eventually consistent.
+    fake.answer(status("ACTIVE"), to="DescribeTable")
+    fake.answer(NOT_THERE, NOT_THERE, ttl("ENABLED", "ttl"), to="DescribeTimeToLive")
+    store.create_table()
+    assert "UpdateTimeToLive" not in fake.operations
+    assert len(waits) == 2
+    assert caplog.text == ""
+
+
+def test_a_ttl_that_was_turned_on_and_is_not_shown_yet_is_no_error(
+    fake: FakeDynamoDB, store: DynamoStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.answer(status("ACTIVE"), to="DescribeTable")
+    fake.answer(refusal("ValidationException", "TimeToLive is already enabled"), to="UpdateTimeToLive")
+    store.create_table()
+    assert caplog.text == ""
+
+
+def test_a_ttl_on_another_attribute_that_is_not_shown_yet_is_told(fake: FakeDynamoDB, store: DynamoStore) -> None:
+    fake.answer(status("ACTIVE"), to="DescribeTable")
+    message = "TimeToLive is active on a different AttributeName: current AttributeName is forget_at"
+    fake.answer(refusal("ValidationException", message), to="UpdateTimeToLive")
+    with pytest.raises(TableSchemaError, match="forget_at"):
+        store.create_table()

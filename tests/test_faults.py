@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import pickle
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from unittest.mock import MagicMock
 from zlib import crc32
 
@@ -13,14 +16,17 @@ import pytest
 
 from dynamostore import (
     AccessDeniedError,
+    Conflict,
     DynamoStore,
     Record,
     StoreError,
     Table,
     TableNotFoundError,
     ThrottledError,
+    ThrottlingReason,
     UnavailableError,
     connect,
+    items,
 )
 
 from .fakes import OPERATIONS, Answer, FakeDynamoDB, Fault, Reply, assert_discreet, refusal, success, verb
@@ -221,14 +227,22 @@ def cancelled(*codes: str) -> Reply:
 
 
 @pytest.mark.parametrize(
-    ("codes", "kind", "code"),
+    ("codes", "kind", "code", "calls"),
     [
-        (("ThrottlingError", "None"), ThrottledError, "ThrottlingError"),
-        (("None", "ProvisionedThroughputExceeded"), ThrottledError, "ProvisionedThroughputExceeded"),
-        (("ValidationError", "None"), StoreError, "ValidationError"),
-        (("None", "ValidationError"), StoreError, "ValidationError"),
-        (("None", "SomethingNew"), StoreError, "TransactionCanceledException"),
-        ((), StoreError, "TransactionCanceledException"),
+        (("ThrottlingError", "None"), ThrottledError, "ThrottlingError", 3),
+        (("None", "ProvisionedThroughputExceeded"), ThrottledError, "ProvisionedThroughputExceeded", 3),
+        (("RequestLimitExceeded", "None"), ThrottledError, "RequestLimitExceeded", 3),
+        (("TransactionConflict", "ThrottlingError"), ThrottledError, "ThrottlingError", 3),
+        (("TransactionConflict", "None"), ThrottledError, "TransactionConflict", 5),
+        (("None", "ReplicatedWriteConflict"), ThrottledError, "ReplicatedWriteConflict", 5),
+        (("None", "AccessDenied"), AccessDeniedError, "AccessDenied", 1),
+        (("ResourceNotFound", "None"), TableNotFoundError, "ResourceNotFound", 1),
+        (("InternalServerError", "None"), UnavailableError, "InternalServerError", 1),
+        (("ItemCollectionSizeLimitExceeded", "None"), StoreError, "ItemCollectionSizeLimitExceeded", 1),
+        (("ValidationError", "None"), StoreError, "ValidationError", 1),
+        (("None", "ValidationError"), StoreError, "ValidationError", 1),
+        (("None", "SomethingNew"), StoreError, "TransactionCanceledException", 1),
+        ((), StoreError, "TransactionCanceledException", 1),
     ],
 )
 def test_a_cancelled_transaction_is_told_by_its_reasons(
@@ -239,11 +253,120 @@ def test_a_cancelled_transaction_is_told_by_its_reasons(
     codes: tuple[str, ...],
     kind: type[StoreError],
     code: str,
+    calls: int,
 ) -> None:
     fake.answer(cancelled(*codes))
     assert failing("rename", patient, kind, caplog).code == code
+    assert len(fake.requests) == calls
+    assert len(waits) == calls - 1
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ("None", "ThrottlingError"),
+        ("ProvisionedThroughputExceeded", "None"),
+        ("RequestLimitExceeded", "None"),
+        ("None", "TransactionConflict"),
+        ("None", "ReplicatedWriteConflict"),
+        ("ThrottlingError", "TransactionConflict"),
+    ],
+)
+def test_a_transaction_that_may_succeed_is_made_again(
+    fake: FakeDynamoDB, patient: DynamoStore, waits: list[float], codes: tuple[str, ...]
+) -> None:
+    fake.answer(cancelled(*codes), cancelled(*codes), success())
+    renamed = patient.rename(RECORD, TOKEN + "2", b"new", RECORD.expiry)
+    assert renamed.token == TOKEN + "2"
+    assert len({request["ClientRequestToken"] for _, request in fake.requests}) == 1
+    # A table that is throttled is left alone for longer than one where another write is in the way.
+    throttled = not {"TransactionConflict", "ReplicatedWriteConflict"} & set(codes) or "ThrottlingError" in codes
+    assert len(waits) == 2
+    assert all(
+        0 <= seconds <= longest for seconds, longest in zip(waits, (1, 2) if throttled else (0.02, 0.04), strict=True)
+    )
+
+
+def test_an_item_that_a_transaction_would_duplicate_is_a_conflict(fake: FakeDynamoDB, patient: DynamoStore) -> None:
+    there = {
+        **items.encode(patient.table, Record(TOKEN + "2", DATA, RECORD.expiry, 8)),
+        "data": {"B": base64.b64encode(DATA).decode()},
+    }
+    fake.answer(cancelled("DuplicateItem", "None"), to="TransactWriteItems")
+    fake.answer(success(Item=there), to="GetItem")
+    with pytest.raises(Conflict) as caught:
+        patient.rename(RECORD, TOKEN + "2", b"new", RECORD.expiry)
+    assert caught.value.current is not None
+    assert caught.value.current.data == DATA
+
+
+def test_a_parameter_mismatch_is_not_tried_again(
+    fake: FakeDynamoDB, patient: DynamoStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.answer(refusal("IdempotentParameterMismatchException"))
+    failing("rename", patient, StoreError, caplog)
     assert len(fake.requests) == 1
-    assert waits == []
+
+
+@pytest.mark.parametrize("name", ["replace", "save", "delete"])
+@pytest.mark.parametrize("code", ["TransactionConflictException", "ReplicatedWriteConflictException"])
+def test_a_write_that_another_is_in_the_way_of_is_made_again(
+    fake: FakeDynamoDB, patient: DynamoStore, name: str, code: str
+) -> None:
+    fake.answer(refusal(code), success())
+    verb(name, patient, RECORD, DATA)()
+    assert 2 <= len(fake.requests) <= 3
+
+
+# Why it was throttled
+
+REASONS: Any = [
+    {"reason": "TableWriteKeyRangeThroughputExceeded", "resource": "arn:aws:dynamodb:eu-central-1:1:table/sessions"},
+    {
+        "reason": "IndexWriteProvisionedThroughputExceeded",
+        "resource": "arn:aws:dynamodb:eu-central-1:1:table/sessions/index/i",
+    },
+]
+
+
+@pytest.mark.parametrize("name", ["find", "save", "rename"])
+@pytest.mark.parametrize(
+    ("code", "spelled"),
+    [
+        ("ProvisionedThroughputExceededException", "ThrottlingReasons"),
+        ("RequestLimitExceeded", "ThrottlingReasons"),
+        ("ThrottlingException", "throttlingReasons"),
+    ],
+)
+def test_throttling_says_which_limit_of_which_table_or_index(
+    fake: FakeDynamoDB, store: DynamoStore, caplog: pytest.LogCaptureFixture, name: str, code: str, spelled: str
+) -> None:
+    said: dict[str, Any] = {spelled: REASONS}
+    fake.answer(refusal(code, **said))
+    error = failing(name, store, ThrottledError, caplog)
+    assert isinstance(error, ThrottledError)
+    assert error.throttling_reasons == tuple(ThrottlingReason(**reason) for reason in REASONS)
+    assert pickle.loads(pickle.dumps(error)).throttling_reasons == error.throttling_reasons
+
+
+@pytest.mark.parametrize("reasons", [None, [], "x", 7, {"reason": "x"}, [None], ["x"]], ids=repr)
+def test_throttling_without_reasons_is_throttling(
+    fake: FakeDynamoDB, store: DynamoStore, caplog: pytest.LogCaptureFixture, reasons: object
+) -> None:
+    if not hasattr(store.client, "checks_replies"):
+        pytest.skip("botocore takes what its model says, and nothing else")
+    fake.answer(refusal("ThrottlingException", throttlingReasons=reasons))
+    error = failing("find", store, ThrottledError, caplog)
+    assert isinstance(error, ThrottledError)
+    assert error.throttling_reasons == ()
+
+
+@pytest.mark.parametrize("reasons", [[{}], [{"reason": None}], [{"reason": ""}]], ids=repr)
+def test_a_reason_that_says_nothing_is_empty(fake: FakeDynamoDB, store: DynamoStore, reasons: object) -> None:
+    fake.answer(refusal("ThrottlingException", throttlingReasons=reasons))
+    with pytest.raises(ThrottledError) as caught:
+        store.find(TOKEN)
+    assert caught.value.throttling_reasons == (ThrottlingReason("", ""),)
 
 
 def test_a_transaction_in_the_way_is_waited_for(fake: FakeDynamoDB, patient: DynamoStore, waits: list[float]) -> None:

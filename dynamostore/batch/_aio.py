@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -16,6 +15,7 @@ from collections.abc import (
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -28,7 +28,7 @@ from dynamostore.steps import to_its_end
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
-from ._parallel import in_tasks
+from ._parallel import in_tasks, in_thread
 from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
@@ -171,16 +171,16 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         overwrite: bool = False,
     ) -> Exported:
         """As `Batch.export`; the file is written in threads."""
-        file = await asyncio.to_thread(self._export_to, path, segments, expired=expired, overwrite=overwrite)
+        file = await in_thread(partial(self._export_to, path, segments, expired=expired, overwrite=overwrite))
         jobs = self._start()
         try:
             async with aclosing(
                 self._pages(Request(consistent=consistent), file.position, jobs=jobs, reporting=False)
             ) as pages:
                 async for page, _ in pages:
-                    await to_its_end(asyncio.to_thread(self._export_page, file, page, expired=expired))
+                    await to_its_end(in_thread(partial(self._export_page, file, page, expired=expired)))
                     self._report(jobs, file.records, file.records, position=file.position)
-            return await to_its_end(asyncio.to_thread(file.finish))
+            return await to_its_end(in_thread(file.finish))
         except BatchIncompleteError as error:
             error.tally = Tally(done=file.records)
             raise
@@ -189,11 +189,11 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.load`; the file is read in threads."""
-        loading, whole = await asyncio.to_thread(self._loading, path, expired=expired, resume=resume)
+        loading, whole = await in_thread(partial(self._loading, path, expired=expired, resume=resume))
         scope = self._loading_scope(whole, expired=expired)
         chunks = loading.chunks()
         with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
-            while chunk := await asyncio.to_thread(next, chunks, None):
+            while chunk := await in_thread(partial(next, chunks, None)):
                 self._put(loading, await self.store._run(loading.jobs.put(chunk)), f"{scope}:")
         return loading.tally
 

@@ -18,6 +18,7 @@ from dynamostore.hidden import Hidden
 from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
 from dynamostore.plans.expressions import UNKEPT
+from dynamostore.plans.faults import public
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import Plan
 from dynamostore.store import BaseDynamoStore
@@ -355,6 +356,7 @@ class Course:
             error = error.reason
         if not isinstance(error, StoreError):
             raise error
+        error = public(error)
         self._errors[segment] = error
         if not isinstance(error, PASSING):
             raise error

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from dynamostore import items
 from dynamostore.client import Item
 
-__all__ = ["Budget", "Share", "units"]
+__all__ = ["Budget", "Share", "page_units", "read_units", "units", "write_units"]
+
+_PAGE: Final = 2**20
+"""The bytes that DynamoDB reads for one page at most."""
+_UNSEEN: Final = 1024
 
 
 class Budget:
@@ -85,11 +90,38 @@ class Share:
         self._budget.spend(consumed)
 
 
-def units(reply: Mapping[str, object], *, read: Sequence[Item] = (), consistent: bool = False) -> float:
-    """What a reply says that its call consumed; where the server does not say, what DynamoDB would ask for the items read."""
+def units(reply: Mapping[str, object]) -> float | None:
+    """What a reply says that its call consumed; None if the server does not say."""
     said = reply.get("ConsumedCapacity")
     parts = said if isinstance(said, list | tuple) else [said]
     found = [part["CapacityUnits"] for part in parts if isinstance(part, Mapping) and "CapacityUnits" in part]
-    if found:
-        return float(sum(found))
-    return sum(-(-items.item_size(item) // 4096) for item in read) / (1 if consistent else 2)
+    return float(sum(found)) if found else None
+
+
+# Where the server does not say: what DynamoDB would ask.
+
+
+def read_units(size: int, *, consistent: bool) -> float:
+    """Return what it costs to read *size* bytes at once.
+
+    >>> read_units(4096, consistent=True), read_units(4097, consistent=True), read_units(0, consistent=False)
+    (1.0, 2.0, 0.5)
+    """
+    return max(-(-size // 4096), 1) / (1 if consistent else 2)
+
+
+def page_units(read: Sequence[Item], scanned: int, *, whole: bool, full: bool, consistent: bool) -> float:
+    """Return what a page of a Scan costs: all that was *scanned* for it, also what a filter or a projection kept back.
+
+    *whole*: the items that were *read* are there with all their attributes. What is not there counts as 1 kB each. *full*: the page
+    ended for its size, so it is 1 MB.
+    """
+    seen = sum(items.item_size(item) for item in read) if whole else 0
+    unseen = scanned - len(read) if whole else scanned
+    size = _PAGE if full else min(seen + max(unseen, 0) * _UNSEEN, _PAGE)
+    return read_units(size, consistent=consistent)
+
+
+def write_units(item: Item | None) -> float:
+    """Return what it costs to put *item*, or to delete one of which nothing is known (None)."""
+    return 1.0 if item is None else float(max(-(-items.item_size(item) // 1024), 1))

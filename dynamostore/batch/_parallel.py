@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from typing import TypeVar
+from contextlib import suppress
+from typing import Final, TypeVar
 
-__all__ = ["in_tasks", "in_threads"]
+from dynamostore.errors import UnavailableError
+
+__all__ = ["MAX_AT_ONCE", "in_tasks", "in_thread", "in_threads"]
 
 T = TypeVar("T")
 
-_LOOK = 0.1
+MAX_AT_ONCE: Final = 32
+"""How many are run at the same time, however many there are: more bring nothing, and each thread costs."""
+
+_LOOK: Final = 0.1
+_GRACE: Final = 0.5
+"""How many seconds threads have to end. One that waits for the network does not know that it is to end."""
 
 
 class _Over:
@@ -26,11 +37,14 @@ class _Over:
 def in_threads(
     iterators: Mapping[int, Iterator[T]], failed: Callable[[int, Exception], None], stopping: threading.Event
 ) -> Iterator[T]:
-    """What all *iterators* yield, each run in a thread of its own; *failed* is told of one that raises, by its key.
+    """What all *iterators* yield, run in 32 threads at most; *failed* is told of one that raises, by its key.
 
-    When this is closed, each of them ends with what it is doing, and is waited for; *stopping* is set then.
+    When this is closed or interrupted, *stopping* is set, and each of them is to end at its next step. Who waits for a reply just
+    then is not waited for: its thread is a daemon, and what it still brings goes nowhere.
     """
-    results: queue.Queue[T | _Over] = queue.Queue(len(iterators))
+    pending = deque(iterators.items())
+    number = min(len(iterators), MAX_AT_ONCE)
+    results: queue.Queue[T | _Over] = queue.Queue(number)
 
     def put(result: T | _Over) -> bool:
         while not stopping.is_set():
@@ -41,63 +55,86 @@ def in_threads(
             return True
         return False
 
-    def work(key: int, iterator: Iterator[T]) -> None:
-        error: BaseException | None = None
-        try:
-            for result in iterator:
-                if not put(result):
-                    return
-        except BaseException as raised:  # noqa: BLE001 (it is raised where the results are taken)
-            error = raised
-        put(_Over(key, error))
+    def work() -> None:
+        while not stopping.is_set():
+            try:
+                key, iterator = pending.popleft()
+            except IndexError:
+                return
+            error: BaseException | None = None
+            try:
+                for result in iterator:
+                    if not put(result):
+                        return
+                    # No frame that raises is to hold what was read.
+                    del result
+            except BaseException as raised:  # noqa: BLE001 (it is raised where the results are taken)
+                error = raised
+            put(_Over(key, error))
 
-    # Daemons: a program that ends with an iterator half read, and never closed, is not to wait for them forever.
-    threads = [
-        threading.Thread(target=work, args=pair, name=f"dynamostore-segment-{pair[0]}", daemon=True)
-        for pair in iterators.items()
-    ]
+    threads: list[threading.Thread] = []
     try:
-        for thread in threads:
-            thread.start()
-        left = len(threads)
+        threads.extend(_started(work, number))
+        left = len(iterators)
         while left:
             result = results.get()
             if not isinstance(result, _Over):
                 yield result
+                del result
                 continue
             left -= 1
             _tell(result, failed)
     finally:
         stopping.set()
+        until = time.monotonic() + _GRACE
         for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+            thread.join(max(until - time.monotonic(), 0))
+
+
+def _started(work: Callable[[], None], number: int) -> Iterator[threading.Thread]:
+    """So many threads, or as many of them as can be had."""
+    for started in range(number):
+        # Daemons: a program that ends with an iterator half read, and never closed, is not to wait for them forever.
+        thread = threading.Thread(target=work, name=f"dynamostore-segment-{started}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not started:
+                raise UnavailableError(f"no thread could be started to read a segment in: {error}") from error
+            return
+        yield thread
 
 
 async def in_tasks(
     iterators: Mapping[int, AsyncIterator[T]], failed: Callable[[int, Exception], None]
 ) -> AsyncGenerator[T, None]:
-    """`in_threads`, in tasks."""
-    results: asyncio.Queue[T | _Over] = asyncio.Queue(len(iterators))
+    """`in_threads`, in tasks; when this is closed or cancelled, so are they, and what they wait for."""
+    pending = deque(iterators.items())
+    number = min(len(iterators), MAX_AT_ONCE)
+    results: asyncio.Queue[T | _Over] = asyncio.Queue(number)
 
-    async def work(key: int, iterator: AsyncIterator[T]) -> None:
-        error: BaseException | None = None
-        try:
-            async for result in iterator:
-                await results.put(result)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as raised:  # noqa: BLE001
-            error = raised
-        await results.put(_Over(key, error))
+    async def work() -> None:
+        while pending:
+            key, iterator = pending.popleft()
+            error: BaseException | None = None
+            try:
+                async for result in iterator:
+                    await results.put(result)
+                    del result
+            except asyncio.CancelledError:
+                raise
+            except BaseException as raised:  # noqa: BLE001
+                error = raised
+            await results.put(_Over(key, error))
 
-    tasks = [asyncio.create_task(work(key, iterator)) for key, iterator in iterators.items()]
+    tasks = [asyncio.create_task(work()) for _ in range(number)]
     try:
-        left = len(tasks)
+        left = len(iterators)
         while left:
             result = await results.get()
             if not isinstance(result, _Over):
                 yield result
+                del result
                 continue
             left -= 1
             _tell(result, failed)
@@ -112,3 +149,32 @@ def _tell(over: _Over, failed: Callable[[int, Exception], None]) -> None:
         failed(over.key, over.error)
     elif over.error is not None:
         raise over.error
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What *work* returns, done in a daemon thread of its own: asyncio's default executor is the app's, and may be busy."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(settled: Callable[[], None]) -> None:
+        if not done.done():
+            settled()
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is awaited)
+            raised = error
+            outcome = lambda: done.set_exception(raised)  # noqa: E731
+        else:
+            outcome = lambda: done.set_result(result)  # noqa: E731
+        # The loop may be closed by now.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, outcome)
+
+    try:
+        threading.Thread(target=run, name="dynamostore-file", daemon=True).start()
+    except RuntimeError as error:
+        raise UnavailableError(f"no thread could be started to work on a file in: {error}") from error
+    return await done

@@ -23,12 +23,12 @@ from dynamostore.errors import (
 from dynamostore.instants import NS_PER_S
 from dynamostore.plans.checks import new_record
 from dynamostore.plans.expressions import AS_READ, UNKEPT, words
-from dynamostore.plans.faults import ConditionFailed
+from dynamostore.plans.faults import ConditionFailed, public
 from dynamostore.plans.verbs import Plans
 from dynamostore.steps import Call, Plan, issue, pause
 from dynamostore.table import Table
 
-from ._budget import Share, units
+from ._budget import Share, page_units, read_units, units, write_units
 from ._results import Failure, Outcome, Tally
 
 __all__ = [
@@ -106,13 +106,18 @@ class Jobs:
             wanted = [keys[token] for token in pending]
             return {self.table.name: {"Keys": wanted, "ConsistentRead": self.plans.consistent_read}}
 
-        def left(reply: Mapping[str, Any]) -> list[str]:
+        def left(pending: Sequence[str], reply: Mapping[str, Any]) -> list[str]:
             read = _of_table(reply.get("Responses"), self.table.name)
             for item in read:
                 found[item[self.table.token]["S"]] = item
-            self.budget.spend(units(reply, read=read, consistent=self.plans.consistent_read))
             unprocessed = (reply.get("UnprocessedKeys") or {}).values()
-            return [key[self.table.token]["S"] for part in unprocessed for key in part["Keys"]]
+            rest = [key[self.table.token]["S"] for part in unprocessed for key in part["Keys"]]
+            said = units(reply)
+            if said is None:
+                sizes = [items.item_size(item) for item in read] + [0] * (len(pending) - len(read) - len(rest))
+                said = sum(read_units(size, consistent=self.plans.consistent_read) for size in sizes)
+            self.budget.spend(said)
+            return rest
 
         failed = yield from self._until_done("batch_get_item", list(keys), request, left)
         outcomes = []
@@ -125,7 +130,7 @@ class Jobs:
                 renamed = item is not None and markers.is_kept(self.table, item, self.plans.clock())
                 outcomes.append(Outcome(token, (yield from self._follow(token, item)), renamed=renamed))
             except StoreError as error:
-                outcomes.append(Outcome(token, error=error))
+                outcomes.append(Outcome(token, error=public(error)))
         return outcomes
 
     def _follow(self, token: str, item: Item | None) -> Plan[Record | None]:
@@ -164,14 +169,19 @@ class Jobs:
         tally.skipped += len(tokens) - len(keys)
         return tally
 
-    def _write(self, requests: Mapping[str, object]) -> Plan[Tally]:
+    def _write(self, requests: Mapping[str, Mapping[str, Mapping[str, Item]]]) -> Plan[Tally]:
         def request(pending: Sequence[str]) -> Mapping[str, object]:
             return {self.table.name: [requests[token] for token in pending]}
 
-        def left(reply: Mapping[str, Any]) -> list[str]:
+        def left(pending: Sequence[str], reply: Mapping[str, Any]) -> list[str]:
             unprocessed = (reply.get("UnprocessedItems") or {}).values()
-            self.budget.spend(units(reply))
-            return [self._written(write) for part in unprocessed for write in part]
+            rest = [self._written(write) for part in unprocessed for write in part]
+            said = units(reply)
+            if said is None:
+                done = set(pending).difference(rest)
+                said = sum(write_units(requests[token].get("PutRequest", {}).get("Item")) for token in done)
+            self.budget.spend(said)
+            return rest
 
         failed = yield from self._until_done("batch_write_item", list(requests), request, left)
         return Tally(done=len(requests) - len(failed), failed=dict(failed))
@@ -185,7 +195,7 @@ class Jobs:
         operation: str,
         pending: list[str],
         request: Callable[[Sequence[str]], Mapping[str, object]],
-        left: Callable[[Mapping[str, Any]], list[str]],
+        left: Callable[[Sequence[str], Mapping[str, Any]], list[str]],
     ) -> Plan[Mapping[str, Failure]]:
         """Make a call until nothing is left of it; what is left after too many in vain, and why.
 
@@ -204,7 +214,7 @@ class Jobs:
                 reply = yield from issue(Call[Mapping[str, Any]](operation, arguments))
             except PASSING as error:
                 self.budget.forgo()
-                reason = error
+                reason = public(error)
                 attempt += 1
                 continue
             except StoreError as error:
@@ -212,12 +222,12 @@ class Jobs:
                 if not _may_be_one(error):
                     raise
                 if len(pending) == 1:
-                    return {pending[0]: error}
+                    return {pending[0]: public(error)}
                 apart: dict[str, Failure] = {}
                 for token in pending:
                     apart |= yield from self._until_done(operation, [token], request, left)
                 return apart
-            unprocessed = left(reply)
+            unprocessed = left(pending, reply)
             # Where some of it was done, the rest will be.
             attempt = attempt + 1 if len(unprocessed) == len(pending) else min(1, len(unprocessed))
             pending = unprocessed
@@ -251,10 +261,15 @@ class Jobs:
             arguments["ExclusiveStartKey"] = start
         reply = yield from self._patiently(Call("scan", arguments))
         read = reply.get("Items") or []
-        self.budget.spend(units(reply, read=read, consistent=request.consistent))
+        scanned = reply.get("ScannedCount", len(read))
         last = reply.get("LastEvaluatedKey")
+        said = units(reply)
+        if said is None:
+            whole, full = not request.projection, bool(last) and request.page_size is None
+            said = page_units(read, scanned, whole=whole, full=full, consistent=request.consistent)
+        self.budget.spend(said)
         after = _token(self.table, last) if last else None
-        return Page(segment, read, reply.get("Count", len(read)), reply.get("ScannedCount", len(read)), after)
+        return Page(segment, read, reply.get("Count", len(read)), scanned, after)
 
     def _patiently(self, call: Call[Mapping[str, Any]]) -> Plan[Mapping[str, Any]]:
         for attempt in range(1, self.attempts + 1):
@@ -294,7 +309,7 @@ class Jobs:
                 )
             except ConditionFailed:
                 # That is paid for, too.
-                self.budget.spend(1.0)
+                self.budget.spend(write_units(None))
                 tally.skipped += 1
             except CorruptRecordError as error:
                 tally.failed[token] = error
@@ -303,7 +318,7 @@ class Jobs:
                 raise StoppedError(error, tally) from error
             else:
                 tally.done += 1
-                self.budget.spend(units(reply) or 1.0)
+                self.budget.spend(units(reply) or write_units(None))
         return tally
 
     def put_all(self, page: Iterable[Item]) -> Plan[Tally]:
@@ -353,7 +368,7 @@ class StoppedError(StoreError):
 
     def __init__(self, reason: StoreError, tally: Tally) -> None:
         super().__init__(str(reason))
-        self.reason = reason
+        self.reason = public(reason)
         self.tally = tally
 
 

@@ -10,7 +10,7 @@ from dynamostore.client import Item
 from dynamostore.items import key, storable
 from dynamostore.table import Table
 
-from .segments import check_segments
+from .segments import MAX_SEGMENTS, check_segments
 
 __all__ = ["Position"]
 
@@ -50,6 +50,10 @@ class Position:
             raise ValueError(f"this is no resume token: {error}") from None
         if found.dynamostore != 1 or not found.after or len(found.after) != len(found.done):
             raise ValueError("this is no resume token of this version of dynamostore")
+        if len(found.after) > MAX_SEGMENTS:
+            raise ValueError(
+                f"this resume token has {len(found.after):,} segments, and {MAX_SEGMENTS:,} are the most there can be"
+            )
         if (found.table, found.job, found.scope) != (table.name, job, scope):
             raise ValueError(
                 f"this is the resume token of {found.job} on table {found.table!r} ({found.scope}), "

@@ -16,6 +16,8 @@ from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.items import key
+from dynamostore.pauses import Pauses
+from dynamostore.plans.faults import public
 from dynamostore.steps import Plan, run
 from dynamostore.store import DynamoStore
 
@@ -30,8 +32,6 @@ from .tables import identity, may_be_one
 __all__ = ["Batch"]
 
 T = TypeVar("T")
-
-_LOOK = 0.2
 
 
 class Batch(BaseBatch[DynamoStore]):
@@ -273,21 +273,29 @@ class Batch(BaseBatch[DynamoStore]):
                 failed(segment, error)
 
 
-class _Stopped(Exception):
-    """Nobody waits for what a thread does any more."""
-
-
 def _run(store: DynamoStore, plan: Plan[T], stopping: threading.Event) -> T:
-    """As the store runs a *plan*; but a pause (for a low rate's sake it may be minutes) ends when all is *stopping*."""
+    """As the store runs a *plan*; but when all is *stopping*, no call begins and no pause (of minutes, at a low rate) goes on."""
+    pauses = Pauses(stopping, store._sleep)
+    try:
+        with pauses.of_this_thread():
+            return run(plan, _Begun(store, pauses), sleep=pauses.sleep, explain=store._explain, check=store._check)
+    except StoreError as error:
+        shown = public(error)
+        if shown is error:
+            raise
+    raise shown
 
-    def sleep(seconds: float) -> None:
-        while seconds > 0 and not stopping.is_set():
-            store._sleep(min(seconds, _LOOK))
-            seconds -= _LOOK
-        if stopping.is_set():
-            raise _Stopped
 
-    return run(plan, store.client, sleep=sleep, explain=store._explain, check=store._check)
+class _Begun:
+    """The client of a *store*, for as long as calls may begin."""
+
+    def __init__(self, store: DynamoStore, pauses: Pauses) -> None:
+        self._client = store.client
+        self._pauses = pauses
+
+    def __getattr__(self, name: str) -> object:
+        self._pauses.check()
+        return getattr(self._client, name)
 
 
 def _at_most(

@@ -5,7 +5,7 @@ from typing import Final
 __all__ = ["MAX_SEGMENTS", "check_segments"]
 
 MAX_SEGMENTS: Final = 256
-"""DynamoDB takes a million; each is a thread, and holds a page or two."""
+"""DynamoDB takes a million; 32 are read at the same time, and each holds a page or two."""
 
 
 def check_segments(segments: int) -> None:

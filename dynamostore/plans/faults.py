@@ -19,20 +19,24 @@ from dynamostore.errors import (
     TableNotFoundError,
     TableSchemaError,
     ThrottledError,
+    ThrottlingReason,
     UnavailableError,
 )
 
 __all__ = [
+    "PRIVATE",
     "ConditionFailed",
     "Contended",
+    "Overloaded",
     "TableBusy",
     "TransactionRefused",
     "Unsupported",
     "check",
     "explain",
+    "public",
 ]
 
-# What a plan handles and no user sees, unless a plan has no answer to it.
+# What a plan handles and no user sees: who runs plans shows `public` in the place of what a plan has no answer to.
 
 
 class ConditionFailed(StoreError):
@@ -52,7 +56,20 @@ class TransactionRefused(StoreError):
 
 
 class Contended(ThrottledError):
-    """A transaction that is under way on the item got in the way; the same call can be made again at once."""
+    """A transaction or another Region's write on the item got in the way; the same call can be made again at once.
+
+    *attempts*, all in all, with *first_pause* seconds at most after the first, and twice as many after each.
+    """
+
+    attempts = 5
+    first_pause = 0.02
+
+
+class Overloaded(Contended):
+    """A transaction was cancelled for want of capacity. SDKs do not retry that; it is made again as they do with a write."""
+
+    attempts = 3
+    first_pause = 1.0
 
 
 class Unsupported(StoreError):
@@ -61,6 +78,35 @@ class Unsupported(StoreError):
 
 class TableBusy(StoreError):
     """The table exists already or is being changed."""
+
+
+PRIVATE = (ConditionFailed, Contended, TableBusy, TransactionRefused, Unsupported)
+
+
+def public(error: StoreError) -> StoreError:
+    """Return *error* or, if its class is private, the same as the public class that it is a kind of.
+
+    What it came of are the client's errors then, and none of these: a `ConditionFailed` holds what is stored.
+    """
+    shown = error
+    if isinstance(error, Contended):
+        shown = ThrottledError(
+            str(error),
+            operation=error.operation,
+            code=error.code,
+            version=error.version,
+            throttling_reasons=error.throttling_reasons,
+        )
+    elif isinstance(error, PRIVATE):
+        shown = StoreError(str(error), operation=error.operation, code=error.code)
+    cause = error.__cause__
+    while isinstance(cause, PRIVATE):
+        cause = cause.__cause__
+    if shown is not error or cause is not error.__cause__:
+        shown.__cause__ = cause
+    if isinstance(shown.__context__, PRIVATE):
+        shown.__context__ = cause
+    return shown
 
 
 # Botocore has many classes for credentials that it cannot find, fetch or renew, and one bare RuntimeError.
@@ -155,7 +201,21 @@ def _from_reply(
             kind = ThrottledError
     if kind is TableNotFoundError:
         message += "; create it with store.create_table(), or look at the region and the table's name"
-    return kind(message, operation=name, code=code)
+    error = kind(message, operation=name, code=code)
+    if isinstance(error, ThrottledError):
+        error.throttling_reasons = _throttling_reasons(response)
+    return error
+
+
+def _throttling_reasons(response: Mapping[object, object]) -> tuple[ThrottlingReason, ...]:
+    """What a refusal says of the limits that were exceeded; of anything that is not as documented, nothing."""
+    # In a ThrottlingException it is spelled otherwise than in the others.
+    reasons = response.get("ThrottlingReasons") or response.get("throttlingReasons")
+    return tuple(
+        ThrottlingReason(str(reason.get("reason") or ""), str(reason.get("resource") or ""))
+        for reason in (reasons if isinstance(reasons, list | tuple) else ())
+        if isinstance(reason, Mapping)
+    )
 
 
 def _metadata(response: Mapping[object, object], name: str) -> int | None:
@@ -183,6 +243,22 @@ def _condition_failed(
     return failed
 
 
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html, and those of a statement in a batch.
+_CANCELLED: Mapping[str, type[StoreError]] = {
+    "ThrottlingError": Overloaded,
+    "ProvisionedThroughputExceeded": Overloaded,
+    "RequestLimitExceeded": Overloaded,
+    "TransactionConflict": Contended,
+    "ReplicatedWriteConflict": Contended,
+    "AccessDenied": AccessDeniedError,
+    "ResourceNotFound": TableNotFoundError,
+    "InternalServerError": UnavailableError,
+    "ItemCollectionSizeLimitExceeded": StoreError,
+}
+"""Reason → class, the one that counts first: for want of capacity it is better to wait longer."""
+_HELD_NOT = ("ConditionalCheckFailed", "DuplicateItem")
+
+
 def _transaction_refused(response: Mapping[object, object], message: str, name: str) -> StoreError:
     reasons = response.get("CancellationReasons")
     retries = _metadata(response, "RetryAttempts")
@@ -191,18 +267,15 @@ def _transaction_refused(response: Mapping[object, object], message: str, name: 
     for reason in reasons if isinstance(reasons, Sequence) else ():
         code = str(reason.get("Code")) if isinstance(reason, Mapping) else ""
         codes.append(code)
-        failed = code == "ConditionalCheckFailed"
+        failed = code in _HELD_NOT
         refusals.append(_condition_failed(reason, message, name, retries) if failed else None)
     if any(refusals):
         refused = TransactionRefused(message, operation=name, code="TransactionCanceledException")
         refused.refusals = refusals
         return refused
-    if "TransactionConflict" in codes:
-        return Contended(message, operation=name, code="TransactionConflict")
-    kinds = {"ThrottlingError": ThrottledError, "ProvisionedThroughputExceeded": ThrottledError}
-    for code in codes:
-        if code in kinds:
-            return kinds[code](message, operation=name, code=code)
+    for code, kind in _CANCELLED.items():
+        if code in codes:
+            return kind(message, operation=name, code=code)
     if "ValidationError" in codes:
         return _invalid(str(reasons), message, name, "ValidationError")
     return StoreError(message, operation=name, code="TransactionCanceledException")

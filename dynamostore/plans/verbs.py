@@ -48,7 +48,6 @@ R = TypeVar("R")
 
 _PING = "ping"
 _ATTEMPTS = 5
-_FIRST_PAUSE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,16 +375,19 @@ class Plans:
         return item is not None and markers.is_kept(self.table, item, self.clock())
 
     def _patiently(self, call: Call[object]) -> Plan[None]:
-        """Make a call, again if a transaction on the same item gets in its way (SDKs do not retry that)."""
-        for attempt in range(_ATTEMPTS):
+        """Make a call, again if SDKs would not: a transaction is in its way, or it is one that was cancelled for want of capacity."""
+        attempts = 0
+        while True:
             try:
                 yield call
-            except Contended:
-                if attempt == _ATTEMPTS - 1:
+            except Contended as error:
+                attempts += 1
+                if attempts >= error.attempts:
                     raise
-                yield from pause(uniform(0, _FIRST_PAUSE * 2**attempt))
+                longest = error.first_pause * 2 ** (attempts - 1)
             else:
                 return
+            yield from pause(uniform(0, longest))
 
     def _now(self) -> dict[str, AttributeValue]:
         return {":now": items.number(self.clock())}

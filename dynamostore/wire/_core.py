@@ -270,4 +270,8 @@ def _refusal(operation: str, raw: RawReply, retries: int) -> ServiceError | Tran
         response["Item"] = refusal.Item
     if refusal.CancellationReasons is not None:
         response["CancellationReasons"] = refusal.CancellationReasons
+    if refusal.ThrottlingReasons is not None:
+        response["ThrottlingReasons"] = refusal.ThrottlingReasons
+    if refusal.throttling_reasons is not None:
+        response["throttlingReasons"] = refusal.throttling_reasons
     return ServiceError(response, operation)

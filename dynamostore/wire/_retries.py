@@ -164,7 +164,7 @@ class Caller:
                 return reply
             left = deadline - self._monotonic()
             if delay is None or retries >= self._limits.attempts or delay >= left or not self.quota.take(cost):
-                raise failure
+                raise failure.public if isinstance(failure, _SkewedError) else failure
             logger.debug("%s: %s; attempt %d in %.3f s", operation.name, _kind(failure), retries + 1, delay)
             if delay:
                 yield from pause(delay)
@@ -205,6 +205,11 @@ def _fetch(timeout: float) -> Call[tuple[Credentials, Endpoint]]:
 
 class _SkewedError(ServiceError):
     """A refusal because the clock is off, which is known now."""
+
+    @property
+    def public(self) -> ServiceError:
+        """The refusal, for who does not know this class."""
+        return ServiceError(self.response, self.operation_name)
 
 
 class _ExpiredError(ServiceError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
+from dynamostore.pauses import sleep
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import run
 
@@ -170,7 +171,7 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         return f"<WireClient {self.meta.endpoint_url}>"
 
     def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
-        return run(self._setup.call(operation, arguments), self._driver, sleep=time.sleep)
+        return run(self._setup.call(operation, arguments), self._driver, sleep=sleep)
 
 
 class _Driver:

@@ -52,8 +52,8 @@ class ServiceError(WireError):
     """DynamoDB refused, or failed to do, what it was asked.
 
     Attributes: *response*, a dict as botocore's ``ClientError`` has it (``Error`` with ``Code`` and ``Message``,
-    ``ResponseMetadata``, and what an error brings along: ``Item``, ``CancellationReasons``), and *operation_name*
-    (``"GetItem"``).
+    ``ResponseMetadata``, and what an error brings along: ``Item``, ``CancellationReasons``, ``ThrottlingReasons``), and
+    *operation_name* (``"GetItem"``).
 
     >>> error = ServiceError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "GetItem")
     >>> error.code

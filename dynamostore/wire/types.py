@@ -320,6 +320,9 @@ class Refusal(msgspec.Struct):
     Message: str | None = None
     Item: "_Item | None" = None
     CancellationReasons: "Sequence[CancellationReason] | None" = None
+    # Read leniently: what an error says beside its code must not make it an error of another kind.
+    ThrottlingReasons: object = None
+    throttling_reasons: object = msgspec.field(default=None, name="throttlingReasons")
 
 
 class CancellationReason(TypedDict, total=False):

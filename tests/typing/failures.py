@@ -5,7 +5,7 @@
 from collections.abc import Mapping
 from typing import assert_type
 
-from dynamostore import AccessDeniedError, Conflict, CorruptRecordError, ItemTooLargeError, Record, Store, StoreError, TableNotFoundError, TableSchemaError, ThrottledError, UnavailableError
+from dynamostore import AccessDeniedError, Conflict, CorruptRecordError, ItemTooLargeError, Record, Store, StoreError, TableNotFoundError, TableSchemaError, ThrottledError, ThrottlingReason, UnavailableError
 from dynamostore.digests import digest
 from dynamostore.errors import CODES
 from session import CorruptSessionError, JSONValue, SessionClosedError, SessionConflict, SessionError, SessionStateError, SessionTypeError
@@ -32,6 +32,10 @@ def of_a_store(store: Store) -> None:
         assert_type(error.reason, str)
     except (ThrottledError, UnavailableError) as error:
         assert_type(error.version, int)
+        if isinstance(error, ThrottledError):
+            assert_type(error.throttling_reasons, tuple[ThrottlingReason, ...])
+            assert_type(error.throttling_reasons[0].reason, str)
+            assert_type(error.throttling_reasons[0].resource, str)
         assert_type(error.operation, str | None)
         error.current  # type: ignore[union-attr]
     except (TableNotFoundError, TableSchemaError, AccessDeniedError) as error:
