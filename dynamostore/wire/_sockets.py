@@ -6,16 +6,16 @@ import os
 import re
 import select
 import socket
-import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from ._dialing import dial
 from ._http import RawReply, ReplyParser
-from ._tls import Trust, explain_connect
-from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError
+from ._tls import Trust
+from .errors import ConnectionLostError, ReplyTimeoutError
 
 if TYPE_CHECKING:
     from ._core import Endpoint
@@ -180,22 +180,7 @@ class SocketPool:
             return
 
     def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
-        timeout = min(self._connect_timeout, deadline - time.monotonic())
-        until = time.monotonic() + timeout
-        sock: socket.socket | None = None
-        try:
-            sock = _connect_to_any(resolve_host(endpoint.host, endpoint.port, timeout), until)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if endpoint.secure:
-                sock.settimeout(max(until - time.monotonic(), 0.001))
-                sock = self._trust.context.wrap_socket(sock, server_hostname=endpoint.host)
-        except BaseException as error:
-            if sock is not None:
-                sock.close()
-            if isinstance(error, OSError):
-                raise explain_connect(error, endpoint, timeout) from error
-            raise
+        sock = dial(endpoint, self._trust, min(self._connect_timeout, deadline - time.monotonic()))
         self.opened += 1
         return _Connection(endpoint, sock, self._keep_idle)
 
@@ -206,68 +191,6 @@ def server_keeps(header: str) -> float:
         if timeout := _TIMEOUT.fullmatch(part):
             return max(float(timeout[1]) - 1, 0.0)
     return float("inf")
-
-
-Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-
-
-def resolve_host(host: str, port: int, timeout: float) -> list[Address]:
-    """The addresses of *host*; `ConnectError` if there are none, or none are known in time.
-
-    The system's resolver has no time-out that could be set, so it is asked in a thread of its own.
-    """
-    found: list[Address] = []
-    failed: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.extend((family, address) for family, _, _, _, address in answers)
-        except (OSError, UnicodeError) as error:
-            failed.append(error)
-
-    if _is_address(host):
-        ask()
-    else:
-        thread = threading.Thread(target=ask, name="dynamostore-resolver", daemon=True)
-        thread.start()
-        thread.join(timeout)
-        if not found and not failed:
-            raise ConnectError(f"the address of {host} was not found within {timeout:.3g} s")
-    if failed:
-        raise ConnectError(f"the address of {host} was not found: {failed[0]}")
-    return found
-
-
-def _is_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return True
-    return False
-
-
-def _connect_to_any(addresses: list[Address], until: float) -> socket.socket:
-    """A connection to the first address that takes one; raises the last one's failure."""
-    failure: OSError = ConnectError("it has no address")
-    for number, (family, address) in enumerate(addresses):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            # What is left is shared by those that are left: one that is silent does not take it all.
-            share = (until - time.monotonic()) / (len(addresses) - number)
-            sock.settimeout(max(share, 0.001))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
 
 
 def _close_all(idle: deque[_Connection]) -> None:

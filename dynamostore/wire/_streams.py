@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
+from ._adialing import adial
 from ._http import RawReply, ReplyParser
 from ._sockets import CLOSED, poll_for, server_keeps
-from ._tls import Trust, explain_connect, is_refused_certificate
-from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError, TransportError
+from ._tls import Trust
+from .errors import ConnectionLostError, ReplyTimeoutError, TransportError
 
 if TYPE_CHECKING:
     from ._core import Endpoint
@@ -119,7 +119,6 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._poll = poll_for(sock.fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -302,39 +301,9 @@ class StreamPool:
 
     async def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
         timeout = min(self._connect_timeout, max(deadline - time.monotonic(), 0.001))
-        until = time.monotonic() + timeout
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await self._loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-            connection = await self._connect_to_any(endpoint, [address[:2] for *_, address in addresses], until)
-        except (OSError, UnicodeError) as error:
-            raise explain_connect(error, endpoint, timeout) from error
+        connection = await adial(
+            endpoint, self._trust, timeout, lambda: _Connection(endpoint, self._read_timeout, self._keep_idle)
+        )
         self.opened += 1
         self._all.add(connection)
         return connection
-
-    async def _connect_to_any(
-        self, endpoint: Endpoint, addresses: list[tuple[str | int, int | bytes]], until: float
-    ) -> _Connection:
-        """A connection to the first address that takes one; raises the last one's failure."""
-        failure: OSError = ConnectError("it has no address")
-        for number, (host, port) in enumerate(addresses):
-            # What is left is shared by those that are left: one that is silent does not take it all.
-            share = (until - time.monotonic()) / (len(addresses) - number)
-            try:
-                async with asyncio.timeout(max(share, 0.001)):
-                    _, connection = await self._loop.create_connection(
-                        lambda: _Connection(endpoint, self._read_timeout, self._keep_idle),
-                        str(host),
-                        int(port),
-                        ssl=self._trust.context if endpoint.secure else None,
-                        server_hostname=endpoint.host if endpoint.secure else None,
-                    )
-            except OSError as error:
-                failure = error
-                if is_refused_certificate(error):
-                    # Then nobody else is asked.
-                    break
-            else:
-                return connection
-        raise failure
