@@ -6,14 +6,19 @@ import os
 import re
 import select
 import socket
+import sys
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from dynamostore.hidden import Hidden
 
 from ._dialing import dial
 from ._http import RawReply, ReplyParser
+from ._silence import LOOKS, Silence, acknowledged
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError
 
@@ -25,6 +30,7 @@ __all__ = ["CLOSED", "SocketPool"]
 CLOSED: Final = "the client is closed; to enter it again (with client: ...) opens it"
 
 _RECEIVE: Final = 64 * 1024
+_RECORD: Final = 16 * 1024
 
 # A part of a `Keep-Alive` header.
 _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASCII | re.IGNORECASE)
@@ -33,7 +39,9 @@ _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASC
 class _Connection:
     """One connection, and the reply that is on its way."""
 
-    __slots__ = ("_buffer", "_parser", "_poll", "_sock", "_timeout", "_view", "endpoint", "idle_since", "keep")
+    __slots__ = (
+        "_buffer", "_parser", "_poll", "_share", "_silence", "_sock", "_timeout", "_view", "endpoint", "idle_since", "keep",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, sock: socket.socket, keep: float) -> None:
         self.endpoint = endpoint
@@ -45,16 +53,20 @@ class _Connection:
         self._buffer = bytearray(_RECEIVE)
         self._view = memoryview(self._buffer)
         self._poll = poll_for(sock.fileno())
+        self._silence = Silence(partial(acknowledged, sock))
+        # TLS takes all of what it is given, or nothing: in pieces, it is seen to move.
+        self._share = _RECORD if endpoint.secure else sys.maxsize
 
     def exchange(self, request: bytes, read_timeout: float, deadline: float) -> RawReply:
         """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
-        left = deadline - time.monotonic()
-        self._set_timeout(min(read_timeout, left))
+        now = time.monotonic()
+        self._silence.begin(now, read_timeout)
+        self._set_timeout(min(read_timeout / LOOKS, deadline - now))
         refused: OSError | None = None
         try:
-            self._sock.sendall(request)
-        except TimeoutError:
-            raise ReplyTimeoutError(f"the request could not be sent within {min(read_timeout, left):.3g} s") from None
+            self._send(Hidden(memoryview(request)), deadline)
+        except ReplyTimeoutError:
+            raise
         except OSError as error:
             # The server may have said why before it hung up.
             refused = error
@@ -62,17 +74,41 @@ class _Connection:
             try:
                 received = self._sock.recv_into(self._buffer)
             except TimeoutError:
-                raise ReplyTimeoutError(f"no reply within {min(read_timeout, left):.3g} s") from None
+                self._wait_on(deadline)
+                continue
             except OSError as error:
                 raise ConnectionLostError(f"the connection was lost: {refused or error}") from error
             reply = self._parser.feed(self._view[:received]) if received else self._parser.at_end()
             if reply is not None:
                 reply.reusable &= refused is None
                 return reply
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 raise ReplyTimeoutError("the reply was not complete in time")
-            self._set_timeout(min(read_timeout, left))
+            self._silence.heard(now)
+            self._set_timeout(min(read_timeout / LOOKS, deadline - now))
+
+    def _send(self, request: Hidden[memoryview], deadline: float) -> None:
+        """Send all of it, for as long as it moves."""
+        length = len(request.reveal())
+        sent = 0
+        while True:
+            try:
+                sent += self._sock.send(request.reveal()[sent : sent + self._share])
+            except TimeoutError:
+                self._wait_on(deadline)
+                continue
+            if sent == length:
+                return
+            self._silence.heard(time.monotonic())
+
+    def _wait_on(self, deadline: float) -> None:
+        """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`."""
+        now = time.monotonic()
+        left = min(self._silence.look(now), deadline - now)
+        if left <= 0:
+            raise ReplyTimeoutError(self._silence.explain(now))
+        self._set_timeout(left)
 
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last reply: neither the server's farewell nor a byte too many."""

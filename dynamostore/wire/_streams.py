@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ._adialing import adial
 from ._http import RawReply, ReplyParser
+from ._silence import LOOKS, Silence, acknowledged
 from ._sockets import CLOSED, poll_for, server_keeps
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError, TransportError
@@ -27,7 +28,7 @@ class _Connection(asyncio.BufferedProtocol):
     """One connection, with at most one call on it; what comes when none is on it ends it."""
 
     __slots__ = (
-        "_buffer", "_due", "_heard", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_timer", "_transport", "_view",
+        "_buffer", "_due", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_silence", "_timer", "_transport", "_view",
         "endpoint", "idle_since", "keep",
     )  # fmt: skip
 
@@ -42,8 +43,9 @@ class _Connection(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[RawReply] | None = None
-        # When the call on it is over at the latest, and when something was heard, by time.monotonic().
-        self._due = self._heard = 0.0
+        # When the call on it is over at the latest, by time.monotonic().
+        self._due = 0.0
+        self._silence = Silence(self._measure)
         # Left to run out when a reply comes, and set anew then: to cancel one for every call takes longer.
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Callable[[], bool] = bool
@@ -53,13 +55,13 @@ class _Connection(asyncio.BufferedProtocol):
         """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
         assert self._transport is not None
         self._reply = reply = self._loop.create_future()
-        self._heard = now
+        self._silence.begin(now, self._read_timeout)
         self._due = deadline
-        until = min(now + self._read_timeout, deadline)
+        until = min(now + self._read_timeout / LOOKS, deadline)
         timer = self._timer
         if timer is None:
             self._timer = self._loop.call_later(until - now, self._look)
-        elif deadline < now + self._read_timeout:
+        elif deadline < now + self._read_timeout / LOOKS:
             # It may be set for later than this call may take.
             timer.cancel()
             self._timer = self._loop.call_later(until - now, self._look)
@@ -100,13 +102,16 @@ class _Connection(asyncio.BufferedProtocol):
         if self._reply is None or self._reply.done():
             return
         now = time.monotonic()
-        until = min(self._heard + self._read_timeout, self._due)
-        if now < until:
-            self._timer = self._loop.call_later(until - now, self._look)
-        elif now >= self._due:
-            self._fail(ReplyTimeoutError("the reply was not complete in time"))
+        left = min(self._silence.look(now), self._due - now)
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
         else:
-            self._fail(ReplyTimeoutError(f"no reply within {self._read_timeout:.3g} s"))
+            self._fail(ReplyTimeoutError(self._silence.explain(now)))
+
+    def _measure(self) -> tuple[int, bytes]:
+        """How much of the request is still to be sent, and how much the server has (see `Silence`)."""
+        assert self._transport is not None
+        return self._transport.get_write_buffer_size(), acknowledged(self._transport.get_extra_info("socket"))
 
     def _fail(self, error: TransportError) -> None:
         self._lost = True
@@ -139,7 +144,7 @@ class _Connection(asyncio.BufferedProtocol):
             if whole is not None:
                 reply.set_result(whole)
             else:
-                self._heard = time.monotonic()
+                self._silence.heard(time.monotonic())
 
     def eof_received(self) -> None:
         self._end(None)

@@ -1,0 +1,72 @@
+"""Tells a server that is silent from a request that is still on its way: ``read_timeout`` counts silence only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol
+
+__all__ = ["LOOKS", "Silence", "acknowledged"]
+
+LOOKS: Final = 4
+"""How often, in a read time-out's length, it is looked whether something has moved."""
+
+# `struct tcp_info` of linux/tcp.h: tcpi_bytes_acked, and where it ends.
+_ACKED: Final = slice(120, 128)
+
+
+class _HasOptions(Protocol):
+    """A socket, or what stands for one."""
+
+    def getsockopt(self, level: int, name: int, length: int, /) -> bytes: ...
+
+
+def acknowledged(sock: _HasOptions) -> bytes:
+    """How much of what was sent the peer has acknowledged: a number as bytes, or none where the system does not tell.
+
+    Only Linux does. The buffers of the transport and of the system are no measure: what they took may still be on its way.
+    """
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)[_ACKED]
+    except (OSError, AttributeError):
+        return b""
+
+
+class Silence:
+    """How long a call has waited for a connection on which nothing moves.
+
+    What moves is a byte of the reply (`heard`), and what *measure* returns, which `look` asks a few times in the length of the
+    limit. A change counts from the look before it. So a server that had the whole request at once has no more than the limit.
+    """
+
+    __slots__ = ("_limit", "_looked", "_measure", "_measured", "_since")
+
+    def __init__(self, measure: Callable[[], object]) -> None:
+        self._measure = measure
+        self._measured: object = None
+        self._limit = self._since = self._looked = 0.0
+
+    def begin(self, now: float, limit: float) -> None:
+        """A request is to be sent, at *now*, and nothing may move for *limit* (seconds of a clock that only grows)."""
+        self._limit = limit
+        self._since = self._looked = now
+        self._measured = None
+
+    def heard(self, now: float) -> None:
+        """Something has come, or could be sent."""
+        self._since = now
+
+    def look(self, now: float) -> float:
+        """Return after how many seconds to look again; 0: the silence has lasted too long."""
+        measured = self._measure()
+        if self._measured is not None and measured != self._measured:
+            self._since = max(self._since, self._looked)
+        self._measured = measured
+        self._looked = now
+        return max(min(self._since + self._limit - now, self._limit / LOOKS), 0.0)
+
+    def explain(self, now: float) -> str:
+        """Why the call waits no longer than until *now*."""
+        if now - self._since >= self._limit:
+            return f"no reply within {self._limit:.3g} s"
+        return "the reply was not complete in time"
