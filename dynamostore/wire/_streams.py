@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from ._adialing import adial
+from ._endings import close_with_loop
 from ._http import RawReply, ReplyParser
 from ._silence import LOOKS, Silence, acknowledged
 from ._sockets import CLOSED, poll_for, server_keeps
@@ -29,7 +30,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_buffer", "_due", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_silence", "_timer", "_transport", "_view",
-        "endpoint", "idle_since", "keep",
+        "ended", "endpoint", "idle_since", "keep",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, read_timeout: float, keep: float) -> None:
@@ -50,6 +51,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Callable[[], bool] = bool
         self._lost = False
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when its transport is closed."""
 
     def send(self, request: bytes, now: float, deadline: float) -> asyncio.Future[RawReply]:
         """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
@@ -151,6 +154,8 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _end(self, error: Exception | None) -> None:
         self._lost = True
@@ -186,6 +191,7 @@ class StreamPool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: deque[_Connection] = deque()
         self._all: set[_Connection] = set()
+        self._keeper = close_with_loop(self._all)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self.opened = 0
@@ -261,13 +267,8 @@ class StreamPool:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in list(self._all):
-            connection.close()
-            self._all.discard(connection)
         self._idle.clear()
-        # The transports say goodbye to the loop in its next turns.
-        for _ in range(2):
-            await asyncio.sleep(0)
+        await self._keeper.aclose()
 
     def _take(self, endpoint: Endpoint, now: float) -> _Connection | None:
         while self._idle:
@@ -288,7 +289,6 @@ class StreamPool:
 
     def _drop(self, connection: _Connection) -> None:
         connection.abort()
-        self._all.discard(connection)
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, before the server does."""
@@ -310,5 +310,8 @@ class StreamPool:
             endpoint, self._trust, timeout, lambda: _Connection(endpoint, self._read_timeout, self._keep_idle)
         )
         self.opened += 1
-        self._all.add(connection)
+        # Until its transport is closed, which is after it was dropped.
+        every = self._all
+        every.add(connection)
+        connection.ended.add_done_callback(lambda _: every.discard(connection))
         return connection
