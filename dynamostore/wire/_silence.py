@@ -11,6 +11,9 @@ __all__ = ["LOOKS", "Silence", "acknowledged"]
 LOOKS: Final = 4
 """How often, in a read time-out's length, it is looked whether something has moved."""
 
+FLIGHT: Final = 16 * 1024
+"""A request of so many bytes at most is sent at once. Its acknowledgement may come 40 ms later, which is no progress."""
+
 # `struct tcp_info` of linux/tcp.h: tcpi_bytes_acked, and where it ends.
 _ACKED: Final = slice(120, 128)
 
@@ -35,19 +38,21 @@ def acknowledged(sock: _HasOptions) -> bytes:
 class Silence:
     """How long a call has waited for a connection on which nothing moves.
 
-    What moves is a byte of the reply (`heard`), and what *measure* returns, which `look` asks a few times in the length of the
-    limit. A change counts from the look before it. So a server that had the whole request at once has no more than the limit.
+    What moves is a byte of the reply (`heard`), and for a request that is not small what *measure* returns, which `look` asks a
+    few times in the length of the limit. A change counts from the look before it.
     """
 
-    __slots__ = ("_limit", "_looked", "_measure", "_measured", "_since")
+    __slots__ = ("_limit", "_looked", "_measure", "_measured", "_since", "_small")
 
     def __init__(self, measure: Callable[[], object]) -> None:
         self._measure = measure
         self._measured: object = None
+        self._small = True
         self._limit = self._since = self._looked = 0.0
 
-    def begin(self, now: float, limit: float) -> None:
-        """A request is to be sent, at *now*, and nothing may move for *limit* (seconds of a clock that only grows)."""
+    def begin(self, size: int, now: float, limit: float) -> None:
+        """A request of *size* bytes is sent at *now*, and nothing may move for *limit* (seconds of a clock that only grows)."""
+        self._small = size <= FLIGHT
         self._limit = limit
         self._since = self._looked = now
         self._measured = None
@@ -58,7 +63,7 @@ class Silence:
 
     def look(self, now: float) -> float:
         """Return after how many seconds to look again; 0: the silence has lasted too long."""
-        measured = self._measure()
+        measured = None if self._small else self._measure()
         if self._measured is not None and measured != self._measured:
             self._since = max(self._since, self._looked)
         self._measured = measured

@@ -60,7 +60,7 @@ class _Connection:
     def exchange(self, request: bytes, read_timeout: float, deadline: float) -> RawReply:
         """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
         now = time.monotonic()
-        self._silence.begin(now, read_timeout)
+        self._silence.begin(len(request), now, read_timeout)
         self._set_timeout(min(read_timeout / LOOKS, deadline - now))
         refused: OSError | None = None
         try:

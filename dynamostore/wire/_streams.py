@@ -58,7 +58,11 @@ class _Connection(asyncio.BufferedProtocol):
         """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
         assert self._transport is not None
         self._reply = reply = self._loop.create_future()
-        self._silence.begin(now, self._read_timeout)
+        if self._lost:
+            # Between two turns of the loop, after it was connected.
+            reply.set_exception(ConnectionLostError("the connection was lost before the request was sent"))
+            return reply
+        self._silence.begin(len(request), now, self._read_timeout)
         self._due = deadline
         until = min(now + self._read_timeout / LOOKS, deadline)
         timer = self._timer
