@@ -283,14 +283,20 @@ def address_of_literal(host: str, port: int) -> Address | None:
     (<AddressFamily.AF_INET: 2>, ('127.0.0.1', 8000))
     >>> address_of_literal("localhost", 8000)
     """
-    with suppress(OSError):
-        socket.inet_pton(socket.AF_INET, host)
+    if _is_address(socket.AF_INET, host):
         return socket.AF_INET, (host, port)
     address, percent, scope = host.partition("%")
-    with suppress(OSError):
-        socket.inet_pton(socket.AF_INET6, address)
+    if _is_address(socket.AF_INET6, address):
         return socket.AF_INET6, (address, port, 0, _index_of(scope) if percent else 0)
     return None
+
+
+def _is_address(family: socket.AddressFamily, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except OSError:
+        return False
+    return True
 
 
 def _index_of(scope: str) -> int:
