@@ -433,9 +433,9 @@ def test_a_silent_resolver_holds_few_threads_and_each_call_no_longer_than_it_may
             done.result()
     assert resolving() == THREADS
     silent.set()
-    for client in clients:
-        assert get(client)
+    for number, client in enumerate(clients):
         client.close()
+        assert get(driver.client(f"http://{number}.test:{server.port}", connect_timeout=5))
 
 
 def test_a_thread_that_cannot_be_had_is_no_connection(
