@@ -405,6 +405,7 @@ def test_the_scope_of_an_address_is_kept(driver: Driver, authority: trustme.CA, 
     class V6(FaultyDynamoDB):
         def _bound(self, port: int) -> socket.socket:
             sock = socket.socket(socket.AF_INET6)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setblocking(False)
             sock.bind(("::", port))
             return sock

@@ -7,7 +7,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from dynamostore.steps import arun
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ._core import Endpoint
 
 __all__ = ["adial"]
+
+TURNS: Final = 20
+"""In how many turns of the loop a transport is closed, with some to spare."""
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -79,8 +83,12 @@ class _Dialer(AsyncWaiting, Generic[P]):
         sock = open_socket(family)
         try:
             await _connect(loop, sock, where)
-            if secure:
-                race.reached(time.monotonic())
+        except BaseException:
+            sock.close()
+            raise
+        if secure:
+            race.reached(time.monotonic())
+        try:
             return await loop.create_connection(
                 self._make,
                 sock=sock,
@@ -88,9 +96,23 @@ class _Dialer(AsyncWaiting, Generic[P]):
                 server_hostname=name_in_certificate(self._endpoint.host) if secure else None,
             )
         except BaseException:
-            # A transport that has it already has been told to close it.
-            sock.close()
+            await _shut(sock)
             raise
+
+
+async def _shut(sock: socket.socket) -> None:
+    """Close a socket that a transport may have: by its peer's end, so to speak, for which a transport closes it in some turns.
+
+    asyncio leaves a TLS transport open that is cancelled before its first step. To close the socket itself would free its
+    number for another one, which the loop takes for the transport's.
+    """
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    for _ in range(TURNS):
+        if sock.fileno() == -1:
+            return
+        await asyncio.sleep(0)
+    sock.close()
 
 
 async def _end(attempts: Iterable[_Attempt[P]]) -> None:
