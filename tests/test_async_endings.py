@@ -122,8 +122,8 @@ def test_a_store_of_a_module_is_used_by_one_loop_after_the_other(
     run(block(store))
 
 
-@pytest.mark.parametrize("lifespan", [True, False])
-def test_an_app_leaves_nothing(store: AsyncDynamoStore, lifespan: bool) -> None:
+@pytest.mark.parametrize("server", ["https"], indirect=True)
+def test_an_app_leaves_nothing(store: AsyncDynamoStore) -> None:
     async def visit(request: Request) -> PlainTextResponse:
         await use(store)
         return PlainTextResponse("")
@@ -133,7 +133,7 @@ def test_an_app_leaves_nothing(store: AsyncDynamoStore, lifespan: bool) -> None:
         async with store:
             yield
 
-    app = Starlette(routes=[Route("/", visit)], lifespan=life if lifespan else None)
-    for _ in range(2):
+    for lifespan in (None, None, life, life):
+        app = Starlette(routes=[Route("/", visit)], lifespan=lifespan)
         with TestClient(app) as client:
             assert client.get("/").status_code == 200
