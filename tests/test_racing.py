@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from dynamostore.wire import CertificateError, ConnectError, WireClient, _names
 from dynamostore.wire._racing import DELAY, SHORTEST, Race
 
-from .faulty import KINDS, Driver, FaultyDynamoDB, Line
+from .faulty import KINDS, Driver, FaultyDynamoDB, Line, honestly
 
 NEVER = float("inf")
 TIMEOUT = 1.0
@@ -404,6 +404,14 @@ def test_the_scope_of_an_address_is_kept(driver: Driver, authority: trustme.CA, 
     host = link_local()
     if host is None:
         pytest.skip("no interface has a link-local address")
+    # As RFC 6874 has it, and as people write it.
+    written = host.replace("%", "%25") if secure else host
+    hosts: list[str] = []
+
+    async def listen(line: Line) -> None:
+        hosts.append((await line.read()).header("host"))
+        await honestly(line)
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(host.partition("%")[0]).configure_cert(context)
 
@@ -419,8 +427,14 @@ def test_the_scope_of_an_address_is_kept(driver: Driver, authority: trustme.CA, 
         V6(tls=context if secure else None) as server,
         closing(
             driver.client(
-                f"http{'s' if secure else ''}://[{host}]:{server.port}", attempts=1, connect_timeout=5, ca_bundle=bundle
+                f"{'https' if secure else 'http'}://[{written}]:{server.port}",
+                attempts=1,
+                connect_timeout=5,
+                ca_bundle=bundle,
             )
         ) as client,
     ):
+        server.script(listen)
         assert get(client)
+        # It means nothing to the server.
+        assert hosts == [f"[{host.partition('%')[0]}]:{server.port}"]

@@ -6,6 +6,7 @@ canonical form, the signing key of the day) is prepared once from the one implem
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -71,13 +72,25 @@ class Endpoint:
             raise SettingsError(f"{_NO_ENDPOINT}with a valid host name") from None
         if any(character == " " or not character.isprintable() for character in host + parts.path):
             raise SettingsError(f"{_NO_ENDPOINT}without blanks")
+        if ":" in host:
+            # An IPv6 scope, as RFC 6874 writes it.
+            host = re.sub(r"%25(?=.)", "%", host, count=1)
         return cls(host, port or (443 if secure else 80), secure, parts.path or "/")
 
     @property
     def authority(self) -> str:
-        """The ``Host`` header."""
+        """Host and port, as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        """The ``Host`` header, without an IPv6 scope, which is this machine's own business.
+
+        >>> Endpoint.parse("http://[fe80::1%25eth0]:8000").host_header
+        '[fe80::1]:8000'
+        """
+        return re.sub(r"%[^]]*", "", self.authority)
 
     @property
     def url(self) -> str:
@@ -120,7 +133,7 @@ class _Prepared:
         token = scope.credentials.token
         # Placeholders that no header can hold mark what is filled in for each call.
         headers = [
-            ("Host", endpoint.authority),
+            ("Host", endpoint.host_header),
             ("Content-Type", CONTENT_TYPE),
             ("X-Amz-Date", "\1"),
             ("X-Amz-Target", operation.target),

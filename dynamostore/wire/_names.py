@@ -228,9 +228,11 @@ class Names:
             name.fresh_until, name.usable_until = now + FRESH, now + OUTDATED
             name.failure = ""
             return
+        if now < name.fresh_until:
+            # It was asked for twice, and the other was quicker.
+            return
         name.failure = f"the address of {name.host} was not found: {failure or 'it has none'}"
         name.failed_at = now
-        name.fresh_until = float("-inf")
         if isinstance(failure, socket.gaierror) and failure.errno in _NO_SUCH_NAME:
             name.usable_until = float("-inf")
 

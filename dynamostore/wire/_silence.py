@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -29,9 +30,11 @@ def acknowledged(sock: _HasOptions) -> bytes:
 
     Only Linux does. The buffers of the transport and of the system are no measure: what they took may still be on its way.
     """
+    if sys.platform != "linux":
+        return b""
     try:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)[_ACKED]
-    except (OSError, AttributeError):
+    except OSError:
         return b""
 
 
