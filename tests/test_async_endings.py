@@ -95,7 +95,7 @@ async def close(store: AsyncDynamoStore) -> None:
 
 async def cancel(store: AsyncDynamoStore) -> None:
     async with store:
-        for turns in range(0, 40, 2):
+        for turns in (*range(16), 20, 25, 30):
             task = asyncio.create_task(use(store))
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -109,6 +109,20 @@ def test_nothing_is_left_when_the_loop_has_ended(
 ) -> None:
     for work in (block, close, cancel, use):
         run(work(dynamostore.connect_async("sessions", region="us-east-1", endpoint_url=server.url)))
+
+
+@pytest.mark.parametrize("make", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_once_it_is_closed_there_is_nothing_more_for_the_loop_to_do(
+    make: Callable[[], asyncio.AbstractEventLoop], server: FaultyDynamoDB, store: AsyncDynamoStore
+) -> None:
+    async def main() -> None:
+        await close(store)
+        # The loop stands still here.
+        server.be_still()
+
+    loop = make()
+    loop.run_until_complete(main())
+    loop.close()
 
 
 def test_a_store_of_a_module_is_used_by_one_loop_after_the_other(

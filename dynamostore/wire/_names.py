@@ -191,10 +191,11 @@ class Names:
         """A thread's: look up what is in line, and end when nothing is."""
         while True:
             with self._lock:
-                name = self._next()
-                if name is None:
+                if not self._queue:
                     self.threads -= 1
                     return
+                name = self._queue.popleft()
+                name.queued = False
                 begun = self._clock()
                 name.running.append(begun)
             addresses: Answer = ()
@@ -210,15 +211,6 @@ class Names:
                 name.waiting.clear()
             for tell in waiting:
                 tell()
-
-    def _next(self) -> Name | None:
-        while self._queue:
-            name = self._queue.popleft()
-            name.queued = False
-            # While it was in line, all may have given up.
-            if name.waiting or not self._queue:
-                return name
-        return None
 
     def _record(self, name: Name, addresses: Answer, failure: BaseException | None) -> None:
         now = self._clock()
