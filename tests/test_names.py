@@ -177,6 +177,33 @@ def test_an_outdated_answer_is_used_where_no_newer_one_comes(resolver: Resolver)
     assert (asking.found, asking.seconds) == (None, 1.0)
 
 
+def test_while_the_resolver_hangs_only_the_first_caller_waits_for_it(resolver: Resolver) -> None:
+    Asking(resolver)
+    resolver.answer(v4(1))
+    resolver.now += FRESH
+    first = Asking(resolver)
+
+    def meanwhile() -> None:
+        resolver.now += PATIENCE / 2
+        second = Asking(resolver)
+        assert second.seconds == PATIENCE / 2
+        resolver.now += PATIENCE / 2
+        for asking in (first, second):
+            asking.go_on()
+            assert asking.found == v4(1)
+        assert Asking(resolver).found == v4(1)
+        # But it is asked for once more, all the same.
+        assert not resolver.threads
+        resolver.now += SILENT
+        assert Asking(resolver).found == v4(1)
+        assert len(resolver.threads) == 1
+        resolver.answer(v4(3))
+        assert Asking(resolver).found == v4(3)
+
+    resolver.answer(v4(2), meanwhile)
+    assert Asking(resolver).found == v4(2)
+
+
 def test_a_name_that_does_not_exist_any_more_has_no_address(resolver: Resolver) -> None:
     Asking(resolver)
     resolver.answer(v4(1))

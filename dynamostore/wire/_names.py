@@ -35,7 +35,7 @@ OUTDATED: Final = 600.0
 FAILED: Final = 0.1
 """For how many seconds a failure is the answer for all who ask."""
 PATIENCE: Final = 0.25
-"""The share of its time that a caller waits for a new answer if there is an outdated one."""
+"""The share of a caller's time that a lookup has if there is an outdated answer."""
 SILENT: Final = 5.0
 """After so many seconds without an answer, the same name may be asked for once more: the resolver may be back."""
 
@@ -129,8 +129,9 @@ class Names:
                         return usable
                     raise ConnectError(name.failure)
                 asked = name.outcomes
-                left = start + (timeout * PATIENCE if usable else timeout) - now
-                refused = self._look_up(name, now) if left > 0 else None
+                # While the resolver is down, only the first one waits for it.
+                left = min((start, *name.running)) + timeout * PATIENCE - now if usable else start + timeout - now
+                refused = self._look_up(name, now) if usable or left > 0 else None
             if usable and (left <= 0 or refused):
                 return usable
             if left <= 0:
