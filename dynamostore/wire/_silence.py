@@ -45,10 +45,9 @@ class Silence:
     few times in the length of the limit. A change counts from the look before it.
     """
 
-    __slots__ = ("_limit", "_looked", "_measure", "_measured", "_since", "_small")
+    __slots__ = ("_limit", "_looked", "_measured", "_since", "_small")
 
-    def __init__(self, measure: Callable[[], object]) -> None:
-        self._measure = measure
+    def __init__(self) -> None:
         self._measured: object = None
         self._small = True
         self._limit = self._since = self._looked = 0.0
@@ -64,9 +63,9 @@ class Silence:
         """Something has come, or could be sent."""
         self._since = now
 
-    def look(self, now: float) -> float:
+    def look(self, now: float, measure: Callable[[], object]) -> float:
         """Return after how many seconds to look again; 0: the silence has lasted too long."""
-        measured = None if self._small else self._measure()
+        measured = None if self._small else measure()
         if self._measured is not None and measured != self._measured:
             self._since = max(self._since, self._looked)
         self._measured = measured
@@ -75,6 +74,6 @@ class Silence:
 
     def explain(self, now: float) -> str:
         """Why the call waits no longer than until *now*."""
-        if now - self._since >= self._limit:
+        if self._since + self._limit - now <= 0:
             return f"no reply within {self._limit:.3g} s"
         return "the reply was not complete in time"

@@ -53,7 +53,7 @@ class _Connection:
         self._buffer = bytearray(_RECEIVE)
         self._view = memoryview(self._buffer)
         self._poll = poll_for(sock.fileno())
-        self._silence = Silence(partial(acknowledged, sock))
+        self._silence = Silence()
         # TLS takes all of what it is given, or nothing: in pieces, it is seen to move.
         self._share = _RECORD if endpoint.secure else sys.maxsize
 
@@ -105,7 +105,7 @@ class _Connection:
     def _wait_on(self, deadline: float) -> None:
         """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`."""
         now = time.monotonic()
-        left = min(self._silence.look(now), deadline - now)
+        left = min(self._silence.look(now, partial(acknowledged, self._sock)), deadline - now)
         if left <= 0:
             raise ReplyTimeoutError(self._silence.explain(now))
         self._set_timeout(left)

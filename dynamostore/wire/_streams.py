@@ -46,7 +46,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._reply: asyncio.Future[RawReply] | None = None
         # When the call on it is over at the latest, by time.monotonic().
         self._due = 0.0
-        self._silence = Silence(self._measure)
+        self._silence = Silence()
         # Left to run out when a reply comes, and set anew then: to cancel one for every call takes longer.
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Callable[[], bool] = bool
@@ -109,7 +109,7 @@ class _Connection(asyncio.BufferedProtocol):
         if self._reply is None or self._reply.done():
             return
         now = time.monotonic()
-        left = min(self._silence.look(now), self._due - now)
+        left = min(self._silence.look(now, self._measure), self._due - now)
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
         else:
