@@ -36,6 +36,7 @@ from dynamostore.wire import (
     SettingsError,
     TransportError,
     WireClient,
+    _names,
 )
 
 from .faulty import KINDS, Driver
@@ -482,10 +483,8 @@ def test_a_server_that_is_replaced_by_another_is_not_believed_for_what_the_first
 
 
 @pytest.fixture
-def addresses(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> Callable[[str, list[int]], None]:
+def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[int]], None]:
     """Give a name the address 127.0.0.1, with one port after the other."""
-    if driver.kind == "uvloop":
-        pytest.skip("uvloop asks the system by itself")
     real = socket.getaddrinfo
 
     def give(name: str, ports: list[int]) -> None:
@@ -494,6 +493,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> Callable[[str,
                 return list(real(host, port, *arguments, **more))
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", one)) for one in ports]
 
+        _names.forget()
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     return give

@@ -78,15 +78,27 @@ class Endpoint:
             raise SettingsError(f"{_NO_ENDPOINT}with a valid host name") from None
         if any(character == " " or not character.isprintable() for character in host + parts.path):
             raise SettingsError(f"{_NO_ENDPOINT}without blanks")
+        if ":" in host:
+            # An IPv6 scope, as RFC 6874 writes it.
+            host = re.sub(r"%25(?=.)", "%", host, count=1)
         if not _is_host(host):
             raise SettingsError(f"{_NO_ENDPOINT}with a valid host name")
         return cls(host, port or (443 if secure else 80), secure, parts.path or "/")
 
     @property
     def authority(self) -> str:
-        """The ``Host`` header."""
+        """Host and port, as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        """The ``Host`` header, without an IPv6 scope, which is this machine's own business.
+
+        >>> Endpoint.parse("http://[fe80::1%25eth0]:8000").host_header
+        '[fe80::1]:8000'
+        """
+        return re.sub(r"%[^]]*", "", self.authority)
 
     @property
     def url(self) -> str:
@@ -143,7 +155,7 @@ class _Prepared:
         token = scope.credentials.token
         # Placeholders that no header can hold mark what is filled in for each call.
         headers = [
-            ("Host", endpoint.authority),
+            ("Host", endpoint.host_header),
             ("Content-Type", CONTENT_TYPE),
             ("X-Amz-Date", "\1"),
             ("X-Amz-Target", operation.target),

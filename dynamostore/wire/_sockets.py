@@ -6,16 +6,21 @@ import os
 import re
 import select
 import socket
-import threading
+import sys
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from dynamostore.hidden import Hidden
+
+from ._dialing import dial
 from ._http import RawReply, ReplyParser
-from ._tls import Trust, explain_connect
-from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError
+from ._silence import LOOKS, Silence, acknowledged
+from ._tls import Trust
+from .errors import ConnectionLostError, ReplyTimeoutError
 
 if TYPE_CHECKING:
     from ._core import Endpoint
@@ -25,6 +30,7 @@ __all__ = ["CLOSED", "SocketPool"]
 CLOSED: Final = "the client is closed; to enter it again (with client: ...) opens it"
 
 _RECEIVE: Final = 64 * 1024
+_RECORD: Final = 16 * 1024
 
 # A part of a `Keep-Alive` header.
 _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASCII | re.IGNORECASE)
@@ -33,7 +39,9 @@ _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASC
 class _Connection:
     """One connection, and the reply that is on its way."""
 
-    __slots__ = ("_buffer", "_parser", "_poll", "_sock", "_timeout", "_view", "endpoint", "idle_since", "keep")
+    __slots__ = (
+        "_buffer", "_parser", "_poll", "_share", "_silence", "_sock", "_timeout", "_view", "endpoint", "idle_since", "keep",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, sock: socket.socket, keep: float) -> None:
         self.endpoint = endpoint
@@ -45,16 +53,20 @@ class _Connection:
         self._buffer = bytearray(_RECEIVE)
         self._view = memoryview(self._buffer)
         self._poll = poll_for(sock.fileno())
+        self._silence = Silence()
+        # TLS takes all of what it is given, or nothing: in pieces, it is seen to move.
+        self._share = _RECORD if endpoint.secure else sys.maxsize
 
     def exchange(self, request: bytes, read_timeout: float, deadline: float) -> RawReply:
         """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
-        left = deadline - time.monotonic()
-        self._set_timeout(min(read_timeout, left))
+        now = time.monotonic()
+        self._silence.begin(len(request), now, read_timeout)
+        self._set_timeout(min(read_timeout / LOOKS, deadline - now))
         refused: OSError | None = None
         try:
-            self._sock.sendall(request)
-        except TimeoutError:
-            raise ReplyTimeoutError(f"the request could not be sent within {min(read_timeout, left):.3g} s") from None
+            self._send(Hidden(memoryview(request)), deadline)
+        except ReplyTimeoutError:
+            raise
         except OSError as error:
             # The server may have said why before it hung up.
             refused = error
@@ -62,17 +74,41 @@ class _Connection:
             try:
                 received = self._sock.recv_into(self._buffer)
             except TimeoutError:
-                raise ReplyTimeoutError(f"no reply within {min(read_timeout, left):.3g} s") from None
+                self._wait_on(deadline)
+                continue
             except OSError as error:
                 raise ConnectionLostError(f"the connection was lost: {refused or error}") from error
             reply = self._parser.feed(self._view[:received]) if received else self._parser.at_end()
             if reply is not None:
                 reply.reusable &= refused is None
                 return reply
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 raise ReplyTimeoutError("the reply was not complete in time")
-            self._set_timeout(min(read_timeout, left))
+            self._silence.heard(now)
+            self._set_timeout(min(read_timeout / LOOKS, deadline - now))
+
+    def _send(self, request: Hidden[memoryview], deadline: float) -> None:
+        """Send all of it, for as long as it moves."""
+        length = len(request.reveal())
+        sent = 0
+        while True:
+            try:
+                sent += self._sock.send(request.reveal()[sent : sent + self._share])
+            except TimeoutError:
+                self._wait_on(deadline)
+                continue
+            if sent == length:
+                return
+            self._silence.heard(time.monotonic())
+
+    def _wait_on(self, deadline: float) -> None:
+        """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`."""
+        now = time.monotonic()
+        left = min(self._silence.look(now, partial(acknowledged, self._sock)), deadline - now)
+        if left <= 0:
+            raise ReplyTimeoutError(self._silence.explain(now))
+        self._set_timeout(left)
 
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last reply: neither the server's farewell nor a byte too many."""
@@ -180,22 +216,7 @@ class SocketPool:
             return
 
     def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
-        timeout = min(self._connect_timeout, deadline - time.monotonic())
-        until = time.monotonic() + timeout
-        sock: socket.socket | None = None
-        try:
-            sock = _connect_to_any(resolve_host(endpoint.host, endpoint.port, timeout), until)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if endpoint.secure:
-                sock.settimeout(max(until - time.monotonic(), 0.001))
-                sock = self._trust.context.wrap_socket(sock, server_hostname=endpoint.host)
-        except BaseException as error:
-            if sock is not None:
-                sock.close()
-            if isinstance(error, OSError):
-                raise explain_connect(error, endpoint, timeout) from error
-            raise
+        sock = dial(endpoint, self._trust, min(self._connect_timeout, deadline - time.monotonic()))
         self.opened += 1
         return _Connection(endpoint, sock, self._keep_idle)
 
@@ -206,68 +227,6 @@ def server_keeps(header: str) -> float:
         if timeout := _TIMEOUT.fullmatch(part):
             return max(float(timeout[1]) - 1, 0.0)
     return float("inf")
-
-
-Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-
-
-def resolve_host(host: str, port: int, timeout: float) -> list[Address]:
-    """The addresses of *host*; `ConnectError` if there are none, or none are known in time.
-
-    The system's resolver has no time-out that could be set, so it is asked in a thread of its own.
-    """
-    found: list[Address] = []
-    failed: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.extend((family, address) for family, _, _, _, address in answers)
-        except (OSError, UnicodeError) as error:
-            failed.append(error)
-
-    if _is_address(host):
-        ask()
-    else:
-        thread = threading.Thread(target=ask, name="dynamostore-resolver", daemon=True)
-        thread.start()
-        thread.join(timeout)
-        if not found and not failed:
-            raise ConnectError(f"the address of {host} was not found within {timeout:.3g} s")
-    if failed:
-        raise ConnectError(f"the address of {host} was not found: {failed[0]}")
-    return found
-
-
-def _is_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return True
-    return False
-
-
-def _connect_to_any(addresses: list[Address], until: float) -> socket.socket:
-    """A connection to the first address that takes one; raises the last one's failure."""
-    failure: OSError = ConnectError("it has no address")
-    for number, (family, address) in enumerate(addresses):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            # What is left is shared by those that are left: one that is silent does not take it all.
-            share = (until - time.monotonic()) / (len(addresses) - number)
-            sock.settimeout(max(share, 0.001))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
 
 
 def _close_all(idle: deque[_Connection]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
+from ._adialing import adial
+from ._endings import close_with_loop
 from ._http import RawReply, ReplyParser
+from ._silence import LOOKS, Silence, acknowledged
 from ._sockets import CLOSED, poll_for, server_keeps
-from ._tls import Trust, explain_connect, is_refused_certificate
-from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError, TransportError
+from ._tls import Trust
+from .errors import ConnectionLostError, ReplyTimeoutError, TransportError
 
 if TYPE_CHECKING:
     from ._core import Endpoint
@@ -27,8 +29,8 @@ class _Connection(asyncio.BufferedProtocol):
     """One connection, with at most one call on it; what comes when none is on it ends it."""
 
     __slots__ = (
-        "_buffer", "_due", "_heard", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_timer", "_transport", "_view",
-        "endpoint", "idle_since", "keep",
+        "_buffer", "_due", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_silence", "_timer", "_transport", "_view",
+        "ended", "endpoint", "idle_since", "keep",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, read_timeout: float, keep: float) -> None:
@@ -42,24 +44,31 @@ class _Connection(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[RawReply] | None = None
-        # When the call on it is over at the latest, and when something was heard, by time.monotonic().
-        self._due = self._heard = 0.0
+        # When the call on it is over at the latest, by time.monotonic().
+        self._due = 0.0
+        self._silence = Silence()
         # Left to run out when a reply comes, and set anew then: to cancel one for every call takes longer.
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Callable[[], bool] = bool
         self._lost = False
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when its transport is closed."""
 
     def send(self, request: bytes, now: float, deadline: float) -> asyncio.Future[RawReply]:
         """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
         assert self._transport is not None
         self._reply = reply = self._loop.create_future()
-        self._heard = now
+        if self._lost:
+            # Between two turns of the loop, after it was connected.
+            reply.set_exception(ConnectionLostError("the connection was lost before the request was sent"))
+            return reply
+        self._silence.begin(len(request), now, self._read_timeout)
         self._due = deadline
-        until = min(now + self._read_timeout, deadline)
+        until = min(now + self._read_timeout / LOOKS, deadline)
         timer = self._timer
         if timer is None:
             self._timer = self._loop.call_later(until - now, self._look)
-        elif deadline < now + self._read_timeout:
+        elif deadline < now + self._read_timeout / LOOKS:
             # It may be set for later than this call may take.
             timer.cancel()
             self._timer = self._loop.call_later(until - now, self._look)
@@ -100,13 +109,16 @@ class _Connection(asyncio.BufferedProtocol):
         if self._reply is None or self._reply.done():
             return
         now = time.monotonic()
-        until = min(self._heard + self._read_timeout, self._due)
-        if now < until:
-            self._timer = self._loop.call_later(until - now, self._look)
-        elif now >= self._due:
-            self._fail(ReplyTimeoutError("the reply was not complete in time"))
+        left = min(self._silence.look(now, self._measure), self._due - now)
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
         else:
-            self._fail(ReplyTimeoutError(f"no reply within {self._read_timeout:.3g} s"))
+            self._fail(ReplyTimeoutError(self._silence.explain(now)))
+
+    def _measure(self) -> tuple[int, bytes]:
+        """How much of the request is still to be sent, and how much the server has (see `Silence`)."""
+        assert self._transport is not None
+        return self._transport.get_write_buffer_size(), acknowledged(self._transport.get_extra_info("socket"))
 
     def _fail(self, error: TransportError) -> None:
         self._lost = True
@@ -119,7 +131,6 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._poll = poll_for(sock.fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -140,13 +151,15 @@ class _Connection(asyncio.BufferedProtocol):
             if whole is not None:
                 reply.set_result(whole)
             else:
-                self._heard = time.monotonic()
+                self._silence.heard(time.monotonic())
 
     def eof_received(self) -> None:
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _end(self, error: Exception | None) -> None:
         self._lost = True
@@ -182,6 +195,7 @@ class StreamPool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: deque[_Connection] = deque()
         self._all: set[_Connection] = set()
+        self._keeper = close_with_loop(self._all)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self.opened = 0
@@ -257,13 +271,8 @@ class StreamPool:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in list(self._all):
-            connection.close()
-            self._all.discard(connection)
         self._idle.clear()
-        # The transports say goodbye to the loop in its next turns.
-        for _ in range(2):
-            await asyncio.sleep(0)
+        await self._keeper.aclose()
 
     def _take(self, endpoint: Endpoint, now: float) -> _Connection | None:
         while self._idle:
@@ -284,7 +293,6 @@ class StreamPool:
 
     def _drop(self, connection: _Connection) -> None:
         connection.abort()
-        self._all.discard(connection)
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, before the server does."""
@@ -302,39 +310,12 @@ class StreamPool:
 
     async def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
         timeout = min(self._connect_timeout, max(deadline - time.monotonic(), 0.001))
-        until = time.monotonic() + timeout
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await self._loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-            connection = await self._connect_to_any(endpoint, [address[:2] for *_, address in addresses], until)
-        except (OSError, UnicodeError) as error:
-            raise explain_connect(error, endpoint, timeout) from error
+        connection = await adial(
+            endpoint, self._trust, timeout, lambda: _Connection(endpoint, self._read_timeout, self._keep_idle)
+        )
         self.opened += 1
-        self._all.add(connection)
+        # Until its transport is closed, which is after it was dropped.
+        every = self._all
+        every.add(connection)
+        connection.ended.add_done_callback(lambda _: every.discard(connection))
         return connection
-
-    async def _connect_to_any(
-        self, endpoint: Endpoint, addresses: list[tuple[str | int, int | bytes]], until: float
-    ) -> _Connection:
-        """A connection to the first address that takes one; raises the last one's failure."""
-        failure: OSError = ConnectError("it has no address")
-        for number, (host, port) in enumerate(addresses):
-            # What is left is shared by those that are left: one that is silent does not take it all.
-            share = (until - time.monotonic()) / (len(addresses) - number)
-            try:
-                async with asyncio.timeout(max(share, 0.001)):
-                    _, connection = await self._loop.create_connection(
-                        lambda: _Connection(endpoint, self._read_timeout, self._keep_idle),
-                        str(host),
-                        int(port),
-                        ssl=self._trust.context if endpoint.secure else None,
-                        server_hostname=endpoint.host if endpoint.secure else None,
-                    )
-            except OSError as error:
-                failure = error
-                if is_refused_certificate(error):
-                    # Then nobody else is asked.
-                    break
-            else:
-                return connection
-        raise failure

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._core import Endpoint
 
-__all__ = ["Trust", "explain_connect", "is_refused_certificate"]
+__all__ = ["Trust", "explain_connect", "is_refused_certificate", "name_in_certificate"]
 
 
 class Trust:
@@ -73,13 +73,18 @@ def _bundled() -> str:
     raise FileNotFoundError("this system has no certificates to trust")
 
 
+def name_in_certificate(host: str) -> str:
+    """*host* as a certificate names it: an IPv6 scope is this machine's own business."""
+    return host.partition("%")[0]
+
+
 def is_refused_certificate(error: Exception) -> bool:
     """Whether somebody is there who cannot prove to be the server."""
     # Told by name: where there was no TLS, ``ssl`` need not have been imported.
     return any(kind.__name__ == "SSLCertVerificationError" for kind in type(error).__mro__)
 
 
-def explain_connect(error: OSError | UnicodeError, endpoint: Endpoint, timeout: float) -> ConnectError:
+def explain_connect(error: OSError, endpoint: Endpoint, timeout: float) -> ConnectError:
     """Why there is no connection to *endpoint*."""
     where = f"{endpoint.host}:{endpoint.port}"
     if isinstance(error, ConnectError):

@@ -30,9 +30,9 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
     *ca_bundle* (``AWS_CA_BUNDLE``), *attempts* (``AWS_MAX_ATTEMPTS``, else 4) and *credentials*, by its whole chain, renewed
     before they expire. ``http://`` is spoken only to an *endpoint_url* that says so; TLS is always verified.
 
-    Time-outs in seconds: *connect_timeout*, to find and reach the server (TLS included); *read_timeout*, to wait for the
-    next byte of a reply; *call_timeout*, for all of a call, its retries included. *keep_idle*: after how many seconds
-    without a call a connection is closed. *clock* gives Unix seconds.
+    Time-outs in seconds: *connect_timeout*, to find and reach the server (TLS included); *read_timeout*, how long nothing may
+    move, neither a byte of the reply nor of a large request; *call_timeout*, for all of a call, its retries included.
+    *keep_idle*: after how many seconds without a call a connection is closed. *clock* gives Unix seconds.
 
     Throttling, 5xx, lost connections and damaged replies are tried again, as the SDKs' standard mode has it. What is left
     is a `ServiceError`, of the shape of botocore's ``ClientError``, or a `TransportError`, which is an `OSError`. Raises

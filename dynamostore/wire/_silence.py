@@ -1,0 +1,79 @@
+"""Tells a server that is silent from a request that is still on its way: ``read_timeout`` counts silence only."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final, Protocol
+
+__all__ = ["LOOKS", "Silence", "acknowledged"]
+
+LOOKS: Final = 4
+"""How often, in a read time-out's length, it is looked whether something has moved."""
+
+FLIGHT: Final = 16 * 1024
+"""A request of so many bytes at most is sent at once. Its acknowledgement may come 40 ms later, which is no progress."""
+
+# `struct tcp_info` of linux/tcp.h: tcpi_bytes_acked, and where it ends.
+_ACKED: Final = slice(120, 128)
+
+
+class _HasOptions(Protocol):
+    """A socket, or what stands for one."""
+
+    def getsockopt(self, level: int, name: int, length: int, /) -> bytes: ...
+
+
+def acknowledged(sock: _HasOptions) -> bytes:
+    """How much of what was sent the peer has acknowledged: a number as bytes, or none where the system does not tell.
+
+    Only Linux does. The buffers of the transport and of the system are no measure: what they took may still be on its way.
+    """
+    if sys.platform != "linux":
+        return b""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)[_ACKED]
+    except OSError:
+        return b""
+
+
+class Silence:
+    """How long a call has waited for a connection on which nothing moves.
+
+    What moves is a byte of the reply (`heard`), and for a request that is not small what *measure* returns, which `look` asks a
+    few times in the length of the limit. A change counts from the look before it.
+    """
+
+    __slots__ = ("_limit", "_looked", "_measured", "_since", "_small")
+
+    def __init__(self) -> None:
+        self._measured: object = None
+        self._small = True
+        self._limit = self._since = self._looked = 0.0
+
+    def begin(self, size: int, now: float, limit: float) -> None:
+        """A request of *size* bytes is sent at *now*, and nothing may move for *limit* (seconds of a clock that only grows)."""
+        self._small = size <= FLIGHT
+        self._limit = limit
+        self._since = self._looked = now
+        self._measured = None
+
+    def heard(self, now: float) -> None:
+        """Something has come, or could be sent."""
+        self._since = now
+
+    def look(self, now: float, measure: Callable[[], object]) -> float:
+        """Return after how many seconds to look again; 0: the silence has lasted too long."""
+        measured = None if self._small else measure()
+        if self._measured is not None and measured != self._measured:
+            self._since = max(self._since, self._looked)
+        self._measured = measured
+        self._looked = now
+        return max(min(self._since + self._limit - now, self._limit / LOOKS), 0.0)
+
+    def explain(self, now: float) -> str:
+        """Why the call waits no longer than until *now*."""
+        if self._since + self._limit - now <= 0:
+            return f"no reply within {self._limit:.3g} s"
+        return "the reply was not complete in time"
