@@ -429,7 +429,8 @@ def test_a_configuration_file_that_says_nothing_changes_nothing(
         assert by_us(applied, None) == alone
 
 
-@pytest.mark.parametrize("host", [host for host in HOSTS if host.isascii() and not {"_", "@"} & {*host}])
+# Botocore sends an IPv6 scope in the Host header; RFC 6874 keeps it on this machine.
+@pytest.mark.parametrize("host", [host for host in HOSTS if host.isascii() and not {"_", "@", "%"} & {*host}])
 def test_a_host_without_an_underscore_is_one_if_botocore_says_so(home: Path, host: str) -> None:
     compare(Setting(FAST, endpoint_url=f"http://{host}:8000"), home)
 
