@@ -10,8 +10,10 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dynamostore.instants import NS_PER_S, http_date_ns
 from dynamostore.steps import Call, Plan, issue, pause
 
 from .errors import CertificateError, ServiceError, TransportError
@@ -134,6 +136,7 @@ class Caller:
         deadline = self._monotonic() + self._limits.call_timeout
         left = self._limits.call_timeout
         retries = cost = 0
+        fresh = False
         while True:
             try:
                 access = self._access.current()
@@ -143,15 +146,24 @@ class Caller:
                 credentials, endpoint = access
                 here, skew = self._clock(), self.skew
                 request = self._core.request(operation, body, endpoint, credentials, here + skew)
-                raw: RawReply = yield Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
-                try:
-                    reply = self._core.reply(operation, raw, retries)
-                except ServiceError as error:
-                    self._look_at_the_clock(error, raw, here, skew)
-                    raise
+                reply: R | ServiceError = yield Call(
+                    "exchange",
+                    {
+                        "endpoint": endpoint,
+                        "request": request,
+                        "timeout": left,
+                        # The pool calls it before it keeps the connection: a damaged reply ends the connection.
+                        "read": partial(self._read, operation, retries, here, skew),
+                        "fresh": fresh,
+                    },
+                )
+                if isinstance(reply, ServiceError):
+                    raise reply
             except (ServiceError, TransportError) as error:
                 retries += 1
                 failure = error
+                # An idle connection may be as dead as this one was.
+                fresh = isinstance(error, TransportError)
                 cost, delay = self._judge(error, retries)
             else:
                 self.quota.give(cost or Quota.REFILL)
@@ -164,16 +176,21 @@ class Caller:
                 yield from pause(delay)
                 left -= delay
 
-    def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float, skew: float) -> None:
-        """Raise `_SkewedError` if a request that was signed at *here* plus *skew* was refused because that is off."""
-        if refusal.code not in SKEWED:
-            return
+    def _read(self, operation: Operation[R], retries: int, here: float, skew: float, raw: RawReply) -> R | ServiceError:
+        """Return what DynamoDB replied, be it a refusal; raise `DamagedReplyError` for what it did not reply."""
+        try:
+            return self._core.reply(operation, raw, retries)
+        except ServiceError as refusal:
+            return self._look_at_the_clock(refusal, raw, here, skew) if refusal.code in SKEWED else refusal
+
+    def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float, skew: float) -> ServiceError:
+        """Return `_SkewedError` if a request that was signed at *here* plus *skew* was refused because that is off."""
         there = _date(raw)
         if there is None or abs(there - here - skew) < MOST_SKEW:
-            return
+            return refusal
         self.skew = there - here
         logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
-        raise _SkewedError(refusal.response, refusal.operation_name) from None
+        return _SkewedError(refusal.response, refusal.operation_name)
 
     def _judge(self, error: ServiceError | TransportError, retries: int) -> tuple[int, float | None]:
         """What a retry after *error* costs, and how many seconds it waits; None: it would not help."""
@@ -203,14 +220,8 @@ class _SkewedError(ServiceError):
 
 def _date(raw: RawReply) -> float | None:
     """The service's time, in Unix seconds, as its reply has it."""
-    from email.utils import parsedate_to_datetime  # seldom needed, and it takes milliseconds to import
-
-    try:
-        # In ASCII, as it takes the digits and the white space of all Unicode.
-        text = raw.headers.get("date", "")
-        return parsedate_to_datetime(text).timestamp() if text.isascii() else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+    there_ns = http_date_ns(raw.headers.get("date", ""))
+    return None if there_ns is None else there_ns / NS_PER_S
 
 
 def _retry_after(error: ServiceError) -> float | None:

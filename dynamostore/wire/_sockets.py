@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ._http import RawReply, ReplyParser
 from ._tls import Trust, explain_connect
@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSED", "SocketPool"]
 
+T = TypeVar("T")
+
 CLOSED: Final = "the client is closed; to enter it again (with client: ...) opens it"
 
 _RECEIVE: Final = 64 * 1024
+
+LATE: Final = 0.1
+"""For how many seconds after its time a reply is still read if it is there, or a part of it: the process was frozen."""
+
+SILENCE: Final = 0.5
+"""After how many seconds without a reply a connection counts as dead if the caller gave up."""
 
 # A part of a `Keep-Alive` header.
 _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASCII | re.IGNORECASE)
@@ -58,11 +66,15 @@ class _Connection:
         except OSError as error:
             # The server may have said why before it hung up.
             refused = error
+        late = 0.0
         while True:
             try:
                 received = self._sock.recv_into(self._buffer)
             except TimeoutError:
-                raise ReplyTimeoutError(f"no reply within {min(read_timeout, left):.3g} s") from None
+                late = self._look_again(late, heard=self._poll())
+                if not late:
+                    raise ReplyTimeoutError(f"no reply within {min(read_timeout, left):.3g} s") from None
+                continue
             except OSError as error:
                 raise ConnectionLostError(f"the connection was lost: {refused or error}") from error
             reply = self._parser.feed(self._view[:received]) if received else self._parser.at_end()
@@ -70,9 +82,26 @@ class _Connection:
                 reply.reusable &= refused is None
                 return reply
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left > 0:
+                late = 0.0
+                self._set_timeout(min(read_timeout, left))
+                continue
+            late = self._look_again(late, heard=True)
+            if not late:
                 raise ReplyTimeoutError("the reply was not complete in time")
-            self._set_timeout(min(read_timeout, left))
+
+    def _look_again(self, late: float, *, heard: bool) -> float:
+        """The time is over: return until when to read on, *late* if that was said before; 0.0 if nothing was *heard*.
+
+        A process that was frozen (SIGSTOP, AWS Lambda, a suspended VM) wakes up after the time, and the reply is there.
+        """
+        now = time.monotonic()
+        if not late and heard:
+            late = now + LATE
+        if now >= late:
+            return 0.0
+        self._set_timeout(late - now)
+        return late
 
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last reply: neither the server's farewell nor a byte too many."""
@@ -86,6 +115,14 @@ class _Connection:
         if seconds != self._timeout:
             self._sock.settimeout(max(seconds, 0.001))
             self._timeout = seconds
+
+
+def looks_dead(error: BaseException, begun: float) -> bool:
+    """Return True if a connection that was good before *begun* (`time.monotonic`) is dead, as far as *error* tells.
+
+    Callers have time-outs of their own: a cancellation, or a gevent.Timeout, may come before any of this client's.
+    """
+    return isinstance(error, (ReplyTimeoutError, ConnectionLostError)) or time.monotonic() - begun >= SILENCE
 
 
 def poll_for(fileno: int) -> Callable[[], bool]:
@@ -118,23 +155,34 @@ class SocketPool:
         self._finalizer = weakref.finalize(self, _close_all, self._idle)
         _pools.add(self)
 
-    def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:
-        """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
+    def exchange(
+        self, endpoint: Endpoint, request: bytes, timeout: float, read: Callable[[RawReply], T], *, fresh: bool = False
+    ) -> T:
+        """Send a request to *endpoint* and return what *read* makes of its reply, within *timeout* seconds.
+
+        The connection is kept for the next call if *read* raises nothing and leaves the reply *reusable*. *fresh*: on a
+        new connection.
+        """
         if self._closed:
             raise RuntimeError(CLOSED)
-        deadline = time.monotonic() + timeout
-        connection = self._take(endpoint) or self._connect(endpoint, deadline)
+        begun = time.monotonic()
+        deadline = begun + timeout
+        kept = None if fresh else self._take(endpoint)
+        connection = kept or self._connect(endpoint, deadline)
         try:
             reply = connection.exchange(request, self._read_timeout, deadline)
-        except BaseException:
+            outcome = read(reply)
+        except BaseException as error:
             # An interrupt, too: a reply that still comes must not be anybody's.
             connection.close()
+            if kept is not None and looks_dead(error, begun):
+                self._drop_older(begun)
             raise
         if reply.reusable and not self._closed:
             self._give(connection, reply)
         else:
             connection.close()
-        return reply
+        return outcome
 
     def close(self) -> None:
         """Close all connections; a call that is under way ends as it would have."""
@@ -178,6 +226,18 @@ class SocketPool:
                 self._idle.popleft().close()
         except IndexError:
             return
+
+    def _drop_older(self, begun: float) -> None:
+        """Close what was last heard of before *begun*: a NAT gateway or a failover ends all connections at once."""
+        while True:
+            try:
+                oldest = self._idle.popleft()
+            except IndexError:
+                return
+            if oldest.idle_since >= begun:
+                self._idle.appendleft(oldest)
+                return
+            oldest.close()
 
     def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
         timeout = min(self._connect_timeout, deadline - time.monotonic())

@@ -202,7 +202,14 @@ def _check_call(operation: Operation[types.Reply], reply: RawReply) -> None:
             else:
                 asked += 1
                 assert asked <= 4
-                step = plan.send(reply)
+                read = step.arguments["read"]
+                assert callable(read)
+                try:
+                    meaning = read(reply)
+                except DamagedReplyError as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(meaning)
     except StopIteration:
         assert asked == 1
     except (ServiceError, TransportError):
