@@ -391,6 +391,10 @@ REFUSED: dict[str, Case] = {
     "a 503 that throttles": Case(say(refusal(503, "ThrottlingException")), ServiceError, ThrottledError),
     "InternalServerError as a 400": Case(say(refusal(400, "InternalServerError")), ServiceError),
     "RequestTimeout": Case(say(refusal(408, "RequestTimeout")), ServiceError),
+    # As botocore's model of DynamoDB has it ("retryable").
+    "ReplicatedWriteConflictException": Case(
+        say(refusal(400, "ReplicatedWriteConflictException")), ServiceError, ThrottledError
+    ),
     "a 413 of DynamoDB's": Case(say(refusal(413, "RequestEntityTooLarge")), ServiceError, StoreError, attempts=1),
     "AccessDeniedException": Case(
         say(refusal(400, "AccessDeniedException")), ServiceError, AccessDeniedError, attempts=1
@@ -1166,7 +1170,7 @@ class Outcome:
             self.error not in (None, CertificateError)
             or self.throttles
             or self.status in RETRIED_STATUS
-            or self.code in ("InternalServerError", "RequestTimeout")
+            or self.code in ("InternalServerError", "RequestTimeout", "ReplicatedWriteConflictException")
         )
 
     def raw(self) -> RawReply:
@@ -1196,7 +1200,14 @@ OUTCOMES = st.one_of(
         _took,
         status=st.sampled_from([400, 403, 408, 413, 429, *RETRIED_STATUS, 501, 505]),
         code=st.sampled_from(
-            [*THROTTLES, "InternalServerError", "RequestTimeout", "SomethingNewException", "AccessDenied"]
+            [
+                *THROTTLES,
+                "InternalServerError",
+                "RequestTimeout",
+                "ReplicatedWriteConflictException",
+                "SomethingNewException",
+                "AccessDenied",
+            ]
         ),
         wait=_wait,
     ),

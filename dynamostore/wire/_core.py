@@ -140,7 +140,7 @@ class _Prepared:
         ]
         # As it was given, but for what cannot stand there. What is signed is encoded once more.
         head = f"POST {quote(endpoint.path, safe=_IN_A_PATH)} HTTP/1.1\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in sent) + "\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in sent)
         self.before_date, _, rest = head.partition("\1")
         self.after_date, _, rest = rest.partition("\3")
         self.after_signature, _, self.after_length = rest.partition("\4")
@@ -161,9 +161,16 @@ class Core:
         self._latest: tuple[int, str] = (0, "")
 
     def request(
-        self, operation: Operation[R], body: bytes, endpoint: Endpoint, credentials: Credentials, now: float
+        self,
+        operation: Operation[R],
+        body: bytes,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        now: float,
+        *,
+        unsigned: str = "",
     ) -> bytes:
-        """The signed request, sent at *now* (Unix seconds)."""
+        """The signed request, sent at *now* (Unix seconds); *unsigned*: lines of headers that are not signed."""
         second = int(now)
         latest, date = self._latest
         if latest != second:
@@ -177,7 +184,7 @@ class Core:
         signature = prepared.scope.sign(canonical, date)
         head = (
             f"{prepared.before_date}{date}{prepared.after_date}{signature}{prepared.after_signature}"
-            f"{len(body)}{prepared.after_length}"
+            f"{len(body)}{prepared.after_length}{unsigned}\r\n"
         )
         return head.encode("latin-1") + body
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dynamostore.instants import NS_PER_S, http_date_ns
 from dynamostore.steps import Call, Plan, issue, pause
 
+from ._invocations import Invocations
 from .errors import CertificateError, ServiceError, TransportError
 from .types import Operation, Reply
 
@@ -51,7 +52,10 @@ THROTTLING: Final = frozenset(
         "TransactionInProgressException",
     )
 )
-TRANSIENT: Final = frozenset(("InternalServerError", "RequestTimeout", "RequestTimeoutException"))
+# The last of them: another Region writes the item, too. botocore's model of DynamoDB says that it can be tried again.
+TRANSIENT: Final = frozenset(
+    ("InternalServerError", "RequestTimeout", "RequestTimeoutException", "ReplicatedWriteConflictException")
+)
 # DynamoDB answers so to a request whose time is off, too.
 SKEWED: Final = frozenset(
     (
@@ -126,6 +130,7 @@ class Caller:
         self._clock = clock
         self._monotonic = monotonic
         self._random = random
+        self._invocations = Invocations(limits.attempts)
         self.quota = Quota()
         self.skew = 0.0
         """What is added to the clock, in seconds, since the service said what time it is."""
@@ -137,6 +142,7 @@ class Caller:
         left = self._limits.call_timeout
         retries = cost = 0
         fresh = False
+        invocation = ""
         while True:
             try:
                 access = self._access.current()
@@ -145,7 +151,10 @@ class Caller:
                     left = deadline - self._monotonic()
                 credentials, endpoint = access
                 here, skew = self._clock(), self.skew
-                request = self._core.request(operation, body, endpoint, credentials, here + skew)
+                if not invocation:
+                    invocation = self._invocations.begin(int(here))
+                unsigned = self._invocations.headers(invocation, retries + 1)
+                request = self._core.request(operation, body, endpoint, credentials, here + skew, unsigned=unsigned)
                 reply: R | ServiceError = yield Call(
                     "exchange",
                     {
