@@ -57,11 +57,17 @@ def test_the_attempts_at_a_call_bear_its_id_and_their_number_as_the_sdks_send_th
         ]
 
 
+def id_in(lines: str) -> str:
+    found = re.match("amz-sdk-invocation-id: (.{36})\r\n", lines)
+    assert found
+    return found[1]
+
+
 def test_no_two_calls_have_the_same_id_in_whatever_thread_and_second() -> None:
     clients = [Invocations(3), Invocations(3)]
 
     def some(number: int) -> list[str]:
-        return [client.begin(1_000 + n // 100 % 3) for n in range(2_000) for client in clients]
+        return [id_in(client.begin(1_000 + n // 100 % 3)) for n in range(2_000) for client in clients]
 
     with ThreadPoolExecutor(4) as pool:
         ids = [one for some_ids in pool.map(some, range(4)) for one in some_ids]
@@ -73,16 +79,16 @@ def test_no_two_calls_have_the_same_id_in_whatever_thread_and_second() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_has_ids_of_its_own() -> None:
     invocations = Invocations(3)
-    before = invocations.begin(1_000)
+    before = id_in(invocations.begin(1_000))
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writer, invocations.begin(1_000).encode())
+        os.write(writer, id_in(invocations.begin(1_000)).encode())
         os._exit(0)
     os.close(writer)
     theirs = os.read(reader, 100).decode()
     os.close(reader)
     os.waitpid(child, 0)
-    ours = invocations.begin(1_000)
+    ours = id_in(invocations.begin(1_000))
     assert before[:24] == ours[:24] != theirs[:24]
     assert len(theirs) == 36

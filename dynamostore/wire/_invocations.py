@@ -11,6 +11,9 @@ from itertools import count
 
 __all__ = ["Invocations"]
 
+# Twelve digits, as a UUID ends in; to write them in hex, or to fill them up, takes longer.
+_FIRST = 100_000_000_000
+
 
 class Invocations:
     """Makes the ids of one client's calls: UUIDs, no two the same.
@@ -19,31 +22,31 @@ class Invocations:
     The base is new each second and after a fork, for memory can be copied: by a fork, or by a snapshot of a virtual machine.
 
     >>> invocations = Invocations(attempts=4)
-    >>> len({invocations.begin(1_000) for _ in range(9)}), len(invocations.begin(1_000))
-    (9, 36)
-    >>> print(invocations.headers("6d1b9bca-...", 2).rstrip())
-    amz-sdk-invocation-id: 6d1b9bca-...
+    >>> first = invocations.begin(1_000)
+    >>> first == invocations.begin(1_000)
+    False
+    >>> print(invocations.again(first, 2).splitlines()[1])
     amz-sdk-request: attempt=2; max=4
     """
 
-    __slots__ = ("_latest", "_limit")
+    __slots__ = ("_latest", "_request")
 
     def __init__(self, attempts: int) -> None:
-        self._limit = f"max={attempts}\r\n"
+        self._request = f"\r\namz-sdk-request: attempt=1; max={attempts}\r\n"
         self._latest = (_process, -1, "", count())
 
     def begin(self, second: int) -> str:
-        """Return the id of a call that begins in this *second* (Unix time)."""
+        """Return the lines that go with the first attempt at a call, which begins in this *second* (Unix time)."""
         # Replaced in one piece, as other threads may do so, too; to count is atomic.
         process, latest, base, number = self._latest
         if latest != second or process is not _process:
-            base, number = str(uuid.uuid4())[:24], count()
+            base, number = f"amz-sdk-invocation-id: {str(uuid.uuid4())[:24]}", count(_FIRST)
             self._latest = (_process, second, base, number)
-        return f"{base}{next(number):012x}"
+        return f"{base}{next(number)}{self._request}"
 
-    def headers(self, invocation: str, attempt: int) -> str:
-        """Return the lines that go with an *attempt*, 1 for the first."""
-        return f"amz-sdk-invocation-id: {invocation}\r\namz-sdk-request: attempt={attempt}; {self._limit}"
+    def again(self, first: str, attempt: int) -> str:
+        """Return the lines that go with an *attempt* at the call whose *first* attempt had those."""
+        return first.replace("attempt=1;", f"attempt={attempt};")
 
 
 # By identity: each process has its own.

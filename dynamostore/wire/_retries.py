@@ -142,7 +142,7 @@ class Caller:
         left = self._limits.call_timeout
         retries = cost = 0
         fresh = False
-        invocation = ""
+        first = unsigned = ""
         while True:
             try:
                 access = self._access.current()
@@ -151,9 +151,10 @@ class Caller:
                     left = deadline - self._monotonic()
                 credentials, endpoint = access
                 here, skew = self._clock(), self.skew
-                if not invocation:
-                    invocation = self._invocations.begin(int(here))
-                unsigned = self._invocations.headers(invocation, retries + 1)
+                if not first:
+                    first = unsigned = self._invocations.begin(int(here))
+                if retries:
+                    unsigned = self._invocations.again(first, retries + 1)
                 request = self._core.request(operation, body, endpoint, credentials, here + skew, unsigned=unsigned)
                 reply: R | ServiceError = yield Call(
                     "exchange",
