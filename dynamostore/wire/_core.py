@@ -17,6 +17,7 @@ from zlib import crc32
 
 import msgspec
 
+from ._base64 import LARGE, is_fast, with_base64
 from ._http import RawReply
 from ._sigv4 import Credentials, Scope, canonical_request, hash_hex
 from .errors import DamagedReplyError, ServiceError, SettingsError, TransportError
@@ -103,7 +104,7 @@ def encode(operation: Operation[R], arguments: Mapping[str, object]) -> bytes:
         # So that a retry is no second transaction.
         arguments = {**arguments, "ClientRequestToken": str(uuid.uuid4())}
     try:
-        return _encode(arguments)
+        return _encode(with_base64(arguments) if is_fast else arguments)
     except UnicodeEncodeError:
         # Never a cause: it holds the text.
         raise ValueError(f"{operation.name}: a string has a lone surrogate, which UTF-8 cannot say") from None
@@ -196,7 +197,7 @@ class Core:
         if not raw.headers.get("content-type", "").startswith("application/x-amz-json-1."):
             raise DamagedReplyError(_damaged(raw))
         try:
-            reply = operation.decode(raw.body)
+            reply = (operation.decode if len(raw.body) < LARGE else operation.decode_large)(raw.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
             # Never a cause: it may hold what it could not read.
             raise DamagedReplyError(_damaged(raw)) from None
