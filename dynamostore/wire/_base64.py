@@ -84,13 +84,18 @@ def item_reader(reply: type[T]) -> Callable[[bytes], T] | None:
 
 def with_base64(arguments: Mapping[str, object]) -> Mapping[str, object]:
     """Return *arguments* of a call with large values as the JSON that they are going to be."""
-    for name in ("Item", "ExpressionAttributeValues"):
-        values = arguments.get(name)
-        if type(values) is dict:
-            for key, value in values.items():
-                if type(value) is dict and type(data := value.get("B")) is bytes and LARGE <= len(data) <= _LARGEST:
-                    values = {**values, key: {**value, "B": _quoted(data)}}
-                    arguments = {**arguments, name: values}
+    # In as few steps as can be: this is on the way of every write, large or not.
+    name = "Item" if "Item" in arguments else "ExpressionAttributeValues"
+    try:
+        values = arguments[name]
+        for key in values:  # type: ignore[attr-defined]  # what it is instead is not ours to say
+            data = values[key].get("B")  # type: ignore[index]  # as above
+            if data is not None and LARGE <= len(data) <= _LARGEST and type(data) is bytes:
+                values = {**values, key: {**values[key], "B": _quoted(data)}}  # type: ignore[dict-item]  # as above
+                arguments = {**arguments, name: values}
+    except (KeyError, TypeError, AttributeError):
+        # Not there, or not what DynamoDB takes.
+        pass
     return arguments
 
 
