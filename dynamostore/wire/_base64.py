@@ -6,7 +6,7 @@ A small value msgspec itself reads and writes faster, for it needs no call from 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, TypeVar, cast, get_type_hints
 
 import msgspec
 
@@ -87,11 +87,11 @@ def with_base64(arguments: Mapping[str, object]) -> Mapping[str, object]:
     # In as few steps as can be: this is on the way of every write, large or not.
     name = "Item" if "Item" in arguments else "ExpressionAttributeValues"
     try:
-        values = arguments[name]
-        for key in values:  # type: ignore[attr-defined]  # what it is instead is not ours to say
-            data = values[key].get("B")  # type: ignore[index]  # as above
+        values: dict[str, Any] = arguments[name]  # type: ignore[assignment]  # if it is none, that is seen below
+        for key, value in values.items():
+            data = value.get("B")
             if data is not None and LARGE <= len(data) <= _LARGEST and type(data) is bytes:
-                values = {**values, key: {**values[key], "B": _quoted(data)}}  # type: ignore[dict-item]  # as above
+                values = {**values, key: {**value, "B": _quoted(data)}}
                 arguments = {**arguments, name: values}
     except (KeyError, TypeError, AttributeError):
         # Not there, or not what DynamoDB takes.
