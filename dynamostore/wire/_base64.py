@@ -82,10 +82,9 @@ def item_reader(reply: type[T]) -> Callable[[bytes], T] | None:
     return cast("Callable[[bytes], T]", msgspec.json.Decoder(alike, dec_hook=_read).decode)
 
 
-def with_base64(arguments: Mapping[str, object]) -> Mapping[str, object]:
-    """Return *arguments* of a call with large values as the JSON that they are going to be."""
+def with_base64(arguments: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return *arguments* of a call with the large values in the one called *name* as the JSON that they are going to be."""
     # In as few steps as can be: this is on the way of every write, large or not.
-    name = "Item" if "Item" in arguments else "ExpressionAttributeValues"
     try:
         values: dict[str, Any] = arguments[name]  # type: ignore[assignment]  # if it is none, that is seen below
         for key, value in values.items():

@@ -104,7 +104,9 @@ def encode(operation: Operation[R], arguments: Mapping[str, object]) -> bytes:
         # So that a retry is no second transaction.
         arguments = {**arguments, "ClientRequestToken": str(uuid.uuid4())}
     try:
-        return _encode(with_base64(arguments) if is_fast else arguments)
+        return _encode(
+            with_base64(arguments, operation.values) if operation.values is not None and is_fast else arguments
+        )
     except UnicodeEncodeError:
         # Never a cause: it holds the text.
         raise ValueError(f"{operation.name}: a string has a lone surrogate, which UTF-8 cannot say") from None
