@@ -28,7 +28,7 @@ CLOSED: Final = "the client is closed; to enter it again (with client: ...) open
 
 _RECEIVE: Final = 64 * 1024
 
-LATE: Final = 0.1
+LATE: Final = 0.25
 """For how many seconds after its time a reply is still read if it is there, or a part of it: the process was frozen."""
 
 SILENCE: Final = 0.5
