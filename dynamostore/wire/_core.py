@@ -243,10 +243,7 @@ def _refusal(operation: str, raw: RawReply, retries: int) -> ServiceError | Tran
     if raw.status < 300 or (refusal is None and raw.status < 500):
         # A proxy's log-in page, a firewall's refusal: nothing that DynamoDB has said.
         return DamagedReplyError(_damaged(raw))
-    if refusal is None:
-        # The 502 of a proxy: nobody knows what is behind this connection.
-        raw.reusable = False
-        refusal = Refusal()
+    refusal = refusal or Refusal()
     kind = refusal.type or refusal.code or raw.headers.get("x-amzn-errortype", "")
     code = kind.rpartition("#")[2].partition(":")[0] or str(raw.status)
     message = (

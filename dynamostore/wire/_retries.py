@@ -191,6 +191,9 @@ class Caller:
         try:
             return self._core.reply(operation, raw, retries)
         except ServiceError as refusal:
+            if refusal.code == str(raw.status):
+                # It has no code of DynamoDB's, as the 502 of a proxy: nobody knows what is behind this connection.
+                raw.reusable = False
             return self._look_at_the_clock(refusal, raw, here, skew) if refusal.code in SKEWED else refusal
 
     def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float, skew: float) -> ServiceError:

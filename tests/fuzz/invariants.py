@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 from dynamostore import StoreError
@@ -205,7 +205,7 @@ def _check_call(operation: Operation[types.Reply], reply: RawReply) -> None:
                 read = step.arguments["read"]
                 assert callable(read)
                 try:
-                    meaning = read(reply)
+                    meaning = read(replace(reply))
                 except DamagedReplyError as error:
                     step = plan.throw(error)
                 else:
