@@ -391,10 +391,6 @@ REFUSED: dict[str, Case] = {
     "a 503 that throttles": Case(say(refusal(503, "ThrottlingException")), ServiceError, ThrottledError),
     "InternalServerError as a 400": Case(say(refusal(400, "InternalServerError")), ServiceError),
     "RequestTimeout": Case(say(refusal(408, "RequestTimeout")), ServiceError),
-    # As botocore's model of DynamoDB has it ("retryable").
-    "ReplicatedWriteConflictException": Case(
-        say(refusal(400, "ReplicatedWriteConflictException")), ServiceError, ThrottledError
-    ),
     "a 413 of DynamoDB's": Case(say(refusal(413, "RequestEntityTooLarge")), ServiceError, StoreError, attempts=1),
     "AccessDeniedException": Case(
         say(refusal(400, "AccessDeniedException")), ServiceError, AccessDeniedError, attempts=1
@@ -577,6 +573,20 @@ def test_a_fault_that_passes_is_made_good_by_a_retry(
     assert get(client) == 0
     assert get(client) == 1
     assert server.begun == 3
+    assert_well(client, server)
+
+
+def test_a_write_that_meets_one_in_another_region_is_tried_again(client: WireClient, server: FaultyDynamoDB) -> None:
+    # As botocore's model of DynamoDB has it ("retryable").
+    server.script(say(refusal(400, "ReplicatedWriteConflictException")))
+    replied = client.put_item(TableName="scs_session", Item={"token": {"S": new_token()}})
+    assert replied["ResponseMetadata"]["RetryAttempts"] == 1
+    server.always = say(refusal(400, "ReplicatedWriteConflictException"))
+    server.begun = 0
+    with pytest.raises(ServiceError) as caught:
+        client.put_item(TableName="scs_session", Item={"token": {"S": new_token()}})
+    assert caught.value.code == "ReplicatedWriteConflictException"
+    assert server.begun == ATTEMPTS
     assert_well(client, server)
 
 
