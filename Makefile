@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice peers conformance dist clean
+.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench-batch       jobs over tables of 1,000 to 100,000 records, beside boto3, PynamoDB and pydynox; five minutes'
 	@echo 'make bench-contention  what requests at once on one session cost, stored in three ways; a minute'
 	@echo 'make bench-reads       what recording reads costs a getter and a request; with AGAINST=another checkout beside it'
+	@echo 'make bench-base64      what base64 costs, by msgspec and by pybase64; half a minute'
 	@echo 'make bench-notice      what users notice of requests that meet: a browser-like load in virtual time; half an hour'
 	@echo 'make peers             the tests of Django, Flask, Starlette and others, on these sessions; a quarter of an hour'
 	@echo 'make conformance       where ministack, moto, dynalite and DYNAMOSTORE_TEST_ENDPOINT answer unlike DynamoDB; half a minute'
@@ -111,6 +112,9 @@ AGAINST ?=
 
 bench-reads: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.reads $(if $(AGAINST),--against $(AGAINST))
+
+bench-base64: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.base64
 
 # `make bench-notice REQUESTS=10000` is a quick look.
 REQUESTS ?= 300000

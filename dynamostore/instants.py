@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-__all__ = ["EPOCH", "INT64_MAX", "INT64_MIN", "NS_PER_S", "Clock", "duration_ns", "from_ns", "to_ns"]
+__all__ = ["EPOCH", "INT64_MAX", "INT64_MIN", "NS_PER_S", "Clock", "duration_ns", "from_ns", "http_date_ns", "to_ns"]
 
 Clock: TypeAlias = Callable[[], int]
 """A clock: what time it is, in Unix nanoseconds. ``time.time_ns`` is one."""
@@ -61,3 +61,21 @@ def duration_ns(length: timedelta) -> int:
     86400000000000
     """
     return length // _MICROSECOND * 1000
+
+
+def http_date_ns(text: str) -> int | None:
+    """Return the whole second that a ``Date`` header says, in Unix nanoseconds; None if it is no date of HTTP's.
+
+    >>> http_date_ns("Sun, 09 Sep 2001 01:46:40 GMT"), http_date_ns("yesterday")
+    (1000000000000000000, None)
+    """
+    from email.utils import parsedate_to_datetime  # seldom needed, and it takes milliseconds to import
+
+    # In ASCII, as it takes the digits and the white space of all Unicode.
+    if not text.isascii():
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+        return None if date.tzinfo is None else int(date.timestamp()) * NS_PER_S
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from email.utils import formatdate
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynamostore import AccessDeniedError, DynamoStore, Record, Table, connect
 from dynamostore.digests import digest
+from dynamostore.instants import NS_PER_S
+from dynamostore.plans.server_time import ServerTime
 from dynamostore.testing import FakeClock
 
 from .backends import TABLE, Backend
 from .fakes import Answer, FakeDynamoDB, Fault, Watched, refusal, success
+from .faulty import FaultyDynamoDB, Reply, Request, item_of, reply
 
 HOUR = timedelta(hours=1)
 DATA = b"what nobody is to know"
@@ -142,3 +150,116 @@ def test_a_find_that_is_not_allowed_is_no_eviction(fake: FakeDynamoDB, clock: Fa
     with pytest.raises(AccessDeniedError, match="not authorized"):
         store.find(secrets.token_urlsafe(32))
     assert fake.operations == ["GetItem"]
+
+
+# A host whose clock is off
+
+
+SKEWS = st.integers(-10 * 365 * 86_400, 10 * 365 * 86_400)
+
+
+@given(now=st.integers(0, 2**61), skew=SKEWS, fraction=st.integers(0, NS_PER_S - 1))
+def test_what_has_expired_has_done_so_by_both_clocks(now: int, skew: int, fraction: int) -> None:
+    there = max(now - skew * NS_PER_S, 0) // NS_PER_S * NS_PER_S
+    reply = dated(there)
+    earlier = ServerTime().earlier(lambda: now, now, reply)
+    assert earlier == min(now, there + NS_PER_S)
+    # Not later than either clock says.
+    assert earlier <= now
+    assert earlier <= there + fraction or earlier - there <= NS_PER_S
+
+
+@pytest.mark.parametrize(
+    "reply", [None, {}, {"ResponseMetadata": None}, {"ResponseMetadata": {"HTTPHeaders": {"date": "soon"}}}]
+)
+def test_a_reply_without_a_date_is_taken_as_it_was_before(reply: object, caplog: pytest.LogCaptureFixture) -> None:
+    assert ServerTime().earlier(lambda: 5, 5, reply) == 5
+    assert not caplog.records
+
+
+def test_a_warning_of_the_clock_comes_once_a_minute_and_only_where_it_is_far_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monotonic = 0.0
+    server_time = ServerTime(lambda: monotonic)
+    now = 1_000_000 * NS_PER_S
+    for monotonic, off, warnings in (  # noqa: B007 (the lambda has it)
+        (0.0, 299, 0),
+        (1.0, -299, 0),
+        (2.0, 301, 1),
+        (61.0, 46_800, 1),
+        (62.0, -46_800, 2),
+        (100.0, 301, 2),
+    ):
+        server_time.earlier(lambda: now, now, dated(now - off * NS_PER_S))
+        assert len(caplog.records) == warnings
+    assert "301 s ahead of DynamoDB's" in caplog.messages[0]
+    assert "46800 s behind DynamoDB's" in caplog.messages[1]
+
+
+def dated(ns: int) -> object:
+    return {"ResponseMetadata": {"HTTPHeaders": {"date": formatdate(ns // NS_PER_S, usegmt=True)}}}
+
+
+class Table13:
+    """A server with one item, whose replies bear a date; what it was asked."""
+
+    def __init__(self, item: dict[str, dict[str, str]], date: float | None) -> None:
+        self.asked: list[str] = []
+        self._item = item
+        self._date = [] if date is None else [f"Date: {formatdate(date, usegmt=True)}"]
+
+    async def __call__(self, request: Request) -> Reply:
+        self.asked.append(request.operation)
+        body = {"Item": self._item} if request.operation == "GetItem" else {}
+        return reply(200, json.dumps(body).encode(), *self._date)
+
+
+def expired_at(ns: int, **more: dict[str, str]) -> dict[str, dict[str, str]]:
+    return item_of("abc") | {"expiry": {"N": str(ns)}, "ttl": {"N": str(ns // NS_PER_S + 1)}} | more
+
+
+def marker_until(ns: int) -> dict[str, dict[str, str]]:
+    return expired_at(ns, moved={"S": "another"})
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch, credentials: None) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.mark.parametrize("make", [expired_at, marker_until])
+@pytest.mark.parametrize(
+    ("via", "date", "evicted"),
+    [
+        ("wire", 0, False),
+        ("wire", 13 * 3600, True),
+        ("wire", None, True),
+        ("wire", 12 * 3600 + 1, True),
+        ("wire", 12 * 3600 - 1, False),
+        ("boto3", 0, False),
+    ],
+    ids=["ahead", "right", "no date", "just expired", "not yet", "ahead, on boto3"],
+)
+def test_a_host_13_hours_ahead_deletes_no_session_that_is_alive(
+    no_proxy: None,
+    caplog: pytest.LogCaptureFixture,
+    via: Literal["wire", "boto3"],
+    make: Callable[[int], dict[str, dict[str, str]]],
+    date: int | None,
+    evicted: bool,
+) -> None:
+    now = 1_800_000_000
+    # It expires in 12 hours, and this host's clock says that it has.
+    server = Table13(
+        make((now + 12 * 3600) * NS_PER_S),
+        None if date is None else now + date,
+    )
+    with FaultyDynamoDB(server) as running:
+        made = connect("scs_session", via=via, endpoint_url=running.url, region="us-east-1")
+        with DynamoStore(made.client, clock=lambda: (now + 13 * 3600) * NS_PER_S) as store:
+            for _ in range(2):
+                assert store.find("abc") is None
+    assert server.asked == ["GetItem", *(["DeleteItem"] if evicted else [])] * 2
+    warnings = [record for record in caplog.records if record.name == "dynamostore"]
+    assert len(warnings) == (0 if date in (None, 13 * 3600) else 1)

@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "dynamostore.cli._state": {"click", "rich"},
     "dynamostore.cli._table": {"click", "rich"},
     "dynamostore.cli._tokens": {"click"},
+    "dynamostore.wire._base64": {"pybase64"},
     "dynamostore.wire._botocore": {"botocore"},
     "dynamostore.wire._chain": {"botocore"},
     "dynamostore.wire._http": {"httptools"},

@@ -83,6 +83,7 @@ def test_what_is_extra_is_asked_for_by_name(about: metadata.Distribution) -> Non
         "cli",
         "dev",
         "django",
+        "fast",
         "flask",
         "local",
         "testing",

@@ -576,6 +576,20 @@ def test_a_fault_that_passes_is_made_good_by_a_retry(
     assert_well(client, server)
 
 
+def test_a_write_that_meets_one_in_another_region_is_tried_again(client: WireClient, server: FaultyDynamoDB) -> None:
+    # As botocore's model of DynamoDB has it ("retryable").
+    server.script(say(refusal(400, "ReplicatedWriteConflictException")))
+    replied = client.put_item(TableName="scs_session", Item={"token": {"S": new_token()}})
+    assert replied["ResponseMetadata"]["RetryAttempts"] == 1
+    server.always = say(refusal(400, "ReplicatedWriteConflictException"))
+    server.begun = 0
+    with pytest.raises(ServiceError) as caught:
+        client.put_item(TableName="scs_session", Item={"token": {"S": new_token()}})
+    assert caught.value.code == "ReplicatedWriteConflictException"
+    assert server.begun == ATTEMPTS
+    assert_well(client, server)
+
+
 def test_a_server_that_comes_back_in_time_is_found_by_a_retry(client: WireClient, server: FaultyDynamoDB) -> None:
     assert get(client) == 0
     # It has gone, and come back, without the client's having been told.
@@ -1166,7 +1180,7 @@ class Outcome:
             self.error not in (None, CertificateError)
             or self.throttles
             or self.status in RETRIED_STATUS
-            or self.code in ("InternalServerError", "RequestTimeout")
+            or self.code in ("InternalServerError", "RequestTimeout", "ReplicatedWriteConflictException")
         )
 
     def raw(self) -> RawReply:
@@ -1196,7 +1210,14 @@ OUTCOMES = st.one_of(
         _took,
         status=st.sampled_from([400, 403, 408, 413, 429, *RETRIED_STATUS, 501, 505]),
         code=st.sampled_from(
-            [*THROTTLES, "InternalServerError", "RequestTimeout", "SomethingNewException", "AccessDenied"]
+            [
+                *THROTTLES,
+                "InternalServerError",
+                "RequestTimeout",
+                "ReplicatedWriteConflictException",
+                "SomethingNewException",
+                "AccessDenied",
+            ]
         ),
         wait=_wait,
     ),
@@ -1285,7 +1306,10 @@ def test_retries_are_made_when_the_standard_mode_makes_them(
                     last = next(real)
                     made += 1
                     now += last.took
-                    step = plan.throw(last.error("because")) if last.error else plan.send(last.raw())
+                    # As a pool does it.
+                    read = step.arguments["read"]
+                    assert callable(read)
+                    step = plan.throw(last.error("because")) if last.error else plan.send(read(last.raw()))
         except StopIteration as end:
             assert last.good
             assert end.value["ResponseMetadata"]["HTTPStatusCode"] == 200

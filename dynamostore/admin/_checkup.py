@@ -6,7 +6,6 @@ import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 from dynamostore import items
@@ -16,6 +15,7 @@ from dynamostore.errors import AccessDeniedError, StoreError, TableNotFoundError
 from dynamostore.instants import NS_PER_S, Clock
 from dynamostore.plans.create_table import has_key, key_in_words
 from dynamostore.plans.faults import ConditionFailed, TransactionRefused, Unsupported
+from dynamostore.plans.server_time import date_ns
 from dynamostore.steps import Call, Plan, issue
 from dynamostore.table import Table
 
@@ -217,7 +217,7 @@ class Checkup:
     def _look_at_the_clock(self, before: int, reply: object) -> None:
         """Compare with the date of a reply to what was asked for *before*: how far it is from then and now, at least."""
         self._answered |= reply is not None
-        date = _date(reply)
+        date = date_ns(reply)
         if date is not None and self._skew is None:
             # The server leaves out the fraction of its second.
             self._skew = max(before - date - NS_PER_S, 0) or min(self.clock() - date, 0)
@@ -278,16 +278,3 @@ class Checkup:
 
     def _find(self, kind: Kind, **values: object) -> None:
         self.findings.append(kind(table=shlex.quote(self.table.name), at=self.where.options, **values))
-
-
-def _date(reply: object) -> int | None:
-    """When a reply was made, in Unix nanoseconds, by the server's clock."""
-    metadata = reply.get("ResponseMetadata") if isinstance(reply, Mapping) else None
-    headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
-    text = headers.get("date") if isinstance(headers, Mapping) else None
-    if not (isinstance(text, str) and text.isascii()):
-        return None
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * NS_PER_S
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -7,7 +7,7 @@ refusal, and knows its own version tag again when a lost reply made the client s
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import uniform
 from typing import TypeVar
@@ -39,6 +39,7 @@ from .expressions import (
     UNMOVED,
 )
 from .faults import ConditionFailed, Contended, TransactionRefused, Unsupported
+from .server_time import ServerTime
 
 __all__ = ["Plans"]
 
@@ -58,6 +59,7 @@ class Plans:
     clock: Clock
     consistent_read: bool = True
     evict_expired: bool = True
+    server_time: ServerTime = field(default_factory=ServerTime, repr=False, compare=False)
 
     # Reading
 
@@ -65,22 +67,27 @@ class Plans:
         """As `Store.find <dynamostore.Store.find>`."""
         if not items.storable(token):
             return None
-        item = yield from self._get(token, consistent=self.consistent_read)
+        reply = yield from self._read(token, consistent=self.consistent_read)
+        item = reply.get("Item") or None
         if item is None:
             return None
         record = items.decode_whole(self.table, item)
         if record is not None and record.expiry_ns >= self.clock():
             return record
-        return (yield from self._record(token, item, evict=self.evict_expired))
+        return (yield from self._record(token, item, evict=self.evict_expired, reply=reply))
 
-    def _record(self, token: str, item: Item | None, *, evict: bool) -> Plan[Record | None]:
-        """Return the live record that *item* is or, if it is a marker that may be followed, leads to."""
+    def _record(
+        self, token: str, item: Item | None, *, evict: bool, reply: GetItemReply | None = None
+    ) -> Plan[Record | None]:
+        """Return the live record that *item*, of *reply*, is or, if it is a marker that may be followed, leads to."""
         hops = 0
         while item is not None:
             expiry_ns, now_ns = items.decode_expiry(self.table, item), self.clock()
             if expiry_ns < now_ns:
-                if evict and not markers.is_kept(self.table, item, now_ns):
-                    yield from self._evict(token, expiry_ns)
+                if evict:
+                    sure_ns = self.server_time.earlier(self.clock, now_ns, reply)
+                    if expiry_ns < sure_ns and not markers.is_kept(self.table, item, sure_ns):
+                        yield from self._evict(token, expiry_ns)
                 return None
             there = items.moved(self.table, item)
             if there is None:
@@ -89,7 +96,8 @@ class Plans:
                 return None
             hops += 1
             token = there
-            item = yield from self._get(token, consistent=True)
+            reply = yield from self._read(token, consistent=True)
+            item = reply.get("Item") or None
         return None
 
     def ping(self) -> Plan[None]:
@@ -98,15 +106,19 @@ class Plans:
         yield from self._get(_PING, consistent=False)
 
     def _get(self, token: str, *, consistent: bool) -> Plan[Item | None]:
+        reply = yield from self._read(token, consistent=consistent)
+        return reply.get("Item") or None
+
+    def _read(self, token: str, *, consistent: bool) -> Plan[GetItemReply]:
         key = items.key(self.table, token)
         call: Call[GetItemReply] = Call("get_item", self._write(Key=key, ConsistentRead=consistent))
         reply = yield from issue(call)
-        item = reply.get("Item") or None
-        if item is not None and items.bears_another_token(self.table, item, token):
+        item = reply.get("Item")
+        if item and items.bears_another_token(self.table, item, token):
             raise UnavailableError(
                 f"GetItem: the reply is not to this call: record {digest(token)}", operation="GetItem"
             )
-        return item
+        return reply
 
     def _evict(self, token: str, expiry_ns: int) -> Plan[None]:
         """Remove an expired item, unless it has been written anew since it was read."""

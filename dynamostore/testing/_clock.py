@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from dynamostore.instants import from_ns
 
@@ -21,6 +22,9 @@ class FakeClock:
     >>> clock.now
     datetime.datetime(2030, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
     """
+
+    simulated: Final = True
+    """It is not the time of this host, so no store compares it with the server's."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self.now_ns = int(start.timestamp()) * 10**9

@@ -19,6 +19,7 @@ from zlib import crc32
 
 import msgspec
 
+from ._base64 import LARGE, is_fast, with_base64
 from ._http import RawReply
 from ._sigv4 import Credentials, Scope, canonical_request, hash_hex
 from .errors import DamagedReplyError, ServiceError, SettingsError, TransportError
@@ -138,7 +139,9 @@ def encode(operation: Operation[R], arguments: Mapping[str, object]) -> bytes:
         # So that a retry is no second transaction.
         arguments = {**arguments, "ClientRequestToken": str(uuid.uuid4())}
     try:
-        return _encode(arguments)
+        return _encode(
+            with_base64(arguments, operation.values) if operation.values is not None and is_fast else arguments
+        )
     except UnicodeEncodeError:
         # Never a cause: it holds the text.
         raise ValueError(f"{operation.name}: a string has a lone surrogate, which UTF-8 cannot say") from None
@@ -175,7 +178,7 @@ class _Prepared:
         ]
         # As it was given, but for what cannot stand there. What is signed is encoded once more.
         head = f"POST {quote(endpoint.path, safe=_IN_A_PATH)} HTTP/1.1\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in sent) + "\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in sent)
         self.before_date, _, rest = head.partition("\1")
         self.after_date, _, rest = rest.partition("\3")
         self.after_signature, _, self.after_length = rest.partition("\4")
@@ -196,9 +199,16 @@ class Core:
         self._latest: tuple[int, str] = (0, "")
 
     def request(
-        self, operation: Operation[R], body: bytes, endpoint: Endpoint, credentials: Credentials, now: float
+        self,
+        operation: Operation[R],
+        body: bytes,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        now: float,
+        *,
+        unsigned: str = "",
     ) -> bytes:
-        """The signed request, sent at *now* (Unix seconds)."""
+        """The signed request, sent at *now* (Unix seconds); *unsigned*: lines of headers that are not signed."""
         second = int(now)
         latest, date = self._latest
         if latest != second:
@@ -212,7 +222,7 @@ class Core:
         signature = prepared.scope.sign(canonical, date)
         head = (
             f"{prepared.before_date}{date}{prepared.after_date}{signature}{prepared.after_signature}"
-            f"{len(body)}{prepared.after_length}"
+            f"{len(body)}{prepared.after_length}{unsigned}\r\n"
         )
         return head.encode("latin-1") + body
 
@@ -224,7 +234,7 @@ class Core:
         if not raw.headers.get("content-type", "").startswith("application/x-amz-json-1."):
             raise DamagedReplyError(_damaged(raw))
         try:
-            reply = operation.decode(raw.body)
+            reply = (operation.decode if len(raw.body) < LARGE else operation.decode_large)(raw.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
             # Never a cause: it may hold what it could not read.
             raise DamagedReplyError(_damaged(raw)) from None

@@ -10,10 +10,13 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dynamostore.instants import NS_PER_S, http_date_ns
 from dynamostore.steps import Call, Plan, issue, pause
 
+from ._invocations import Invocations
 from .errors import CertificateError, CredentialsUnavailableError, ServiceError, TransportError
 from .types import Operation, Reply
 
@@ -49,7 +52,10 @@ THROTTLING: Final = frozenset(
         "TransactionInProgressException",
     )
 )
-TRANSIENT: Final = frozenset(("InternalServerError", "RequestTimeout", "RequestTimeoutException"))
+# The last of them: another Region writes the item, too. botocore's model of DynamoDB says that it can be tried again.
+TRANSIENT: Final = frozenset(
+    ("InternalServerError", "RequestTimeout", "RequestTimeoutException", "ReplicatedWriteConflictException")
+)
 # DynamoDB answers so to a request whose time is off, too.
 SKEWED: Final = frozenset(
     (
@@ -127,6 +133,7 @@ class Caller:
         self._clock = clock
         self._monotonic = monotonic
         self._random = random
+        self._invocations = Invocations(limits.attempts)
         self.quota = Quota()
         self.skew = 0.0
         """What is added to the clock, in seconds, since the service said what time it is."""
@@ -137,7 +144,10 @@ class Caller:
         deadline = self._monotonic() + self._limits.call_timeout
         left = self._limits.call_timeout
         retries = cost = 0
+        fresh = False
+        first = unsigned = ""
         while True:
+            mended = False
             try:
                 access = self._access.current()
                 if access is None:
@@ -146,45 +156,70 @@ class Caller:
                 credentials, endpoint = access
                 endpoint = elsewhere or endpoint
                 here, skew = self._clock(), self.skew
-                request = self._core.request(operation, body, endpoint, credentials, here + skew)
-                raw: RawReply = yield Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
-                try:
-                    reply = self._core.reply(operation, raw, retries)
-                except ServiceError as error:
-                    self._look_at_the_clock(error, raw, here, skew)
-                    if error.code in EXPIRED and self._access.refuse(access):
-                        raise _ExpiredError(error.response, error.operation_name) from None
-                    raise
+                if not first:
+                    first = unsigned = self._invocations.begin(int(here))
+                if retries:
+                    unsigned = self._invocations.again(first, retries + 1)
+                request = self._core.request(operation, body, endpoint, credentials, here + skew, unsigned=unsigned)
+                reply: R | ServiceError = yield Call(
+                    "exchange",
+                    {
+                        "endpoint": endpoint,
+                        "request": request,
+                        "timeout": left,
+                        # The pool calls it before it keeps the connection: a damaged reply ends the connection.
+                        "read": partial(self._read, operation, retries, here, skew),
+                        "fresh": fresh,
+                    },
+                )
+                if isinstance(reply, ServiceError):
+                    mended = self._is_mended(reply, access, skew)
+                    raise reply
             except (ServiceError, TransportError) as error:
                 retries += 1
                 failure = error
-                cost, delay = self._judge(error, retries)
+                # An idle connection may be as dead as this one was.
+                fresh = isinstance(error, TransportError)
+                cost, delay = (0, 0.0) if mended else self._judge(error, retries)
             else:
                 self.quota.give(cost or Quota.REFILL)
                 return reply
             left = deadline - self._monotonic()
             if delay is None or retries >= self._limits.attempts or delay >= left or not self.quota.take(cost):
-                raise failure.public if isinstance(failure, _SkewedError) else failure
+                raise failure
             logger.debug("%s: %s; attempt %d in %.3f s", operation.name, _kind(failure), retries + 1, delay)
             if delay:
                 yield from pause(delay)
                 left -= delay
 
-    def _look_at_the_clock(self, refusal: ServiceError, raw: RawReply, here: float, skew: float) -> None:
-        """Raise `_SkewedError` if a request that was signed at *here* plus *skew* was refused because that is off."""
-        if refusal.code not in SKEWED:
-            return
+    def _read(self, operation: Operation[R], retries: int, here: float, skew: float, raw: RawReply) -> R | ServiceError:
+        """Return what DynamoDB replied, be it a refusal; raise `DamagedReplyError` for what it did not reply."""
+        try:
+            return self._core.reply(operation, raw, retries)
+        except ServiceError as refusal:
+            if refusal.code == str(raw.status):
+                # It has no code of DynamoDB's, as the 502 of a proxy: nobody knows what is behind this connection.
+                raw.reusable = False
+            if refusal.code in SKEWED:
+                self._look_at_the_clock(raw, here, skew)
+            return refusal
+
+    def _look_at_the_clock(self, raw: RawReply, here: float, skew: float) -> None:
+        """Set the skew anew if that may be why a request was refused that was signed at *here* plus *skew*."""
         there = _date(raw)
         if there is None or abs(there - here - skew) < MOST_SKEW:
             return
         self.skew = there - here
         logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
-        raise _SkewedError(refusal.response, refusal.operation_name) from None
+
+    def _is_mended(self, refusal: ServiceError, access: tuple[Credentials, Endpoint], skew: float) -> bool:
+        """Return True if the next attempt has a time, or credentials, other than those that were refused."""
+        if refusal.code in SKEWED:
+            return self.skew != skew
+        return refusal.code in EXPIRED and self._access.refuse(access)
 
     def _judge(self, error: ServiceError | TransportError, retries: int) -> tuple[int, float | None]:
         """What a retry after *error* costs, and how many seconds it waits; None: it would not help."""
-        if isinstance(error, _SkewedError | _ExpiredError):
-            return 0, 0.0
         first, cost = FIRST_BACKOFF, Quota.COST
         if isinstance(error, ServiceError):
             if error.code in THROTTLING or error.status == 429:
@@ -203,29 +238,10 @@ def _fetch(timeout: float) -> Call[tuple[Credentials, Endpoint]]:
     return Call("fetch", {"timeout": timeout})
 
 
-class _SkewedError(ServiceError):
-    """A refusal because the clock is off, which is known now."""
-
-    @property
-    def public(self) -> ServiceError:
-        """The refusal, for who does not know this class."""
-        return ServiceError(self.response, self.operation_name)
-
-
-class _ExpiredError(ServiceError):
-    """A refusal of credentials, in whose place others can be fetched."""
-
-
 def _date(raw: RawReply) -> float | None:
     """The service's time, in Unix seconds, as its reply has it."""
-    from email.utils import parsedate_to_datetime  # seldom needed, and it takes milliseconds to import
-
-    try:
-        # In ASCII, as it takes the digits and the white space of all Unicode.
-        text = raw.headers.get("date", "")
-        return parsedate_to_datetime(text).timestamp() if text.isascii() else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+    there_ns = http_date_ns(raw.headers.get("date", ""))
+    return None if there_ns is None else there_ns / NS_PER_S
 
 
 def _retry_after(error: ServiceError) -> float | None:

@@ -72,6 +72,10 @@ class Silence:
         self._looked = now
         return max(min(self._since + self._limit - now, self._limit / LOOKS), 0.0)
 
+    def lasts(self, now: float) -> float:
+        """For how long nothing has moved."""
+        return now - self._since
+
     def explain(self, now: float) -> str:
         """Why the call waits no longer than until *now*."""
         if self._since + self._limit - now <= 0:

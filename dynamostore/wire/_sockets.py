@@ -12,7 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dynamostore.hidden import Hidden
 
@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSED", "SocketPool"]
 
+T = TypeVar("T")
+
 CLOSED: Final = "the client is closed; to enter it again (with client: ...) opens it"
 
 _RECEIVE: Final = 64 * 1024
 _RECORD: Final = 16 * 1024
+
+LATE: Final = 0.25
+"""For how many seconds after its time a reply is still read if it is there, or a part of it: the process was frozen."""
+
+SILENCE: Final = 0.5
+"""After how many seconds without a reply a connection counts as dead if the caller gave up."""
 
 # A part of a `Keep-Alive` header.
 _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASCII | re.IGNORECASE)
@@ -70,11 +78,12 @@ class _Connection:
         except OSError as error:
             # The server may have said why before it hung up.
             refused = error
+        late = 0.0
         while True:
             try:
                 received = self._sock.recv_into(self._buffer)
             except TimeoutError:
-                self._wait_on(deadline)
+                late = self._wait_on(deadline, late, heard=self._poll())
                 continue
             except OSError as error:
                 raise ConnectionLostError(f"the connection was lost: {refused or error}") from error
@@ -83,10 +92,12 @@ class _Connection:
                 reply.reusable &= refused is None
                 return reply
             now = time.monotonic()
-            if now >= deadline:
-                raise ReplyTimeoutError("the reply was not complete in time")
             self._silence.heard(now)
-            self._set_timeout(min(read_timeout / LOOKS, deadline - now))
+            if now < deadline:
+                late = 0.0
+                self._set_timeout(min(read_timeout / LOOKS, deadline - now))
+            else:
+                late = self._look_again(now, late, heard=True)
 
     def _send(self, request: Hidden[memoryview], deadline: float) -> None:
         """Send all of it, for as long as it moves."""
@@ -102,13 +113,26 @@ class _Connection:
                 return
             self._silence.heard(time.monotonic())
 
-    def _wait_on(self, deadline: float) -> None:
-        """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`."""
+    def _wait_on(self, deadline: float, late: float = 0.0, *, heard: bool = False) -> float:
+        """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`. As `_look_again`."""
         now = time.monotonic()
         left = min(self._silence.look(now, partial(acknowledged, self._sock)), deadline - now)
         if left <= 0:
-            raise ReplyTimeoutError(self._silence.explain(now))
+            return self._look_again(now, late, heard=heard)
         self._set_timeout(left)
+        return 0.0
+
+    def _look_again(self, now: float, late: float, *, heard: bool) -> float:
+        """The time is over: return until when to read on, *late* if that was said before; raise if nothing was *heard*.
+
+        A process that was frozen (SIGSTOP, AWS Lambda, a suspended VM) wakes up after the time, and the reply is there.
+        """
+        if not late and heard:
+            late = now + LATE
+        if now >= late:
+            raise ReplyTimeoutError(self._silence.explain(now))
+        self._set_timeout(late - now)
+        return late
 
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last reply: neither the server's farewell nor a byte too many."""
@@ -122,6 +146,14 @@ class _Connection:
         if seconds != self._timeout:
             self._sock.settimeout(max(seconds, 0.001))
             self._timeout = seconds
+
+
+def looks_dead(error: BaseException, begun: float) -> bool:
+    """Return True if a connection that was good before *begun* (`time.monotonic`) is dead, as far as *error* tells.
+
+    Callers have time-outs of their own: a cancellation, or a gevent.Timeout, may come before any of this client's.
+    """
+    return isinstance(error, (ReplyTimeoutError, ConnectionLostError)) or time.monotonic() - begun >= SILENCE
 
 
 def poll_for(fileno: int) -> Callable[[], bool]:
@@ -154,23 +186,34 @@ class SocketPool:
         self._finalizer = weakref.finalize(self, _close_all, self._idle)
         _pools.add(self)
 
-    def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:
-        """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
+    def exchange(
+        self, endpoint: Endpoint, request: bytes, timeout: float, read: Callable[[RawReply], T], *, fresh: bool = False
+    ) -> T:
+        """Send a request to *endpoint* and return what *read* makes of its reply, within *timeout* seconds.
+
+        The connection is kept for the next call if *read* raises nothing and leaves the reply *reusable*. *fresh*: on a
+        new connection.
+        """
         if self._closed:
             raise RuntimeError(CLOSED)
-        deadline = time.monotonic() + timeout
-        connection = self._take(endpoint) or self._connect(endpoint, deadline)
+        begun = time.monotonic()
+        deadline = begun + timeout
+        kept = None if fresh else self._take(endpoint)
+        connection = kept or self._connect(endpoint, deadline)
         try:
             reply = connection.exchange(request, self._read_timeout, deadline)
-        except BaseException:
+            outcome = read(reply)
+        except BaseException as error:
             # An interrupt, too: a reply that still comes must not be anybody's.
             connection.close()
+            if kept is not None and looks_dead(error, begun):
+                self._drop_older(begun)
             raise
         if reply.reusable and not self._closed:
             self._give(connection, reply)
         else:
             connection.close()
-        return reply
+        return outcome
 
     def close(self) -> None:
         """Close all connections; a call that is under way ends as it would have."""
@@ -214,6 +257,18 @@ class SocketPool:
                 self._idle.popleft().close()
         except IndexError:
             return
+
+    def _drop_older(self, begun: float) -> None:
+        """Close what was last heard of before *begun*: a NAT gateway or a failover ends all connections at once."""
+        while True:
+            try:
+                oldest = self._idle.popleft()
+            except IndexError:
+                return
+            if oldest.idle_since >= begun:
+                self._idle.appendleft(oldest)
+                return
+            oldest.close()
 
     def _connect(self, endpoint: Endpoint, deadline: float) -> _Connection:
         sock = dial(endpoint, self._trust, min(self._connect_timeout, deadline - time.monotonic()))

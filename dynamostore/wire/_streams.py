@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from ._adialing import adial
 from ._endings import close_with_loop
 from ._http import RawReply, ReplyParser
 from ._silence import LOOKS, Silence, acknowledged
-from ._sockets import CLOSED, poll_for, server_keeps
+from ._sockets import CLOSED, LATE, looks_dead, poll_for, server_keeps
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError, TransportError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ._core import Endpoint
 
 __all__ = ["StreamPool"]
+
+T = TypeVar("T")
 
 _RECEIVE: Final = 64 * 1024
 _DAY: Final = 86_400.0
@@ -29,7 +31,7 @@ class _Connection(asyncio.BufferedProtocol):
     """One connection, with at most one call on it; what comes when none is on it ends it."""
 
     __slots__ = (
-        "_buffer", "_due", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_silence", "_timer", "_transport", "_view",
+        "_buffer", "_due", "_late", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_silence", "_timer", "_transport", "_view",
         "ended", "endpoint", "idle_since", "keep",
     )  # fmt: skip
 
@@ -44,6 +46,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[RawReply] | None = None
+        # The reply that was given more time, once.
+        self._late: asyncio.Future[RawReply] | None = None
         # When the call on it is over at the latest, by time.monotonic().
         self._due = 0.0
         self._silence = Silence()
@@ -112,6 +116,12 @@ class _Connection(asyncio.BufferedProtocol):
         left = min(self._silence.look(now, self._measure), self._due - now)
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
+        elif self._late is not self._reply and (
+            self._poll() or (self._parser.begun and self._silence.lasts(now) < LATE)
+        ):
+            # After a freeze of the process the timer may be faster than the reply that is there, or its rest.
+            self._late = self._reply
+            self._timer = self._loop.call_later(LATE, self._look)
         else:
             self._fail(ReplyTimeoutError(self._silence.explain(now)))
 
@@ -204,8 +214,16 @@ class StreamPool:
         """Whether its connections live on *loop*."""
         return self._loop is loop
 
-    async def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:  # noqa: ASYNC109 (what is left of the call's)
-        """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
+    async def exchange(
+        self,
+        endpoint: Endpoint,
+        request: bytes,
+        timeout: float,  # noqa: ASYNC109 (what is left of the call's)
+        read: Callable[[RawReply], T],
+        *,
+        fresh: bool = False,
+    ) -> T:
+        """Send a request to *endpoint* and return what *read* makes of its reply, as `SocketPool.exchange`."""
         now = time.monotonic()
         deadline = now + timeout
         if self._free:
@@ -213,19 +231,24 @@ class StreamPool:
         else:
             await self._wait_in_line(timeout)
             now = time.monotonic()
-        connection: _Connection | None = None
+        begun = now
+        connection = kept = None
         try:
-            connection = self._take(endpoint, now) if not self._closed else None
+            connection = kept = self._take(endpoint, now) if not fresh and not self._closed else None
             if connection is None:
                 self._check_open()
+                self._make_room()
                 connection = await self._connect(endpoint, deadline)
                 self._check_open()
                 now = time.monotonic()
             reply = await connection.send(request, now, deadline)
-        except BaseException:
+            outcome = read(reply)
+        except BaseException as error:
             # A cancellation, too: a reply that still comes must not be anybody's.
             if connection is not None:
                 self._drop(connection)
+            if kept is not None and looks_dead(error, begun):
+                self._drop_older(begun)
             raise
         else:
             if reply.reusable and not connection.lost and not self._closed:
@@ -234,7 +257,7 @@ class StreamPool:
                 self._drop(connection)
         finally:
             self._leave()
-        return reply
+        return outcome
 
     def _check_open(self) -> None:
         """Whoever was in line, or connecting, when the client was closed does not go on."""
@@ -293,6 +316,16 @@ class StreamPool:
 
     def _drop(self, connection: _Connection) -> None:
         connection.abort()
+
+    def _make_room(self) -> None:
+        """Close the oldest idle connections where one more would be one too many."""
+        while len(self._idle) > self._free:
+            self._drop(self._idle.popleft())
+
+    def _drop_older(self, begun: float) -> None:
+        """Close what was last heard of before *begun*: a NAT gateway or a failover ends all connections at once."""
+        while self._idle and self._idle[0].idle_since < begun:
+            self._drop(self._idle.popleft())
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, before the server does."""

@@ -25,6 +25,7 @@ from .types import Operation, Reply
 __all__ = ["AsyncWireClient"]
 
 R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
 
 MAX_CONNECTIONS: Final = 50
 
@@ -198,14 +199,16 @@ class _Driver:
         self._closed = False
         self.pool: StreamPool | None = None
 
-    def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> Awaitable[RawReply]:
+    def exchange(
+        self, endpoint: Endpoint, request: bytes, timeout: float, read: Callable[[RawReply], T], *, fresh: bool
+    ) -> Awaitable[T]:
         if self._closed:
             raise RuntimeError(CLOSED)
         pool = self.pool
         if pool is None or not pool.belongs_to(asyncio.get_running_loop()):
             # Another loop's connections are left alone: it is over, or its thread's, or (after a fork) the parent's.
             pool = self.pool = self._make_pool()
-        return pool.exchange(endpoint, request, timeout)
+        return pool.exchange(endpoint, request, timeout, read, fresh=fresh)
 
     def reopen(self) -> None:
         self._closed = False

@@ -13,6 +13,8 @@ import msgspec
 from dynamostore import client
 from dynamostore.client import AttributeDefinition, Item, KeySchemaElement, TimeToLiveSpecification
 
+from ._base64 import item_reader
+
 __all__ = [
     "BATCH_GET_ITEM",
     "BATCH_WRITE_ITEM",
@@ -341,19 +343,25 @@ R = TypeVar("R", bound=Reply)
 class Operation(Generic[R]):
     """One operation: its *name*, the keyword arguments that it takes, and how its reply is read."""
 
-    __slots__ = ("allowed", "decode", "method", "name", "required", "target")
+    __slots__ = ("allowed", "decode", "decode_large", "method", "name", "required", "target", "values")
 
-    def __init__(self, name: str, arguments: type, reply: type[R]) -> None:
+    def __init__(
+        self, name: str, arguments: type, reply: type[R], *, one_item: bool = False, values: str | None = None
+    ) -> None:
         self.name = name
         self.target = f"DynamoDB_20120810.{name}"
         self.allowed = frozenset(arguments.__annotations__)
         self.required: frozenset[str] = arguments.__required_keys__  # type: ignore[attr-defined]  # a TypedDict's
+        self.values = values
+        """The argument that has the values that are written, of one item."""
         self.decode = msgspec.json.Decoder(reply).decode
+        # Not of many items: they may be small, and there are as many values to call Python for.
+        self.decode_large = (item_reader(reply) if one_item else None) or self.decode
 
 
-GET_ITEM = Operation("GetItem", GetItem, GetItemReply)
-PUT_ITEM = Operation("PutItem", PutItem, WriteItemReply)
-UPDATE_ITEM = Operation("UpdateItem", UpdateItem, WriteItemReply)
+GET_ITEM = Operation("GetItem", GetItem, GetItemReply, one_item=True)
+PUT_ITEM = Operation("PutItem", PutItem, WriteItemReply, values="Item")
+UPDATE_ITEM = Operation("UpdateItem", UpdateItem, WriteItemReply, values="ExpressionAttributeValues")
 DELETE_ITEM = Operation("DeleteItem", DeleteItem, WriteItemReply)
 TRANSACT_WRITE_ITEMS = Operation("TransactWriteItems", TransactWriteItems, TransactWriteItemsReply)
 BATCH_GET_ITEM = Operation("BatchGetItem", BatchGetItem, BatchGetItemReply)

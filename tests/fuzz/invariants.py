@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 from dynamostore import StoreError
@@ -202,7 +202,14 @@ def _check_call(operation: Operation[types.Reply], reply: RawReply) -> None:
             else:
                 asked += 1
                 assert asked <= 4
-                step = plan.send(reply)
+                read = step.arguments["read"]
+                assert callable(read)
+                try:
+                    meaning = read(replace(reply))
+                except DamagedReplyError as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(meaning)
     except StopIteration:
         assert asked == 1
     except (ServiceError, TransportError):
