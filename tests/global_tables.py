@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -255,18 +255,3 @@ def _over_the_wire(value: Any, convert: Callable[[Any], object]) -> Any:
     if isinstance(value, list | tuple):
         return [_over_the_wire(inner, convert) for inner in value]
     return value
-
-
-def interleavings(*lengths: int) -> Iterator[tuple[int, ...]]:
-    """All orders in which parties can take so many steps each.
-
-    >>> list(interleavings(2, 1))
-    [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
-    """
-    if not any(lengths):
-        yield ()
-        return
-    for party, length in enumerate(lengths):
-        if length:
-            rest = (*lengths[:party], length - 1, *lengths[party + 1 :])
-            yield from ((party, *order) for order in interleavings(*rest))
