@@ -246,10 +246,18 @@ class Plans:
         new record until it expires, under a token that nobody has been given.
         """
         before = yield from self._put_first(record, new)
+        _, ttl = markers.lifespan(self.clock(), timedelta(0))
         try:
             yield from self._patiently(Call("update_item", self._move(record, new, grace)))
         except ConditionFailed as failure:
             item = yield from self._met(failure, record.token)
+            if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):
+                raise UnavailableError(
+                    f"record {digest(new.token)}: when the call was sent again, the marker that it may have made had ended; "
+                    "whether it was applied the first time is not known",
+                    operation=failure.operation,
+                    code=failure.code,
+                ) from failure
             if not self._is_written(failure, item, new, record.version):
                 yield from self._take_back(new, before)
                 raise (yield from self._conflict(record.token, item)) from failure
