@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 import pytest
+import yaml
 
 from dynamostore import (
     AccessDeniedError,
@@ -28,6 +29,8 @@ from dynamostore import (
     ThrottledError,
     UnavailableError,
 )
+from dynamostore.admin import Description, Finding, adescribe, cloudformation, describe, doctor, terraform
+from dynamostore.admin import Replica as AdminReplica
 from dynamostore.instants import Clock
 from dynamostore.plans import faults
 from dynamostore.plans.verbs import Plans
@@ -629,3 +632,185 @@ def test_a_session_whose_renewal_got_no_reply_has_one_token_when_it_is_saved_aga
         assert after.get_string("user") == "Grace"
     with manager.session(old) as before:
         assert before.get_string("user") == ""
+
+
+# Making it, and looking after it
+
+
+def test_create_table_warns_that_a_table_with_strong_consistency_has_no_ttl(
+    wired: Callable[[Table, Clock], Store], strong: StrongTable, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ENDPOINT.replica = strong[EAST]
+    store: Any = wired(Table(), clock)
+    if isinstance(store, BlockingStore):
+        awaited: Any = store.store
+        store._loop.run(awaited.create_table())
+    else:
+        store.create_table()
+    (warning,) = caplog.records
+    assert "no TTL" in warning.getMessage()
+    assert "dynamostore purge" in warning.getMessage()
+
+
+def test_create_table_turns_ttl_on_where_the_consistency_is_eventual(
+    eventual: EventualTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    eventual[EAST].store().create_table()
+    assert eventual.ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
+    assert caplog.records == []
+
+
+def found_by(store: DynamoStore) -> dict[str, Finding]:
+    return {finding.check: finding for finding in doctor(store)}
+
+
+def test_the_doctor_on_eventual_consistency(eventual: EventualTable) -> None:
+    store = eventual[EAST].store()
+    store.create_table()
+    found = found_by(store)
+    assert found["replicas"].level == "warning"
+    assert "(also in eu-west-1: ACTIVE)" in found["replicas"].message
+    assert "one Region" in found["replicas"].advice
+    assert found["ttl"].level == found["transactions"].level == "ok"
+    assert [check for check in found if check.startswith("replica:")] == []
+
+
+def test_the_doctor_on_strong_consistency(strong: StrongTable, clock: FakeClock) -> None:
+    store = strong[EAST].store()
+    store.save("unswept", b"data", clock.now)
+    clock.advance(49 * HOUR)
+    found = found_by(store)
+    assert found["replicas"].level == "ok"
+    assert "(also in us-east-2: ACTIVE; witness in us-west-2: ACTIVE)" in found["replicas"].message
+    assert found["ttl"].level == found["transactions"].level == "note"
+    assert "purge_expired()" in found["ttl"].advice
+    assert "two steps" in found["transactions"].message
+    assert found["records:unswept"].advice.startswith("purge them more often")
+    bad = [check for check, finding in found.items() if finding.level in ("warning", "error")]
+    assert bad == ["records:unswept"]
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [
+        ("ACTIVE", None),
+        ("UPDATING", None),
+        ("CREATING", "warning"),
+        ("DELETING", "warning"),
+        ("CREATION_FAILED", "error"),
+        ("REGION_DISABLED", "error"),
+        ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "error"),
+        ("REPLICATION_NOT_AUTHORIZED", "error"),
+        ("ARCHIVED", "error"),
+    ],
+)
+def test_a_replica_that_is_not_active_is_told(
+    strong: StrongTable, eventual: EventualTable, status: str, level: str | None
+) -> None:
+    strong.statuses[OTHER] = eventual.statuses[EUROPE] = status
+    for table, region in ((strong, OTHER), (eventual, EUROPE)):
+        finding = found_by(table[EAST].store()).get(f"replica:{region}")
+        assert (finding and finding.level) == level
+        if finding:
+            assert finding.message.startswith(f"the replica in {region} is {status}")
+
+
+def test_a_description_has_the_replicas(
+    wired: Callable[[Table, Clock], Store], strong: StrongTable, eventual: EventualTable, clock: FakeClock
+) -> None:
+    store = wired(Table(), clock)
+
+    def described(replica: Replica) -> Description:
+        ENDPOINT.replica = replica
+        if isinstance(store, BlockingStore):
+            assert isinstance(store.store, AsyncDynamoStore)
+            return store._loop.run(adescribe(store.store))
+        assert isinstance(store, DynamoStore)
+        return describe(store)
+
+    there = described(strong[OTHER])
+    assert there.multi_region_consistency == "STRONG"
+    assert there.replicas == (AdminReplica(EAST, "ACTIVE"),)
+    assert there.witness == AdminReplica("us-west-2", "ACTIVE")
+    eventual.statuses[EUROPE] = "CREATING"
+    there = described(eventual[EAST])
+    assert (there.multi_region_consistency, there.witness) == ("EVENTUAL", None)
+    assert there.replicas == (AdminReplica(EUROPE, "CREATING"),)
+    alone = described(EventualTable(clock, ["us-east-1"])[EAST])
+    assert (alone.replicas, alone.multi_region_consistency, alone.witness) == ((), None, None)
+
+
+# Declaring it
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's own tags as if they were not there."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: loader.construct_scalar(node))
+
+PROTECTED = {
+    "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+    "DeletionProtectionEnabled": True,
+}
+
+
+def test_a_cloudformation_template_of_a_global_table() -> None:
+    table = Table(name="sessions", token="id", ttl="forget")
+    text = cloudformation(table, replicas=["eu-west-1", "eu-west-2"])
+    resource = yaml.load(text, _Loader)["Resources"]["Table"]
+    assert resource["Type"] == "AWS::DynamoDB::GlobalTable"
+    assert resource["DeletionPolicy"] == "Retain"
+    common = {
+        "TableName": "sessions",
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "Replicas": [{"Region": region, **PROTECTED} for region in ("AWS::Region", "eu-west-1", "eu-west-2")],
+    }
+    assert resource["Properties"] == common | {
+        "TimeToLiveSpecification": {"AttributeName": "forget", "Enabled": True},
+        "MultiRegionConsistency": "EVENTUAL",
+        "StreamSpecification": {"StreamViewType": "NEW_AND_OLD_IMAGES"},
+    }
+    text = cloudformation(table, replicas=["eu-west-1", "eu-west-2"], consistency="STRONG")
+    assert yaml.load(text, _Loader)["Resources"]["Table"]["Properties"] == common | {"MultiRegionConsistency": "STRONG"}
+    text = cloudformation(table, replicas=["eu-west-1"], consistency="STRONG", witness="eu-west-2")
+    properties = yaml.load(text, _Loader)["Resources"]["Table"]["Properties"]
+    assert properties["GlobalTableWitnesses"] == [{"Region": "eu-west-2"}]
+    assert len(properties["Replicas"]) == 2
+
+
+def test_a_terraform_configuration_of_a_global_table() -> None:
+    table = Table(name="sessions")
+    text = terraform(table, replicas=["eu-west-1"])
+    assert 'stream_view_type            = "NEW_AND_OLD_IMAGES"' in text
+    assert 'region_name                 = "eu-west-1"' in text
+    assert text.count('consistency_mode            = "EVENTUAL"') == text.count("replica {") == 1
+    assert "ttl {" in text
+    text = terraform(table, replicas=["eu-west-1"], consistency="STRONG", witness="eu-west-3")
+    assert text.count('consistency_mode            = "STRONG"') == text.count("replica {") == 1
+    assert 'global_table_witness {\n    region_name = "eu-west-3"' in text
+    assert "ttl {" not in text
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.parametrize("template", [cloudformation, terraform])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"replicas": ["eu-west-1"], "consistency": "STRONG"}, "exactly three Regions"),
+        ({"replicas": ["a-1", "a-2", "a-3"], "consistency": "STRONG"}, "exactly three Regions"),
+        ({"witness": "eu-west-1", "consistency": "STRONG"}, "exactly three Regions"),
+        ({"consistency": "STRONG"}, "exactly three Regions"),
+        ({"replicas": ["eu-west-1"], "witness": "eu-west-2"}, "witness"),
+        ({"replicas": ["eu-west-1", "eu-west-1"]}, "one replica"),
+        ({"replicas": ["eu-west-1"], "witness": "eu-west-1", "consistency": "STRONG"}, "one replica"),
+        ({"replicas": ['eu-west-1"\n']}, "such as"),
+        ({"replicas": ["Ireland"]}, "such as"),
+        ({"consistency": "strong"}, "EVENTUAL"),
+    ],
+)
+def test_what_makes_no_global_table(template: Callable[..., str], arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        template(Table(), **arguments)

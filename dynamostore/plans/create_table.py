@@ -11,7 +11,7 @@ from dynamostore.table import Table
 
 from .faults import TableBusy, Unsupported
 
-__all__ = ["create_table", "has_key", "key_in_words"]
+__all__ = ["create_table", "has_key", "is_strongly_consistent", "key_in_words"]
 
 logger = logging.getLogger("dynamostore")
 
@@ -57,6 +57,13 @@ def create_table(table: Table, *, timeout: float) -> Plan[None]:
         yield from pause(seconds)
         waited += seconds
         description = yield from _describe(table)
+    if is_strongly_consistent(description):
+        logger.warning(
+            "table %s is a global table with multi-Region strong consistency, which has no TTL: expired records stay until "
+            "they are purged: dynamostore purge, or Batch(store).purge_expired()",
+            table.name,
+        )
+        return
     yield from _enable_ttl(table)
 
 
@@ -82,6 +89,11 @@ def has_key(table: Table, description: DescribedTable) -> bool:
     types = {a["AttributeName"]: a["AttributeType"] for a in description.get("AttributeDefinitions", ())}
     key = [(k["AttributeName"], k["KeyType"]) for k in description.get("KeySchema", ())]
     return key == [(table.token, "HASH")] and types.get(table.token) == "S"
+
+
+def is_strongly_consistent(description: DescribedTable) -> bool:
+    """Return True for a global table with multi-Region strong consistency (MRSC): it has neither TTL nor transactions."""
+    return description.get("MultiRegionConsistency") == "STRONG"
 
 
 def key_in_words(description: DescribedTable) -> str:

@@ -291,14 +291,16 @@ class Plans:
     def _left_over(self, record: Record, new: Record, item: Hidden[Item | None]) -> Plan[int]:
         """Return the version of what an earlier renaming to the token of *new*, never finished, put there; else 0.
 
-        It has a version in common with *record*, and the old token does not lead to it.
+        That has a version in common with *record*. Raise `Conflict` if the old token leads to it: then it was finished.
         """
         left = Hidden(item.reveal() or {})
         if markers.is_marker(self.table, left.reveal()) or not items.is_related(self.table, left.reveal(), new.recent):
             return 0
         there = Hidden((yield from self._get(record.token, consistent=True)) or {})
         if there.reveal().get(self.table.moved) == AttributeValue(S=new.token):
-            return 0
+            current = yield from self._record(new.token, left.reveal(), evict=False)
+            renamed = current is None and self._is_renamed(there.reveal())
+            raise conflict(new.token, current, taken=True, renamed=renamed)
         return items.decode(self.table, left.reveal()).version
 
     def _take_back(self, new: Record, before: Hidden[Item | None]) -> Plan[None]:
