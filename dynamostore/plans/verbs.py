@@ -259,8 +259,14 @@ class Plans:
                     code=failure.code,
                 ) from failure
             if not self._is_written(failure, item, new, record.version):
+                # As it was then: to take the new record back can take its time.
+                found: StoreError
+                try:
+                    found = yield from self._conflict(record.token, item)
+                except StoreError as error:
+                    found = error
                 yield from self._take_back(new, before)
-                raise (yield from self._conflict(record.token, item)) from failure
+                raise found from failure
         except (UnavailableError, ThrottledError):
             # The marker may be there: then the new record is the only one.
             raise
