@@ -34,7 +34,7 @@ from dynamostore.admin import Replica as AdminReplica
 from dynamostore.instants import Clock
 from dynamostore.plans import faults
 from dynamostore.plans.verbs import Plans
-from dynamostore.steps import Pause, Plan, Step
+from dynamostore.steps import Call, Pause, Plan, Step
 from dynamostore.testing import BlockingStore, FakeClock, StoreContract
 from session import SessionManager, Status
 
@@ -379,10 +379,10 @@ class Party:
 
     def go(self, fate: Fate = Fate.FINE) -> None:
         """Have the next call meet its fate."""
-        if isinstance(self._step, Pause):
+        if isinstance(self.step, Pause):
             self._advance(lambda: self._plan.send(None))
             return
-        call, method = self._step, getattr(self._replica, self._step.operation)
+        call, method = self.step, getattr(self._replica, self.step.operation)
         if fate is not Fate.FINE:
             self.struck = call.operation
         if fate is Fate.KILLED:
@@ -401,7 +401,7 @@ class Party:
 
     def _advance(self, act: Callable[[], Step]) -> None:
         try:
-            self._step = act()
+            self.step = act()
         except StopIteration as end:
             self.over, self.result = True, end.value
         except StoreError as error:
@@ -592,6 +592,42 @@ def test_what_was_written_under_the_new_token_meanwhile_stays(strong: StrongTabl
     found = others.find("new")
     assert found is not None
     assert found.data == b"theirs"
+
+
+@pytest.mark.parametrize("minutes", [14, 16])
+def test_a_marker_that_has_ended_before_the_call_is_sent_again_leaves_the_outcome_open(minutes: int) -> None:
+    clock = FakeClock()
+    table = StrongTable(clock)
+    plans = table[EAST].store()._plans
+    record = table[EAST].store().create("old", b"a", clock.now + 9 * HOUR)
+    ours = Party(plans.rename(record, "new", b"b", record.expiry), table[EAST])
+    ours.go(Fate.FINE)
+    ours.go(Fate.FINE)
+    assert isinstance(ours.step, Call)
+    arguments = ours.step.arguments
+    table[EAST].update_item(**arguments)
+    # Swept, or evicted by whoever came upon it; or deleted by a logout, along with what it leads to.
+    clock.advance(timedelta(minutes=minutes))
+    del table.server(EAST).items["old"]
+    if minutes < 15:
+        del table.server(EAST).items["new"]
+    # The reply to the first try was lost.
+    ours.go(Fate.REPEATED)
+    while not ours.over:
+        ours.go()
+    assert isinstance(ours.error, Conflict if minutes < 15 else UnavailableError)
+    assert list(table.server(EAST).items) == ([] if minutes < 15 else ["new"])
+
+
+def test_a_conflict_says_what_was_there_when_it_came_to_be(strong: StrongTable, clock: FakeClock) -> None:
+    others = strong[EAST].store()
+    record = others.create("old", b"a", clock.now + HOUR)
+    theirs = others.replace(record, b"b", record.expiry)
+    # To take the new record back takes so long that the old one would have expired meanwhile.
+    store = Watched(strong[EAST], before={"delete_item": lambda: clock.advance(2 * HOUR)}).store(Table(), clock)
+    with pytest.raises(Conflict) as caught:
+        store.rename(record, "new", b"late", record.expiry)
+    assert caught.value.current == theirs
 
 
 @pytest.mark.parametrize("lost", [Fate.UNKNOWN, Fate.NEVER], ids=["done", "not done"])
