@@ -5,10 +5,11 @@ What the fake tables answer, and which documentation says so, is in `tests.globa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -31,6 +32,7 @@ from dynamostore import (
 )
 from dynamostore.admin import Description, Finding, adescribe, cloudformation, describe, doctor, terraform
 from dynamostore.admin import Replica as AdminReplica
+from dynamostore.cli import main
 from dynamostore.instants import Clock
 from dynamostore.plans import faults
 from dynamostore.plans.verbs import Plans
@@ -110,6 +112,21 @@ def test_with_eventual_consistency_a_consistent_read_is_one_of_the_regions_own_c
     assert eventual[EUROPE].store().find("token") is None
     eventual.replicate()
     assert eventual[EUROPE].store().find("token") == record
+
+
+def test_with_eventual_consistency_a_read_in_one_region_evicts_what_another_has_prolonged(
+    eventual: EventualTable, clock: FakeClock, later: datetime
+) -> None:
+    here, there = eventual[EAST].store(), eventual[EUROPE].store()
+    record = here.create("token", b"data", later)
+    eventual.replicate()
+    there.touch(record, later + HOUR)
+    clock.advance(HOUR * 1.5)
+    assert eventual[EAST].store(evict_expired=False).find("token") is None
+    assert there.find("token") is not None
+    assert here.find("token") is None
+    eventual.replicate()
+    assert there.find("token") is None
 
 
 @pytest.mark.parametrize(("arrives", "live"), [("old", []), ("new", ["old", "new"])])
@@ -850,3 +867,34 @@ def test_a_terraform_configuration_of_a_global_table() -> None:
 def test_what_makes_no_global_table(template: Callable[..., str], arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         template(Table(), **arguments)
+
+
+# At the command line
+
+
+def test_the_command_line_knows_global_tables(
+    url: str, strong: StrongTable, credentials: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main([*arguments, "--region", EAST, "--endpoint-url", url, "--json"])
+        return code, capsys.readouterr().out
+
+    strong.statuses[OTHER] = "REGION_DISABLED"
+    ENDPOINT.replica = strong[EAST]
+    strong[EAST].store().create("token", b"data", datetime(2200, 1, 1, tzinfo=UTC))
+    # There is nothing to ask: TTL cannot be turned on.
+    code, said = run("create-table")
+    assert (code, json.loads(said)["ttl_enabled"]) == (0, False)
+    assert json.loads(run("create-table", "--dry-run")[1])["would_enable_ttl"] is False
+    code, said = run("doctor")
+    found = {finding["check"]: finding for finding in json.loads(said)["findings"]}
+    assert (code, found["replica:us-east-2"]["level"]) == (1, "error")
+    assert f"--region {EAST} --endpoint-url {url}" in found["replica:us-east-2"]["advice"]
+    assert f"dynamostore purge --region {EAST} --endpoint-url {url}" in found["ttl"]["advice"]
+    where = ("--replica", OTHER, "--witness", "us-west-2", "--multi-region-consistency", "STRONG")
+    code, said = run("template", "cloudformation", *where)
+    assert code == 0
+    assert json.loads(said)["template"] == cloudformation(
+        Table(), replicas=[OTHER], consistency="STRONG", witness="us-west-2"
+    )
+    assert run("template", "terraform", *where[:2], *where[4:])[0] == 2
