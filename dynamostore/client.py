@@ -34,9 +34,11 @@ __all__ = [
     "DescribedAttribute",
     "DescribedBilling",
     "DescribedKey",
+    "DescribedReplica",
     "DescribedTable",
     "DescribedThroughput",
     "DescribedTimeToLive",
+    "DescribedWitness",
     "DynamoClient",
     "GetItemReply",
     "Item",
@@ -118,6 +120,20 @@ class DescribedThroughput(TypedDict):
     WriteCapacityUnits: ReadOnly[NotRequired[int]]
 
 
+class DescribedReplica(TypedDict):
+    """A replica of a global table in another Region, as DescribeTable has it."""
+
+    RegionName: ReadOnly[NotRequired[str]]
+    ReplicaStatus: ReadOnly[NotRequired[str]]
+
+
+class DescribedWitness(TypedDict):
+    """The witness of a global table with strong consistency, as DescribeTable has it."""
+
+    RegionName: ReadOnly[NotRequired[str]]
+    WitnessStatus: ReadOnly[NotRequired[str]]
+
+
 class DescribedTable(TypedDict):
     """What is read of a table's description."""
 
@@ -130,6 +146,9 @@ class DescribedTable(TypedDict):
     BillingModeSummary: ReadOnly[NotRequired[DescribedBilling]]
     ProvisionedThroughput: ReadOnly[NotRequired[DescribedThroughput]]
     DeletionProtectionEnabled: ReadOnly[NotRequired[bool]]
+    Replicas: ReadOnly[NotRequired[Sequence[DescribedReplica]]]
+    MultiRegionConsistency: ReadOnly[NotRequired[str]]
+    GlobalTableWitnesses: ReadOnly[NotRequired[Sequence[DescribedWitness]]]
 
 
 class DescribeTableReply(TypedDict):

@@ -33,6 +33,7 @@ __all__ = [
     "decode_whole",
     "encode",
     "forgot",
+    "is_related",
     "item_size",
     "key",
     "key_of",
@@ -235,6 +236,15 @@ def bears(table: Table, item: Item, version: int) -> bool:
     if not isinstance(tags, bytes):
         return False
     return version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8))
+
+
+def is_related(table: Table, item: Item, tags: bytes) -> bool:
+    """Return True if *item* bears one of the versions in *tags*, 8 bytes each, as only what was written from it does.
+
+    >>> is_related(Table(), {"version": {"N": "3"}, "recent": {"B": bytes(7) + b"\x02"}}, bytes(7) + b"\x01" + bytes(7) + b"\x02")
+    True
+    """
+    return any(bears(table, item, int.from_bytes(tags[i : i + 8], "big")) for i in range(0, len(tags), 8))
 
 
 def bears_another_token(table: Table, item: Item, token: str) -> bool:

@@ -134,7 +134,7 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         What else the item bore when it was read goes along. For the length of *grace* the old token leads to the
         new record; `delete` follows it for 15 minutes. Raises `Conflict` as `replace` does,
         or if *token* is taken; `ValueError` if *token* is the record's own or *grace* is negative. On a server
-        without transactions the new record is put first, then the marker.
+        without transactions, or a global table with strong consistency, the new record is put first, then the marker.
         """
         return self._run(self._plans.rename(record, token, data, expiry, grace))
 

@@ -42,6 +42,7 @@ TESTS = {
         "tests/test_renewal_grace.py",
         "tests/test_markers.py",
         "tests/test_deadline.py",
+        "tests/test_global_tables.py",
     ],
     "session": [
         "tests/test_stale.py",
@@ -221,6 +222,31 @@ MUTANTS = [
         PLANS,
         "            yield from self._patiently(transaction)\n",
         "            raise Unsupported\n",
+    ),
+    Mutant(
+        "rename in two steps: what was not renamed is taken back",
+        PLANS,
+        "                yield from self._take_back(new, before)\n                raise found from failure\n",
+        "                raise found from failure\n",
+    ),
+    Mutant(
+        "rename in two steps: nothing is taken back whose marker may be there",
+        PLANS,
+        "        except (UnavailableError, ThrottledError):\n            # The marker may be there: then the new record is the only one.\n"
+        "            raise\n",
+        "",
+    ),
+    Mutant(
+        "rename in two steps: what an earlier try left is known again",
+        PLANS,
+        "        return items.decode(self.table, left.reveal()).version\n",
+        "        return 0\n",
+    ),
+    Mutant(
+        "rename in two steps: a renaming that was finished is not begun anew",
+        PLANS,
+        "        if there.reveal().get(self.table.moved) == AttributeValue(S=new.token):\n",
+        "        if False:\n",
     ),
     Mutant(
         "rename: what is left behind remembers",

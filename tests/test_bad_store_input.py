@@ -56,8 +56,8 @@ def failing(name: str, store: DynamoStore, kind: type[StoreError]) -> StoreError
 @pytest.mark.parametrize("name", VERBS)
 def test_a_table_that_is_missing_is_named_with_what_to_do(server: Backend, table: Table, name: str) -> None:
     error = failing(name, DynamoStore(server.client, table), TableNotFoundError)
-    # Where there are no transactions, a renaming begins with a look at the new token.
-    operation = "GetItem" if name == "rename" and not server.has_transactions else OPERATIONS[name]
+    # Where there are no transactions, a renaming begins with the new record.
+    operation = "PutItem" if name == "rename" and not server.has_transactions else OPERATIONS[name]
     assert error.operation == operation
     assert error.code == "ResourceNotFoundException"
     meta = server.client.meta

@@ -95,7 +95,7 @@ def test_touch_is_one_call_without_the_data(watched: Watched, store: DynamoStore
 
 def test_rename_is_one_transaction(server: Backend, watched: Watched, store: DynamoStore, record: Record) -> None:
     store.rename(record, record.token + "2", b"new", record.expiry)
-    in_two = [] if server.has_transactions else ["get_item", "put_item", "update_item"]
+    in_two = [] if server.has_transactions else ["put_item", "update_item"]
     assert watched.taken() == ["transact_write_items", *in_two]
 
 
@@ -150,7 +150,7 @@ def test_a_conflict_of_rename_needs_no_second_read(
         store.rename(record, record.token + "2", b"late", record.expiry)
     assert caught.value.current == winner
     # Without transactions the new record is put first, and taken back.
-    in_two = [] if server.has_transactions else ["get_item", "put_item", "update_item", "delete_item"]
+    in_two = [] if server.has_transactions else ["put_item", "update_item", "delete_item"]
     assert sorted(watched.taken()) == sorted(["transact_write_items", *in_two, *once_more])
 
 
@@ -161,7 +161,8 @@ def test_a_rename_to_a_token_that_is_taken_needs_no_second_read(
     with pytest.raises(Conflict) as caught:
         store.rename(record, taken.token, b"late", record.expiry)
     assert caught.value.current == taken
-    in_two = [] if server.has_transactions else ["get_item", "put_item"]
+    # Without transactions it is put where nothing is first, and then where nothing is that lives.
+    in_two = [] if server.has_transactions else ["put_item", *once_more, "put_item"]
     assert watched.taken() == ["transact_write_items", *in_two, *once_more]
 
 

@@ -107,7 +107,9 @@ def failing(name: str, store: DynamoStore, kind: type[StoreError], caplog: pytes
         verb(name, store, RECORD, DATA)()
     error = caught.value
     assert type(error) is kind
-    assert error.operation == OPERATIONS[name]
+    # A transaction that is refused for no reason that is known may be one that the table does not do: it is tried in two steps.
+    in_two = name == "rename" and error.code in ("SomethingNewException", "ValidationException")
+    assert error.operation == ("PutItem" if in_two and kind is not UnavailableError else OPERATIONS[name])
     assert error.__cause__ is not None
     assert_discreet(error, TOKEN, DATA, log=caplog.text)
     return error

@@ -51,6 +51,13 @@ def test_a_run_is_the_same_on_every_driver() -> None:
         assert len(traces) == 1
 
 
+def test_nor_where_a_renewal_takes_two_steps() -> None:
+    options = Options(transactions=False)
+    report = explore(steps=1_000_000, seed=2, seconds=SECONDS / 4, options=options)
+    check(report, options)
+    assert report.counts["renewals"] > 0
+
+
 def test_beside_scs_for_go_less_is_promised_but_that_is_kept() -> None:
     options = Options(scs=True)
     check(explore(steps=1_000_000, seconds=SECONDS / 3, options=options), options)

@@ -18,16 +18,18 @@ note backups
 
 from dynamostore.plans.create_table import create_table
 
-from ._description import Description
+from ._description import Description, Replica
 from ._drivers import adescribe, adoctor, describe, doctor
 from ._findings import Finding, Level
 from ._policies import Role, policy
-from ._templates import cloudformation, terraform
+from ._templates import Consistency, cloudformation, terraform
 
 __all__ = [
+    "Consistency",
     "Description",
     "Finding",
     "Level",
+    "Replica",
     "Role",
     "adescribe",
     "adoctor",

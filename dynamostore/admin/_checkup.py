@@ -13,14 +13,23 @@ from dynamostore.client import DescribedTable, DescribedTimeToLive
 from dynamostore.contract import Record
 from dynamostore.errors import AccessDeniedError, StoreError, TableNotFoundError, TableSchemaError, UnavailableError
 from dynamostore.instants import NS_PER_S, Clock
-from dynamostore.plans.create_table import has_key, key_in_words
+from dynamostore.plans.create_table import has_key, is_strongly_consistent, key_in_words
 from dynamostore.plans.faults import ConditionFailed, TransactionRefused, Unsupported
 from dynamostore.plans.server_time import date_ns
 from dynamostore.steps import Call, Plan, issue
 from dynamostore.table import Table
 
 from . import _findings
-from ._description import billing, describe_backups, describe_table, describe_ttl, recovery
+from ._description import (
+    billing,
+    consistency,
+    describe_backups,
+    describe_table,
+    describe_ttl,
+    recovery,
+    replicas,
+    witness,
+)
 from ._findings import Finding, Kind
 from ._policies import ALLOWED, Role, roles_with
 from .where import Where
@@ -36,6 +45,8 @@ METHODS: Final = ("describe_continuous_backups", "batch_get_item", "batch_write_
 _NOT_ALLOWED = ("AccessDeniedException", "AccessDenied", "NotAuthorized")
 _OFF = 5 * NS_PER_S
 _WRONG = 300 * NS_PER_S
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ReplicaDescription.html: the others do not pass by themselves.
+_PASSING = ("CREATING", "DELETING")
 # Holds of no item, and of none that is not there: what is conditional on it can be tried, and is never done.
 _NEVER = "attribute_exists(#token) AND attribute_not_exists(#token)"
 
@@ -54,6 +65,8 @@ class Checkup:
     role: Role
     findings: list[Finding] = field(default_factory=list)
     ttl_is_on: bool | None = None
+    is_strong: bool = False
+    """Whether it is a global table with multi-Region strong consistency."""
     readable: bool = False
     """Whether its records can be read, all of them."""
     _key_is_known: bool = False
@@ -87,6 +100,7 @@ class Checkup:
         self._find(_findings.TABLE_OK if usable else unusable, name=repr(self.table.name), status=status)
         self._look_at_the_key(described)
         self._look_at_the_bill(described)
+        self._look_at_the_replicas(described)
         protected = described.get("DeletionProtectionEnabled", False)
         self._find(_findings.PROTECTION_ON if protected else _findings.PROTECTION_OFF)
         if not usable:
@@ -109,6 +123,22 @@ class Checkup:
         reads, writes = capacity.get("ReadCapacityUnits", 0), capacity.get("WriteCapacityUnits", 0)
         self._find(_findings.BILLING_PROVISIONED, reads=reads, writes=writes)
 
+    def _look_at_the_replicas(self, described: DescribedTable) -> None:
+        self.is_strong = is_strongly_consistent(described)
+        there, observer = replicas(described), witness(described)
+        if not there:
+            return
+        where = ", ".join(f"{replica.region}: {replica.status}" for replica in there)
+        if observer is not None:
+            where += f"; witness in {observer.region}: {observer.status}"
+        strong = consistency(described) == "STRONG"
+        self._find(_findings.REPLICAS_STRONG if strong else _findings.REPLICAS_EVENTUAL, where=where)
+        for what, replica in (*(("replica", each) for each in there), ("witness", observer)):
+            if replica is None or replica.status in ("ACTIVE", "UPDATING"):
+                continue
+            kind = _findings.REPLICA_BUSY if replica.status in _PASSING else _findings.REPLICA_CUT_OFF
+            self._find(kind, what=what, region=replica.region, status=replica.status)
+
     def _look_at_the_ttl(self) -> Plan[None]:
         reply = yield from self._try("DescribeTimeToLive", describe_ttl(self.table), none=_findings.TTL_NONE)
         if reply is not None:
@@ -123,6 +153,8 @@ class Checkup:
         elif status in ("ENABLED", "ENABLING"):
             specification = shlex.quote(f"Enabled=false,AttributeName={attribute}")
             self._find(_findings.TTL_OTHER, attribute=attribute, wanted=self.table.ttl, specification=specification)
+        elif self.is_strong:
+            self._find(_findings.TTL_STRONG)
         else:
             specification = shlex.quote(f"Enabled=true,AttributeName={self.table.ttl}")
             self._find(_findings.TTL_OFF, status=status.lower(), specification=specification)
@@ -184,7 +216,7 @@ class Checkup:
         transaction = {"TransactItems": [{"Put": put}, {"Delete": delete}]}
         outcome = yield from self._ask(Call[object]("transact_write_items", transaction))
         if isinstance(outcome, Unsupported):
-            self._find(_findings.TRANSACTIONS_NONE)
+            self._find(_findings.TRANSACTIONS_STRONG if self.is_strong else _findings.TRANSACTIONS_NONE)
         elif isinstance(outcome, AccessDeniedError):
             self._find(_findings.TRANSACTIONS_DENIED)
         elif isinstance(outcome, StoreError) and not isinstance(outcome, TransactionRefused):

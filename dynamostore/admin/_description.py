@@ -16,15 +16,27 @@ from .where import Where
 
 __all__ = [
     "Description",
+    "Replica",
     "billing",
+    "consistency",
     "describe_backups",
     "describe_table",
     "describe_ttl",
     "describing",
     "recovery",
+    "replicas",
+    "witness",
 ]
 
 _RAISED = (TableNotFoundError, ThrottledError, UnavailableError)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A replica, or the witness, of a global table in another *region*; *status* is "ACTIVE" or DynamoDB's word for what else."""
+
+    region: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,9 @@ class Description:
     as DynamoDB counted them in the last six hours. *key* reads like "token (HASH, S)". *ttl* is the attribute that TTL goes by,
     None if it is off or not known: *ttl_status* is "ENABLED" or DynamoDB's word for what else, or "UNKNOWN".
     *point_in_time_recovery* is None if it is not known. *region* and *endpoint* are where the client sends its calls.
+
+    Of a global table: *replicas* are those in other Regions; *multi_region_consistency* is "EVENTUAL"
+    or "STRONG", and None for a table in one Region; *witness* is the one that a table with strong consistency may have.
     """
 
     name: str
@@ -50,6 +65,9 @@ class Description:
     deletion_protection: bool
     region: str | None
     endpoint: str | None
+    replicas: tuple[Replica, ...] = ()
+    multi_region_consistency: str | None = None
+    witness: Replica | None = None
 
 
 def describe_table(table: Table) -> Call[DescribeTableReply]:
@@ -100,7 +118,32 @@ def describing(table: Table, where: Where) -> Plan[Description]:
         deletion_protection=described.get("DeletionProtectionEnabled", False),
         region=where.region,
         endpoint=where.endpoint,
+        replicas=replicas(described),
+        multi_region_consistency=consistency(described),
+        witness=witness(described),
     )
+
+
+def replicas(described: DescribedTable) -> tuple[Replica, ...]:
+    """The replicas in other Regions."""
+    return tuple(
+        Replica(there.get("RegionName", "?"), there.get("ReplicaStatus", "UNKNOWN"))
+        for there in described.get("Replicas") or ()
+    )
+
+
+def witness(described: DescribedTable) -> Replica | None:
+    """The witness; there is one at most."""
+    for there in described.get("GlobalTableWitnesses") or ():
+        return Replica(there.get("RegionName", "?"), there.get("WitnessStatus", "UNKNOWN"))
+    return None
+
+
+def consistency(described: DescribedTable) -> str | None:
+    """The consistency mode of a global table; DynamoDB does not say it of one that was made before there were two."""
+    if not replicas(described):
+        return None
+    return described.get("MultiRegionConsistency", "EVENTUAL")
 
 
 def billing(described: DescribedTable) -> str:

@@ -96,4 +96,4 @@ def _checkup(store: BaseDynamoStore[Any], role: Role) -> Checkup:
 
 
 def _records(store: BaseDynamoStore[Any], checkup: Checkup) -> Records:
-    return Records(store.table, store._plans.clock(), checkup.ttl_is_on)
+    return Records(store.table, store._plans.clock(), checkup.ttl_is_on, has_ttl=not checkup.is_strong)

@@ -89,6 +89,30 @@ KEY_OTHER = _kind(
     "a key cannot be changed: name another table, or the attribute in Table(token=...)",
 )
 
+# {where} names Regions and their statuses.
+REPLICAS_EVENTUAL = _kind(
+    "replicas",
+    "warning",
+    "a global table with multi-Region eventual consistency (also in {where}): what is promised holds within one Region, and between "
+    "two the last writer wins: a touch in one undoes a logout in another",
+    "send all requests on a session to one Region, and those of a user to the same; see docs/global-tables.md",
+)
+REPLICAS_STRONG = _kind(
+    "replicas",
+    "ok",
+    "a global table with multi-Region strong consistency (also in {where}): what is promised holds in all its Regions, but for "
+    "renewals, which take two steps",
+)
+REPLICA_BUSY = _kind(
+    "replica:{region}", "warning", "the {what} in {region} is {status}", "wait until it is ACTIVE, and look again"
+)
+REPLICA_CUT_OFF = _kind(
+    "replica:{region}",
+    "error",
+    "the {what} in {region} is {status}: nothing is replicated to it or from it",
+    "mend it soon, or DynamoDB gives it up (after 20 hours, or some days): aws dynamodb describe-table --table-name {table}{at}",
+)
+
 TTL_OK = _kind("ttl", "ok", "TTL is on, by attribute {attribute}")
 TTL_OFF = _kind(
     "ttl",
@@ -106,6 +130,13 @@ TTL_OTHER = _kind(
 )
 TTL_NONE = _kind(
     "ttl", "note", "this server has no TTL", "purge expired records yourself: Batch(store).purge_expired()"
+)
+
+TTL_STRONG = _kind(
+    "ttl",
+    "note",
+    "a global table with multi-Region strong consistency has no TTL: expired records stay, and cost, until they are purged",
+    "purge expired records yourself, every day, say: Batch(store).purge_expired()",
 )
 
 CLOCK_OK = _kind("clock", "ok", "this clock and the server's agree")
@@ -193,6 +224,13 @@ TRANSACTIONS_NONE = _kind(
     "note",
     "this server has no transactions: renaming a record takes two steps",
     "nothing, in development; DynamoDB has them",
+)
+TRANSACTIONS_STRONG = _kind(
+    "transactions",
+    "note",
+    "a global table with multi-Region strong consistency has no transactions: a renewal takes two steps, and for a moment both "
+    "tokens work",
+    "nothing: a renewal that stops in between leaves a record that nobody can reach, until it expires and is purged",
 )
 TRANSACTIONS_UNTRIED = _kind("transactions", "warning", "{reason}", "look again later")
 

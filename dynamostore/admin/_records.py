@@ -43,11 +43,12 @@ _KINDS: Final = (
 
 @dataclass(slots=True)
 class Records:
-    """What was seen so far, at *now* (Unix nanoseconds); *ttl_is_on*: None if it is not known."""
+    """What was seen so far, at *now* (Unix nanoseconds); *ttl_is_on*: None if it is not known; *has_ttl*: if it could be on."""
 
     table: Table
     now: int
     ttl_is_on: bool | None
+    has_ttl: bool = True
     seen: int = 0
     live: int = 0
     expired: int = 0
@@ -80,7 +81,7 @@ class Records:
                 seen=seen, live=f"{self.live:,}", expired=f"{self.expired:,}", markers=f"{self.markers:,}"
             )
         ]
-        cause = "turn on TTL (see ttl)"
+        cause = "turn on TTL (see ttl)" if self.has_ttl else "purge them more often (see ttl)"
         if self.ttl_is_on is not False:
             cause = "TTL takes a few days, and leaves what expired more than five years ago"
         for kind in _KINDS:

@@ -1,17 +1,25 @@
-"""The table as a template, for CloudFormation or Terraform: as ``create_table`` makes it, and protected."""
+"""The table as a template, for CloudFormation or Terraform: as ``create_table`` makes it, and protected; in several Regions, too."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias, get_args
+
 from dynamostore.table import Table
 
-__all__ = ["cloudformation", "terraform"]
+__all__ = ["Consistency", "cloudformation", "terraform"]
 
+Consistency: TypeAlias = Literal["EVENTUAL", "STRONG"]
+"""How the replicas of a global table agree: DynamoDB's words for MREC and MRSC."""
+
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
 _CLOUDFORMATION = """\
 AWSTemplateFormatVersion: "2010-09-09"
 Description: A table of records for dynamostore
 Resources:
   Table:
-    Type: AWS::DynamoDB::Table
+    Type: AWS::DynamoDB::{kind}
     DeletionPolicy: Retain
     UpdateReplacePolicy: Retain
     Properties:
@@ -23,16 +31,37 @@ Resources:
       KeySchema:
         - AttributeName: {token}
           KeyType: HASH
-      TimeToLiveSpecification:
-        AttributeName: {ttl}
-        Enabled: true
-      PointInTimeRecoverySpecification:
-        PointInTimeRecoveryEnabled: true
-      DeletionProtectionEnabled: true
+{properties}\
 Outputs:
   TableArn:
     Description: For the policies of its clients
     Value: !GetAtt Table.Arn
+"""
+
+_TTL = """\
+      TimeToLiveSpecification:
+        AttributeName: {ttl}
+        Enabled: true
+"""
+
+_PROTECTED = """\
+      PointInTimeRecoverySpecification:
+        PointInTimeRecoveryEnabled: true
+      DeletionProtectionEnabled: true
+"""
+
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html: the Region of the
+# stack is one of the replicas; with eventual consistency a stream must be specified, with strong consistency it need not be.
+_STREAM = """\
+      StreamSpecification:
+        StreamViewType: NEW_AND_OLD_IMAGES
+"""
+
+_REPLICA = """\
+        - Region: {region}
+          PointInTimeRecoverySpecification:
+            PointInTimeRecoveryEnabled: true
+          DeletionProtectionEnabled: true
 """
 
 _TERRAFORM = """\
@@ -41,21 +70,16 @@ resource "aws_dynamodb_table" "dynamostore" {{
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = {token}
   deletion_protection_enabled = true
-
+{stream}
   attribute {{
     name = {token}
     type = "S"
   }}
-
-  ttl {{
-    attribute_name = {ttl}
-    enabled        = true
-  }}
-
+{ttl}
   point_in_time_recovery {{
     enabled = true
   }}
-}}
+{replicas}}}
 
 output "table_arn" {{
   description = "For the policies of its clients"
@@ -63,12 +87,49 @@ output "table_arn" {{
 }}
 """
 
+_TERRAFORM_TTL = """
+  ttl {{
+    attribute_name = {ttl}
+    enabled        = true
+  }}
+"""
 
-def cloudformation(table: Table) -> str:
+# https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/dynamodb_table#global-tables
+_TERRAFORM_STREAM = """\
+  stream_enabled              = true
+  stream_view_type            = "NEW_AND_OLD_IMAGES"
+"""
+
+_TERRAFORM_REPLICA = """
+  replica {{
+    region_name                 = {region}
+    consistency_mode            = "{consistency}"
+    point_in_time_recovery      = true
+    deletion_protection_enabled = true
+  }}
+"""
+
+_TERRAFORM_WITNESS = """
+  global_table_witness {{
+    region_name = {region}
+  }}
+"""
+
+_REGION: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+_STRONG_REGIONS: Final = 3
+
+
+def cloudformation(
+    table: Table, *, replicas: Sequence[str] = (), consistency: Consistency = "EVENTUAL", witness: str | None = None
+) -> str:
     """A CloudFormation template (YAML) with *table*, and its ARN as output.
 
     On demand, with its key and TTL, as ``create_table`` makes it; point-in-time recovery and deletion protection are on, and it
     is kept when the stack is deleted. It is encrypted with DynamoDB's own key, as any table is that says nothing of it.
+
+    *replicas* are other Regions than the stack's own: with any, it is a global table, whose replicas agree by *consistency*. A
+    global table with strong consistency has three Regions, one of which may be just a *witness*; it has no TTL. `ValueError` for
+    Regions that make no such table.
 
     >>> print(cloudformation(Table(name="sessions", token="id")))  # doctest: +ELLIPSIS
     AWSTemplateFormatVersion: "2010-09-09"
@@ -78,14 +139,64 @@ def cloudformation(table: Table) -> str:
     ...
     """
     name, token, ttl = _names(table)
-    return _CLOUDFORMATION.format(name=name, token=token, ttl=ttl)
+    strong = _is_strong(replicas, consistency, witness)
+    properties = "" if strong else _TTL.format(ttl=ttl)
+    if replicas:
+        properties += f"      MultiRegionConsistency: {consistency}\n" + ("" if strong else _STREAM)
+        regions = ["!Ref AWS::Region", *map(_quoted, replicas)]
+        properties += "      Replicas:\n" + "".join(_REPLICA.format(region=region) for region in regions)
+    else:
+        properties += _PROTECTED
+    if witness is not None:
+        properties += f"      GlobalTableWitnesses:\n        - Region: {_quoted(witness)}\n"
+    kind = "GlobalTable" if replicas else "Table"
+    return _CLOUDFORMATION.format(kind=kind, name=name, token=token, properties=properties)
 
 
-def terraform(table: Table) -> str:
-    """A Terraform configuration (HCL) with *table*, and its ARN as output: the table of `cloudformation`."""
+def terraform(
+    table: Table, *, replicas: Sequence[str] = (), consistency: Consistency = "EVENTUAL", witness: str | None = None
+) -> str:
+    """A Terraform configuration (HCL) with *table*, and its ARN as output: the table of `cloudformation`.
+
+    *replicas* are other Regions than the provider's. A *witness* needs version 6.22 of the AWS provider.
+    """
     # "${" and "%{" would begin a template.
     name, token, ttl = (text.replace("${", "$${").replace("%{", "%%{") for text in _names(table))
-    return _TERRAFORM.format(name=name, token=token, ttl=ttl)
+    strong = _is_strong(replicas, consistency, witness)
+    blocks = [_TERRAFORM_REPLICA.format(region=_quoted(region), consistency=consistency) for region in replicas]
+    if witness is not None:
+        blocks.append(_TERRAFORM_WITNESS.format(region=_quoted(witness)))
+    return _TERRAFORM.format(
+        name=name,
+        token=token,
+        ttl="" if strong else _TERRAFORM_TTL.format(ttl=ttl),
+        stream=_TERRAFORM_STREAM if replicas else "",
+        replicas="".join(blocks),
+    )
+
+
+def _is_strong(replicas: Sequence[str], consistency: Consistency, witness: str | None) -> bool:
+    """Return True for strong consistency; `ValueError` if no global table can be so."""
+    if consistency not in get_args(Consistency):
+        raise ValueError(f'consistency must be "EVENTUAL" or "STRONG", not {consistency!r}')
+    if isinstance(replicas, str):
+        raise TypeError("replicas must be a sequence of Regions, not a str")
+    regions = [*replicas, *([] if witness is None else [witness])]
+    for region in regions:
+        if not _REGION.fullmatch(region):
+            raise ValueError(f'a replica must be a Region, such as "eu-central-1", not {region!r}')
+    if len(set(regions)) < len(regions):
+        raise ValueError(f"a global table has one replica, or the witness, in a Region; these are {', '.join(regions)}")
+    strong = consistency == "STRONG"
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html#V2globaltables_HowItWorks.consistency-modes
+    if strong and not (replicas and len(regions) == _STRONG_REGIONS - 1):
+        raise ValueError(
+            "a global table with strong consistency has exactly three Regions: name two replicas beside its own Region, or one "
+            f"replica and a witness, not {len(replicas)} and {'a' if witness else 'no'} witness"
+        )
+    if witness is not None and not strong:
+        raise ValueError("only a global table with strong consistency has a witness")
+    return strong
 
 
 def _names(table: Table) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from dynamostore.admin import Description, Role, cloudformation, describe, policy, terraform
+from dynamostore.admin import Consistency, Description, Role, cloudformation, describe, policy, terraform
 from dynamostore.admin import doctor as examine
 from dynamostore.errors import AccessDeniedError, TableNotFoundError
 
@@ -54,7 +54,9 @@ def create_table(state: State, *, dry_run: bool, yes: bool) -> None:
     with connect(state) as store:
         there = _wait_for(store)
         # Of a server that has no TTL, or does not say, it is unknown; then it is not turned on either.
-        ttl_is_off = there is not None and there.ttl is None and there.ttl_status != "UNKNOWN"
+        # Nor is it of a global table with strong consistency, which has none.
+        has_ttl = there is None or (there.ttl_status != "UNKNOWN" and there.multi_region_consistency != "STRONG")
+        ttl_is_off = there is not None and there.ttl is None and has_ttl
         enabled = False
         if not dry_run:
             if there is not None and ttl_is_off and _may_lose(store, there):
@@ -235,14 +237,39 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     examples=(
         ("for CloudFormation", "dynamostore template cloudformation --table sessions > sessions.yaml"),
         ("for Terraform", "dynamostore template terraform --table sessions > sessions.tf"),
+        ("a global table, with another replica", "dynamostore template terraform --replica eu-west-1"),
     ),
 )
 @click.argument("tool", type=click.Choice(["cloudformation", "terraform"]))
+@click.option(
+    "--replica",
+    "replicas",
+    cls=Option,
+    multiple=True,
+    metavar="REGION",
+    help="Another Region that the table is in; many times. See docs/global-tables.md first.",
+)
+@click.option(
+    "--multi-region-consistency",
+    "consistency",
+    cls=Option,
+    type=click.Choice(get_args(Consistency)),
+    default="EVENTUAL",
+    show_default=True,
+    help="How the replicas agree.",
+)
+@click.option("--witness", cls=Option, metavar="REGION", help="The third Region, without a replica; with STRONG only.")
 @everywhere
 @click.pass_obj
-def template(state: State, *, tool: str) -> None:
+def template(
+    state: State, *, tool: str, replicas: tuple[str, ...], consistency: Consistency, witness: str | None
+) -> None:
     """Print the table as a template for TOOL. It asks nobody."""
-    text = (cloudformation if tool == "cloudformation" else terraform)(state.table)
+    make = cloudformation if tool == "cloudformation" else terraform
+    try:
+        text = make(state.table, replicas=replicas, consistency=consistency, witness=witness)
+    except ValueError as error:
+        raise WrongUsageError(str(error)) from None
     state.write(json.dumps({"command": "template", "tool": tool, "template": text}, indent=2) if state.json else text)
 
 

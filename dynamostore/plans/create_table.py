@@ -22,7 +22,7 @@ from dynamostore.table import Table
 
 from .faults import TableBusy, Unsupported
 
-__all__ = ["create_table", "has_key", "key_in_words"]
+__all__ = ["create_table", "has_key", "is_strongly_consistent", "key_in_words"]
 
 R = TypeVar("R")
 
@@ -53,7 +53,14 @@ def create_table(table: Table, *, timeout: float, monotonic: Callable[[], float]
     then `UnavailableError`. A table that can be used, but whose TTL cannot be turned on for now, is warned of.
     """
     wait = _Wait(timeout, monotonic)
-    yield from _until_usable(table, wait)
+    description = yield from _until_usable(table, wait)
+    if is_strongly_consistent(description):
+        logger.warning(
+            "table %s is a global table with multi-Region strong consistency, which has no TTL: expired records stay until "
+            "they are purged: dynamostore purge, or Batch(store).purge_expired()",
+            table.name,
+        )
+        return
     yield from _enable_ttl(table, wait)
 
 
@@ -167,6 +174,11 @@ def has_key(table: Table, description: DescribedTable) -> bool:
     types = {a["AttributeName"]: a["AttributeType"] for a in description.get("AttributeDefinitions", ())}
     key = [(k["AttributeName"], k["KeyType"]) for k in description.get("KeySchema", ())]
     return key == [(table.token, "HASH")] and types.get(table.token) == "S"
+
+
+def is_strongly_consistent(description: DescribedTable) -> bool:
+    """Return True for a global table with multi-Region strong consistency (MRSC): it has neither TTL nor transactions."""
+    return description.get("MultiRegionConsistency") == "STRONG"
 
 
 def key_in_words(description: DescribedTable) -> str:

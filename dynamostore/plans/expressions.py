@@ -14,6 +14,7 @@ from dynamostore.client import Item
 from dynamostore.table import Table
 
 __all__ = [
+    "ABSENT",
     "AS_READ",
     "LEADS",
     "LIVE",
@@ -32,6 +33,7 @@ __all__ = [
     "words",
 ]
 
+ABSENT = "attribute_not_exists(#token)"
 NOT_TAKEN = "attribute_not_exists(#token) OR #expiry < :now"
 LIVE = "#expiry >= :now"
 NOT_SHORTENED = "#expiry <= :expiry"

@@ -73,7 +73,10 @@ class Overloaded(Contended):
 
 
 class Unsupported(StoreError):
-    """The server does not know this operation; DynamoDB itself knows all that are used."""
+    """The server does not know this operation, or does not do it on this table.
+
+    DynamoDB itself knows all that are used. On a global table with multi-Region strong consistency it refuses transactions.
+    """
 
 
 class TableBusy(StoreError):
@@ -123,6 +126,10 @@ _UNREACHABLE = frozenset(
         "EndpointProviderError",
     )
 )
+# A table without transactions refuses them with an error that DynamoDB's documentation does not name. So any refusal may be
+# that one, unless its code has a meaning of its own. Who takes it for that one makes the writes one by one: then a request that
+# is wrong is refused again, and that is the error.
+_TRANSACTION = "TransactWriteItems"
 _SCHEMA = ("does not match the schema", "Missing the key", "Type mismatch for key")
 _TOO_LARGE = ("Item size",)
 
@@ -196,6 +203,8 @@ def _from_reply(
     kind = CODES.get(code)
     if kind is None:
         status = _metadata(response, "HTTPStatusCode")
+        if name == _TRANSACTION and code != "IdempotentParameterMismatchException" and status in range(400, 429):
+            return Unsupported(message, operation=name, code=code)
         kind = UnavailableError if status is not None and status >= 500 else StoreError
         if status == 429:
             kind = ThrottledError
@@ -229,6 +238,8 @@ def _invalid(text: str, message: str, name: str, code: str) -> StoreError:
         return TableSchemaError(f"{message}; the table has another key than Table says", operation=name, code=code)
     if any(part in text for part in _TOO_LARGE):
         return ItemTooLargeError(message, limit=MAX_ITEM, operation=name, code=code)
+    if name == _TRANSACTION and code == "ValidationException":
+        return Unsupported(message, operation=name, code=code)
     return StoreError(message, operation=name, code=code)
 
 

@@ -17,6 +17,7 @@ from dynamostore.client import AttributeValue, GetItemReply, Item
 from dynamostore.contract import Record
 from dynamostore.digests import digest
 from dynamostore.errors import Conflict, CorruptRecordError, StoreError, ThrottledError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.instants import Clock, to_ns
 from dynamostore.steps import Call, Plan, issue, pause
 from dynamostore.table import Table
@@ -24,6 +25,7 @@ from dynamostore.table import Table
 from . import expressions
 from .checks import check_record, check_rename, conflict, new_record
 from .expressions import (
+    ABSENT,
     AS_READ,
     LEADS,
     LIVE,
@@ -40,6 +42,7 @@ from .expressions import (
 )
 from .faults import ConditionFailed, Contended, TransactionRefused, Unsupported
 from .server_time import ServerTime
+from .transactions import Transactions
 
 __all__ = ["Plans"]
 
@@ -60,6 +63,7 @@ class Plans:
     consistent_read: bool = True
     evict_expired: bool = True
     server_time: ServerTime = field(default_factory=ServerTime, repr=False, compare=False)
+    transactions: Transactions = field(default_factory=Transactions, repr=False, compare=False)
 
     # Reading
 
@@ -195,6 +199,8 @@ class Plans:
         return (yield from _tagging(new, self._rename(record, new, grace)))
 
     def _rename(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
+        if self.transactions.are_refused(self.clock()):
+            return (yield from self._rename_in_two(record, new, grace))
         put = self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
         transaction: Call[object] = Call(
             "transact_write_items",
@@ -207,8 +213,10 @@ class Plans:
         for swept in (False, True):
             try:
                 yield from self._patiently(transaction)
-            except Unsupported:
-                return (yield from self._rename_in_two(record, new, grace))
+            except Unsupported as refusal:
+                renamed = yield from self._rename_in_two(record, new, grace)
+                self.transactions.note_refusal(self.table, refusal, self.clock())
+                return renamed
             except TransactionRefused as refused:
                 taken, changed = (*refused.refusals, None, None)[:2]
                 if taken is not None:
@@ -243,31 +251,95 @@ class Plans:
         return condition, self._now() | _was(record) | {":expiry": items.number(new.expiry_ns)}
 
     def _rename_in_two(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
-        """Put the new record, then make the old one a marker, for servers without transactions.
+        """Put the new record, then make the old one a marker, for tables without transactions.
 
-        For a moment both are there. If the old one was changed, undo the first step.
+        For a moment both are there. If the old one was changed, undo the first step. A process that dies in between leaves the
+        new record until it expires, under a token that nobody has been given.
         """
-        before = yield from self._get(new.token, consistent=True)
-        yield from self._put_new(new)
+        before = yield from self._put_first(record, new)
+        _, ttl = markers.lifespan(self.clock(), timedelta(0))
         try:
             yield from self._patiently(Call("update_item", self._move(record, new, grace)))
         except ConditionFailed as failure:
             item = yield from self._met(failure, record.token)
-            if item is None or not items.bears(self.table, item, new.version):
+            if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):
+                raise UnavailableError(
+                    f"record {digest(new.token)}: when the call was sent again, the marker that it may have made had ended; "
+                    "whether it was applied the first time is not known",
+                    operation=failure.operation,
+                    code=failure.code,
+                ) from failure
+            if not self._is_written(failure, item, new, record.version):
+                # As it was then: to take the new record back can take its time.
+                found: StoreError
+                try:
+                    found = yield from self._conflict(record.token, item)
+                except StoreError as error:
+                    found = error
                 yield from self._take_back(new, before)
-                raise (yield from self._conflict(record.token, item)) from failure
+                raise found from failure
+        except (UnavailableError, ThrottledError):
+            # The marker may be there: then the new record is the only one.
+            raise
+        except StoreError:
+            yield from self._take_back(new, before)
+            raise
         return new
 
-    def _take_back(self, new: Record, before: Item | None) -> Plan[None]:
-        """Remove *new*, unless it has been written since, and put back the expired item that it took the place of."""
+    def _put_first(self, record: Record, new: Record) -> Plan[Hidden[Item | None]]:
+        """Put *new*, and return the expired item that it took the place of, if any."""
+        where, before = self._where(ABSENT, {}), Hidden[Item | None](None)
+        for again in (False, True):
+            try:
+                yield from self._patiently(self._call("put_item", Item=items.encode(self.table, new), **where))
+            except ConditionFailed as failure:
+                before = Hidden((yield from self._met(failure, new.token)))
+                if self._is_written(failure, before.reveal(), new):
+                    return Hidden(None)
+                version = 0 if again else (yield from self._left_over(record, new, before))
+                if not version:
+                    break
+                where = self._where(SAME, {":was": items.number(version)})
+            else:
+                return Hidden(None)
+        yield from self._put_new(new)
+        return before
+
+    def _left_over(self, record: Record, new: Record, item: Hidden[Item | None]) -> Plan[int]:
+        """Return the version of what an earlier renaming to the token of *new*, never finished, put there; else 0.
+
+        That has a version in common with *record*. Raise `Conflict` if the old token leads to it: then it was finished.
+        """
+        left = Hidden(item.reveal() or {})
+        if markers.is_marker(self.table, left.reveal()) or not items.is_related(self.table, left.reveal(), new.recent):
+            return 0
+        there = Hidden((yield from self._get(record.token, consistent=True)) or {})
+        if there.reveal().get(self.table.moved) == AttributeValue(S=new.token):
+            current = yield from self._record(new.token, left.reveal(), evict=False)
+            renamed = current is None and self._is_renamed(there.reveal())
+            raise conflict(new.token, current, taken=True, renamed=renamed)
+        return items.decode(self.table, left.reveal()).version
+
+    def _take_back(self, new: Record, before: Hidden[Item | None]) -> Plan[None]:
+        """Remove *new*, unless it has been written since, and put back the expired item that it took the place of.
+
+        Where that fails, nothing is raised: the renaming was not done, and nobody has been given the token of *new*.
+        """
         where = self._where(SAME, {":was": items.number(new.version)})
-        call = self._call("delete_item", Key=items.key(self.table, new.token), **where)
-        if before is not None and items.decode_expiry(self.table, before) < self.clock():
-            call = self._call("put_item", Item=before, **where)
         try:
-            yield from self._patiently(call)
+            if self._has_expired(before):
+                yield from self._patiently(self._call("put_item", Item=before.reveal(), **where))
+            else:
+                key = items.key(self.table, new.token)
+                yield from self._patiently(self._call("delete_item", Key=key, **where))
         except ConditionFailed:
             logger.debug("record %s was written before it could be removed", digest(new.token))
+        except StoreError as error:
+            logger.warning("record %s could not be removed, and stays until it expires: %s", digest(new.token), error)
+
+    def _has_expired(self, item: Hidden[Item | None]) -> bool:
+        there = item.reveal()
+        return there is not None and items.decode_expiry(self.table, there) < self.clock()
 
     def remove(self, record: Record) -> Plan[None]:
         """As `Store.remove <dynamostore.Store.remove>`."""

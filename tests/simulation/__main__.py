@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--late-creates", action="store_true", help="with a delivery that breaks a promise, as is known"
     )
+    parser.add_argument("--no-transactions", action="store_true", help="a renewal takes two steps")
     parser.add_argument(
         "--driver",
         choices=DRIVERS,
@@ -38,7 +39,11 @@ def main() -> int:
     parser.add_argument("--replay", metavar="SEED:RUN", help="one run once more, with its trace")
     arguments = parser.parse_args()
     options = Options(
-        scs=arguments.scs, late_creates=arguments.late_creates, driver=arguments.driver, level=arguments.level
+        scs=arguments.scs,
+        late_creates=arguments.late_creates,
+        driver=arguments.driver,
+        level=arguments.level,
+        transactions=not arguments.no_transactions,
     )
     if arguments.replay:
         seed, run = map(int, arguments.replay.split(":"))

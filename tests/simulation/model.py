@@ -95,6 +95,8 @@ class Server:
         self.table = table
         self.key_name = key_name
         self.items: dict[str, Item] = {}
+        self.known: Mapping[str, Item] = self.items
+        """Those that somebody can come upon."""
         self.changes: list[tuple[str, Item | None, Item | None]] = []
         self.versions: dict[str, list[tuple[int, Item | None]]] = {}
         """For reads that need not be consistent: what stood under a key until when."""

@@ -86,9 +86,16 @@ PENDING = Pending()
 class Network:
     """Everything between the requests and the server; *now_ns* is the server's clock, and the truth."""
 
-    def __init__(self, choices: Choices, watcher: Watcher, trace: Trace | None, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        watcher: Watcher,
+        trace: Trace | None,
+        counts: Counter[str],
+        server: type[Server] = Server,
+    ) -> None:
         self.now_ns = 1_800_000_000 * NS
-        self.server = Server(lambda: self.now_ns)
+        self.server = server(lambda: self.now_ns)
         self.under_way: list[Attempt] = []
         self.late_creates = False
         """Whether a create may arrive once more after a later try of it has been applied: see `Options`."""

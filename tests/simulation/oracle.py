@@ -8,7 +8,7 @@ one request stores at once. Times are the server's; processes' clocks are off by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -84,13 +84,13 @@ class Oracle:
         self.scs_wrote = False
         self.grace_ns = 0
         self.network: Network
-        self.items: dict[str, Item]
+        self.items: Mapping[str, Item]
         self.changes: list[tuple[str, Item | None, Item | None]]
         self._payloads: dict[bytes, Data] = {}
 
     def attach(self, network: Network) -> None:
         """Watch the server of this network: its clock, its items and its journal."""
-        self.network, self.items, self.changes = network, network.server.items, network.server.changes
+        self.network, self.items, self.changes = network, network.server.known, network.server.changes
 
     def destroyed_before(self, begun: int) -> Sequence[str]:
         """The keys that were destroyed by then, as a count of them: what was read meanwhile may be either."""

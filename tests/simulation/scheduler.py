@@ -25,11 +25,12 @@ from session.merging import Rules
 from .choices import Choices
 from .drivers import DRIVERS, DriverName
 from .intent import Commit, Promises, describe_events
-from .model import NS, ServerError
+from .model import NS, Server, ServerError
 from .network import FAULTS, PENDING, Fate, Network
 from .oracle import SKEW_NS, Oracle, Violation
 from .requests import Boom, Process, Request
 from .trace import Trace, describe_item, short
+from .two_steps import ServerWithoutTransactions
 
 CLIENTS: Final = 2
 AT_ONCE: Final = 4
@@ -62,12 +63,15 @@ class Options:
     arrive after the second was applied and the session destroyed or renewed. It then stores the session again:
     a PutItem of what is not there has nothing to hold on to. That is known, and not promised. *driver*: what the sessions
     run on, which changes nothing else. *level*: the managers' ``on_conflict``; "both" draws "merge" or "serialize".
+    *transactions*: False: the table has none, as a global table with strong consistency, and a renewal takes two steps. To know
+    its own first step again, it goes by the versions that records remember: those are as many as in earnest.
     """
 
     scs: bool = False
     late_creates: bool = False
     driver: DriverName = "plans"
     level: OnConflict | Literal["both"] = "both"
+    transactions: bool = True
 
 
 class Tags:
@@ -85,6 +89,10 @@ class Tags:
     def token(cls, policy: object) -> str:
         cls.tokens += 1
         return f"token{cls.tokens}".ljust(43, "-")
+
+    @classmethod
+    def forgotten(cls, *refusal: object) -> None:
+        """Nothing is remembered beyond a call: a run is the same on every driver."""
 
     @classmethod
     def longest(cls, least: float, most: float) -> float:
@@ -106,6 +114,7 @@ def determinism() -> Iterator[None]:
         ):
             stack.enter_context(patch(target, replacement))
         stack.enter_context(patch("dynamostore.plans.verbs.logger.disabled", True))
+        stack.enter_context(patch("dynamostore.plans.transactions.Transactions.note_refusal", Tags.forgotten))
         stack.enter_context(patch("session.plans.meeting._log.disabled", True))
         yield
 
@@ -123,7 +132,8 @@ class World:
         self.weight = 0
         self.oracle = Oracle(counts)
         self.goes_on = False
-        self.network = Network(choices, self.oracle, trace, counts)
+        server = Server if options.transactions else ServerWithoutTransactions
+        self.network = Network(choices, self.oracle, trace, counts, server)
         self.network.late_creates = options.late_creates
         self.oracle.attach(self.network)
         self.active: list[Request] = []
@@ -148,7 +158,7 @@ class World:
             *(self._start,) * 2,
             *(happening for happening in (self._pass_time, self._deliver, self._sweep, self._die) if draw(2)),
         )
-        items.RECENT = REMEMBERED[draw(len(REMEMBERED))]
+        items.RECENT = REMEMBERED[draw(len(REMEMBERED))] if self.options.transactions else REMEMBERED[0]
         lifetime_ns, idle_ns = LIFETIMES_NS[draw(len(LIFETIMES_NS))], IDLE_NS[draw(len(IDLE_NS))]
         grace = GRACES[draw(len(GRACES))]
         self.oracle.grace_ns = duration_ns(grace)

@@ -1,0 +1,43 @@
+"""`Transactions`: what a store remembers of a table that refuses them."""
+
+from __future__ import annotations
+
+import logging
+
+from dynamostore.errors import StoreError
+from dynamostore.instants import NS_PER_S
+from dynamostore.table import Table
+
+__all__ = ["Transactions"]
+
+logger = logging.getLogger("dynamostore")
+
+# A global table whose replicas are deleted becomes an ordinary one, which has transactions.
+_REMEMBERED = 3600 * NS_PER_S
+
+
+class Transactions:
+    """Whether the table of one store refuses transactions, as far as this process has seen; shared between threads."""
+
+    __slots__ = ("_refused_until_ns", "_warned")
+
+    def __init__(self) -> None:
+        self._refused_until_ns: int | None = None
+        self._warned = False
+
+    def are_refused(self, now_ns: int) -> bool:
+        """Return True if a transaction was refused within the last hour, so that another one need not be tried."""
+        until_ns = self._refused_until_ns
+        return until_ns is not None and until_ns - _REMEMBERED <= now_ns < until_ns
+
+    def note_refusal(self, table: Table, refusal: StoreError, now_ns: int) -> None:
+        """Remember for an hour that the server refused a transaction, and did the same writes one by one."""
+        self._refused_until_ns = now_ns + _REMEMBERED
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "table %s has no transactions, as a global table with multi-Region strong consistency has none: "
+                "a record is renamed in two steps (%s)",
+                table.name,
+                refusal,
+            )
