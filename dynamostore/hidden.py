@@ -1,12 +1,26 @@
-"""`Hidden`: a secret that can stand in a frame. Error trackers record the locals of every frame that an exception passes."""
+"""Keeps secrets out of frames: `Hidden`, and what clears the frames of an error. Error trackers record the locals of each frame.
+
+A frame that lives while the library waits, or while the app's code runs, holds what is secret as a `Hidden`, or within an object
+whose repr shows none of it. A function that only computes may hold it in clear; if it raises, `clear_frames` at the rim clears it.
+"""
 
 from __future__ import annotations
 
-from typing import Generic, NoReturn, TypeVar
+from collections.abc import Callable, Iterator
+from functools import wraps
+from types import FrameType
+from typing import Final, Generic, NoReturn, ParamSpec, TypeVar
 
-__all__ = ["Hidden"]
+__all__ = ["Hidden", "clear_frames", "clears_frames"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
+
+_OURS: Final = frozenset(("dynamostore", "session"))
+
+# Of code objects: a generator, a coroutine, an iterable coroutine, an asynchronous generator.
+_CAN_WAIT: Final = 0x20 | 0x80 | 0x100 | 0x200
 
 
 class Hidden(Generic[T]):
@@ -30,8 +44,72 @@ class Hidden(Generic[T]):
         """The value."""
         return self._value
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hidden) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
     def __repr__(self) -> str:
         return "Hidden(...)"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a hidden value is not pickled, which would write it down")
+
+
+def clear_frames(error: BaseException) -> None:
+    """Clear the locals of this library's functions in the traceback of *error*, and of all that it was raised from.
+
+    Functions that have not returned yet keep theirs, and so do generators and coroutines: they may wait, and go on.
+
+    >>> from dynamostore import items
+    >>> try:
+    ...     items.check_token(7)
+    ... except TypeError as error:
+    ...     clear_frames(error)
+    """
+    for frame in _frames(error):
+        if not frame.f_code.co_flags & _CAN_WAIT and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+            try:
+                frame.clear()
+            except RuntimeError:
+                continue  # it is running
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    to_do: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while to_do:
+        each = to_do.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        to_do += (each.__cause__, each.__context__)
+        if isinstance(each, BaseExceptionGroup):
+            to_do += each.exceptions
+        traceback = each.__traceback__
+        while traceback is not None:
+            yield traceback.tb_frame
+            traceback = traceback.tb_next
+
+
+def clears_frames(function: Callable[P, R]) -> Callable[P, R]:
+    """Have *function*, which takes secrets and is not awaited, leave none of them in a frame when it raises.
+
+    >>> @clears_frames
+    ... def parse(secret: str) -> int:
+    ...     return int(secret)
+    >>> parse("7")
+    7
+    """
+
+    @wraps(function)
+    def cleared(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            del args, kwargs
+            clear_frames(error)
+            raise
+
+    return cleared

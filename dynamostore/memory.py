@@ -13,7 +13,9 @@ from typing import Final, NamedTuple, Self
 
 from . import items, markers
 from .contract import Record
+from .digests import digest
 from .errors import Conflict
+from .hidden import Hidden, clears_frames
 from .instants import Clock, to_ns
 from .plans.checks import check_record, check_rename, conflict, new_record
 from .process_bound import ProcessBound
@@ -48,6 +50,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         self._markers: dict[str, _Marker] = {}
         self._lock = Lock()
 
+    @clears_frames
     def find(self, token: str) -> Record | None:
         """The live record under *token*; None if it is missing, expired, or *token* is malformed."""
         if not items.storable(token):
@@ -55,6 +58,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         with self._lock:
             return self._live(token)
 
+    @clears_frames
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add or overwrite the record under *token*, whatever is there."""
         new = new_record(_TABLE, token, data, expiry)
@@ -63,6 +67,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[token] = new
         return new
 
+    @clears_frames
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add a record; raises `Conflict` if a live one has that token."""
         new = new_record(_TABLE, token, data, expiry)
@@ -73,6 +78,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[token] = new
         return new
 
+    @clears_frames
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
         check_record(record)
@@ -82,6 +88,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[record.token] = new
         return new
 
+    @clears_frames
     def touch(self, record: Record, expiry: datetime) -> Record:
         """Move the expiry and nothing else; `Conflict` if the record is gone."""
         check_record(record)
@@ -96,6 +103,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[record.token] = replace(there, expiry=expiry, expiry_ns=expiry_ns)
             return replace(record, expiry=expiry, expiry_ns=expiry_ns)
 
+    @clears_frames
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
@@ -116,6 +124,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._markers[record.token] = _Marker(token, *markers.lifespan(self._clock(), grace))
         return new
 
+    @clears_frames
     def remove(self, record: Record) -> None:
         """Delete *record* if it is still what was read; else `Conflict`."""
         check_record(record)
@@ -125,6 +134,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
                 raise self._conflict(record, self._live(record.token))
             del self._records[record.token]
 
+    @clears_frames
     def delete(self, token: str) -> None:
         """Remove the record under *token*; nothing happens if there is none."""
         if not items.storable(token):
@@ -140,10 +150,10 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     def records(self) -> Iterator[Record]:
         """Iterate over the live records, in no order. One that is put or removed meanwhile may be among them or not."""
         with self._lock:
-            tokens = list(self._records)
-        for token in tokens:
+            listed = list(self._records.values())
+        for each in listed:
             with self._lock:
-                record = self._records.get(token)
+                record = self._records.get(each.token)
             if record is not None and record.expiry_ns >= self._clock():
                 yield record
 
@@ -226,23 +236,33 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
 
     async def find(self, token: str) -> Record | None:
         """As `MemoryStore.find`."""
+        hidden = Hidden(token)
+        del token
         await asleep(0)
-        return self.memory.find(token)
+        return self.memory.find(hidden.reveal())
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """As `MemoryStore.save`."""
+        hidden = Hidden(token)
+        hidden_data = Hidden(data)
+        del token, data
         await asleep(0)
-        return self.memory.save(token, data, expiry)
+        return self.memory.save(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """As `MemoryStore.create`."""
+        hidden = Hidden(token)
+        hidden_data = Hidden(data)
+        del token, data
         await asleep(0)
-        return self.memory.create(token, data, expiry)
+        return self.memory.create(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """As `MemoryStore.replace`."""
+        hidden_data = Hidden(data)
+        del data
         await asleep(0)
-        return self.memory.replace(record, data, expiry)
+        return self.memory.replace(record, hidden_data.reveal(), expiry)
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
         """As `MemoryStore.touch`."""
@@ -253,8 +273,11 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
         """As `MemoryStore.rename`."""
+        hidden = Hidden(token)
+        hidden_data = Hidden(data)
+        del token, data
         await asleep(0)
-        return self.memory.rename(record, token, data, expiry, grace=grace)
+        return self.memory.rename(record, hidden.reveal(), hidden_data.reveal(), expiry, grace=grace)
 
     async def remove(self, record: Record) -> None:
         """As `MemoryStore.remove`."""
@@ -263,8 +286,10 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
 
     async def delete(self, token: str) -> None:
         """As `MemoryStore.delete`."""
+        hidden = Hidden(token)
+        del token
         await asleep(0)
-        self.memory.delete(token)
+        self.memory.delete(hidden.reveal())
 
     async def ping(self) -> None:
         """As `MemoryStore.ping`."""
@@ -292,6 +317,9 @@ class _Marker(NamedTuple):
     token: str
     expiry_ns: int
     ttl: int
+
+    def __repr__(self) -> str:
+        return f"<_Marker {digest(self.token)}>"
 
 
 def _same(there: Record, record: Record) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dynamostore.hidden import Hidden
 from dynamostore.steps import Call, Plan, issue, pause
 
 from .errors import CertificateError, ServiceError, TransportError
@@ -128,7 +129,7 @@ class Caller:
         self.skew = 0.0
         """What is added to the clock, in seconds, since the service said what time it is."""
 
-    def call(self, operation: Operation[R], body: bytes) -> Plan[R]:
+    def call(self, operation: Operation[R], body: Hidden[bytes]) -> Plan[R]:
         """One call of *operation*: its reply, or the last attempt's failure."""
         # In one piece, and what it yields as it is: this is on the way of every call.
         deadline = self._monotonic() + self._limits.call_timeout
@@ -142,7 +143,7 @@ class Caller:
                     left = deadline - self._monotonic()
                 credentials, endpoint = access
                 here, skew = self._clock(), self.skew
-                request = self._core.request(operation, body, endpoint, credentials, here + skew)
+                request = Hidden(self._core.request(operation, body.reveal(), endpoint, credentials, here + skew))
                 raw: RawReply = yield Call("exchange", {"endpoint": endpoint, "request": request, "timeout": left})
                 try:
                     reply = self._core.reply(operation, raw, retries)

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from dynamostore.hidden import Hidden
+
 from ._http import RawReply, ReplyParser
 from ._tls import Trust, explain_connect
 from .errors import ConnectError, ConnectionLostError, ReplyTimeoutError
@@ -46,13 +48,13 @@ class _Connection:
         self._view = memoryview(self._buffer)
         self._poll = poll_for(sock.fileno())
 
-    def exchange(self, request: bytes, read_timeout: float, deadline: float) -> RawReply:
+    def exchange(self, request: Hidden[bytes], read_timeout: float, deadline: float) -> RawReply:
         """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
         left = deadline - time.monotonic()
         self._set_timeout(min(read_timeout, left))
         refused: OSError | None = None
         try:
-            self._sock.sendall(request)
+            self._sock.sendall(request.reveal())
         except TimeoutError:
             raise ReplyTimeoutError(f"the request could not be sent within {min(read_timeout, left):.3g} s") from None
         except OSError as error:
@@ -118,7 +120,7 @@ class SocketPool:
         self._finalizer = weakref.finalize(self, _close_all, self._idle)
         _pools.add(self)
 
-    def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:
+    def exchange(self, endpoint: Endpoint, request: Hidden[bytes], timeout: float) -> RawReply:
         """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
         if self._closed:
             raise RuntimeError(CLOSED)

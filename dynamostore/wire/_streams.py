@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
+from dynamostore.hidden import Hidden
+
 from ._http import RawReply, ReplyParser
 from ._sockets import CLOSED, poll_for, server_keeps
 from ._tls import Trust, explain_connect, is_refused_certificate
@@ -49,7 +51,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._poll: Callable[[], bool] = bool
         self._lost = False
 
-    def send(self, request: bytes, now: float, deadline: float) -> asyncio.Future[RawReply]:
+    def send(self, request: Hidden[bytes], now: float, deadline: float) -> asyncio.Future[RawReply]:
         """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
         assert self._transport is not None
         self._reply = reply = self._loop.create_future()
@@ -63,7 +65,7 @@ class _Connection(asyncio.BufferedProtocol):
             # It may be set for later than this call may take.
             timer.cancel()
             self._timer = self._loop.call_later(until - now, self._look)
-        self._transport.write(request)
+        self._transport.write(request.reveal())
         return reply
 
     @property
@@ -190,7 +192,7 @@ class StreamPool:
         """Whether its connections live on *loop*."""
         return self._loop is loop
 
-    async def exchange(self, endpoint: Endpoint, request: bytes, timeout: float) -> RawReply:  # noqa: ASYNC109 (what is left of the call's)
+    async def exchange(self, endpoint: Endpoint, request: Hidden[bytes], timeout: float) -> RawReply:  # noqa: ASYNC109 (what is left of the call's)
         """Send a request to *endpoint* and return its reply, within *timeout* seconds."""
         now = time.monotonic()
         deadline = now + timeout

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
+from dynamostore.hidden import clear_frames
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import run
 
@@ -70,19 +71,24 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         keep_idle: float = KEEP_IDLE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._setup = Setup(
-            region,
-            endpoint_url,
-            profile=profile,
-            credentials=credentials,
-            ca_bundle=ca_bundle,
-            attempts=attempts,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            call_timeout=call_timeout,
-            keep_idle=keep_idle,
-            clock=clock,
-        )
+        try:
+            self._setup = Setup(
+                region,
+                endpoint_url,
+                profile=profile,
+                credentials=credentials,
+                ca_bundle=ca_bundle,
+                attempts=attempts,
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                call_timeout=call_timeout,
+                keep_idle=keep_idle,
+                clock=clock,
+            )
+        except BaseException as error:
+            # The environment was read: it holds the secret key.
+            clear_frames(error)
+            raise
         self._driver = _Driver(
             self._setup,
             SocketPool(
