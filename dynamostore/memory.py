@@ -28,6 +28,7 @@ __all__ = ["AsyncMemoryStore", "MemoryStore"]
 _ELSEWHERE: Final = "its records are in this one's memory; share a table, dynamostore.local's say"
 
 
+@clears_frames("find", "save", "create", "replace", "touch", "rename", "remove", "delete")
 class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     """Records in this process's memory; a `Store`, safe to share between threads.
 
@@ -50,7 +51,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         self._markers: dict[str, _Marker] = {}
         self._lock = Lock()
 
-    @clears_frames
     def find(self, token: str) -> Record | None:
         """The live record under *token*; None if it is missing, expired, or *token* is malformed."""
         if not items.storable(token):
@@ -58,7 +58,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         with self._lock:
             return self._live(token)
 
-    @clears_frames
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add or overwrite the record under *token*, whatever is there."""
         new = new_record(_TABLE, token, data, expiry)
@@ -67,7 +66,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[token] = new
         return new
 
-    @clears_frames
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add a record; raises `Conflict` if a live one has that token."""
         new = new_record(_TABLE, token, data, expiry)
@@ -78,7 +76,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[token] = new
         return new
 
-    @clears_frames
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
         check_record(record)
@@ -88,7 +85,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[record.token] = new
         return new
 
-    @clears_frames
     def touch(self, record: Record, expiry: datetime) -> Record:
         """Move the expiry and nothing else; `Conflict` if the record is gone."""
         check_record(record)
@@ -103,7 +99,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._records[record.token] = replace(there, expiry=expiry, expiry_ns=expiry_ns)
             return replace(record, expiry=expiry, expiry_ns=expiry_ns)
 
-    @clears_frames
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
@@ -124,7 +119,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             self._markers[record.token] = _Marker(token, *markers.lifespan(self._clock(), grace))
         return new
 
-    @clears_frames
     def remove(self, record: Record) -> None:
         """Delete *record* if it is still what was read; else `Conflict`."""
         check_record(record)
@@ -134,7 +128,6 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
                 raise self._conflict(record, self._live(record.token))
             del self._records[record.token]
 
-    @clears_frames
     def delete(self, token: str) -> None:
         """Remove the record under *token*; nothing happens if there is none."""
         if not items.storable(token):

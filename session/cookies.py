@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Literal
 
+from dynamostore.hidden import clears_frames
 from dynamostore.instants import NS_PER_S, to_ns
 
 from ._headers import BLANKS, lowered
@@ -24,6 +25,7 @@ _NAME_LENGTH = 4096 - 43
 _PATH = re.compile(r"/[!$-:=@-\[\]_a-z~]*")
 
 
+@clears_frames("set")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cookie:
     """What the session's cookie is called and where the client may send it.

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Self, TypeVar
 
+from dynamostore.hidden import clears_frames
 from dynamostore.process_bound import ProcessBound
 
 from . import values
@@ -20,6 +21,9 @@ __all__ = ["SessionData", "StepData"]
 V = TypeVar("V")
 
 
+@clears_frames(
+    "__setitem__", "__or__", "__ror__", "__ior__", "copy", "setdefault", "popitem", "update", "increment", "peek"
+)
 class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], instead="dict(session) copies its data"):
     """A session's data: a mapping of JSON-native values in the order of its keys, with typed getters (`TypedAccess`).
 
@@ -96,9 +100,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return {**other, **self}
 
     # As of a dict: more goes in place than beside.
-    def __ior__(  # type: ignore[misc]
-        self, other: Mapping[str, JSONInput] | Iterable[tuple[str, JSONInput]]
-    ) -> Self:
+    def __ior__(self, other: Mapping[str, JSONInput] | Iterable[tuple[str, JSONInput]]) -> Self:
         self.update(other)
         return self
 

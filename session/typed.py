@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Literal, TypeAlias, TypeVar, overload
 
+from dynamostore.hidden import clears_frames
+
 from . import values
 from .types import JSONValue
 
@@ -28,6 +30,29 @@ MISSING: Final = _Missing.MISSING
 Missing: TypeAlias = Literal[_Missing.MISSING]
 
 
+@clears_frames(
+    "get_string",
+    "put_string",
+    "pop_string",
+    "get_int",
+    "put_int",
+    "pop_int",
+    "get_float",
+    "put_float",
+    "pop_float",
+    "get_bool",
+    "put_bool",
+    "pop_bool",
+    "get_bytes",
+    "put_bytes",
+    "pop_bytes",
+    "get_time",
+    "put_time",
+    "pop_time",
+    "get_object",
+    "put_object",
+    "pop_object",
+)
 class TypedAccess(ABC):
     """``get_``, ``put_`` and ``pop_`` for string, int, float, bool, bytes, time and object.
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import msgspec
 
+from dynamostore.hidden import clears_frames
 from dynamostore.instants import INT64_MAX, INT64_MIN
 from session.errors import CorruptSessionError
 from session.types import JSONValue
@@ -21,6 +22,7 @@ class _Payload(msgspec.Struct):
     deadline: int
 
 
+@clears_frames("encode", "decode")
 class JSONCodec:
     """``{"data":{…},"deadline":<Unix ns>}``, value for value what SCS for Go v0 and v1 read and write.
 
