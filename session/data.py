@@ -100,7 +100,9 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return {**other, **self}
 
     # As of a dict: more goes in place than beside.
-    def __ior__(self, other: Mapping[str, JSONInput] | Iterable[tuple[str, JSONInput]]) -> Self:
+    def __ior__(  # type: ignore[misc]
+        self, other: Mapping[str, JSONInput] | Iterable[tuple[str, JSONInput]]
+    ) -> Self:
         self.update(other)
         return self
 

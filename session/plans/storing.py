@@ -130,7 +130,8 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     token, expiry = Hidden(state.token), from_ns(expiry_ns)
     if state.renewing:
         new = Hidden(state.coming or _state.new_token(policy))
-        grace = {"grace": policy.renewal_grace} if state.grace and policy.renewal_grace else {}
+        has_grace = state.grace and policy.renewal_grace
+        grace = {"grace": policy.renewal_grace} if has_grace else {}
         state.record = yield from issue(
             write(
                 "rename",
