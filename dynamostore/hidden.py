@@ -11,7 +11,7 @@ from functools import wraps
 from types import FrameType
 from typing import Final, Generic, NoReturn, ParamSpec, TypeVar
 
-__all__ = ["Hidden", "clear_frames", "clears_frames"]
+__all__ = ["Hidden", "clear_frames", "clearing", "clears_frames"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,13 +108,14 @@ def clears_frames(*methods: str) -> Callable[[type[T]], type[T]]:
 
     def decorate(cls: type[T]) -> type[T]:
         for method in methods:
-            setattr(cls, method, _clearing(vars(cls)[method]))
+            setattr(cls, method, clearing(vars(cls)[method]))
         return cls
 
     return decorate
 
 
-def _clearing(function: Callable[P, R]) -> Callable[P, R]:
+def clearing(function: Callable[P, R]) -> Callable[P, R]:
+    """`clears_frames` for a function."""
 
     @wraps(function)
     def cleared(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils.asyncio import async_unsafe
 
+from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.process_bound import ProcessBound
 from session import values
 from session.session import Session
@@ -30,6 +31,7 @@ waits_for_the_store = async_unsafe(
 )
 
 
+@clears_frames("__setitem__", "get", "pop", "setdefault", "update", "increment", "peek")
 class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(session.items()) copies its data"):
     """Django's API of a session's data, and its typed getters, on the core's session."""
 
@@ -82,7 +84,9 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """As `get`."""
-        return await self._when_read(lambda: self.get(key, default))
+        otherwise = Hidden(default)
+        del default
+        return await self._when_read(lambda: self.get(key, otherwise.reveal()))
 
     async def _when_read(self, do: Callable[[], T]) -> T:
         """Return what *do* returns; it runs in a thread if it has to read the session first."""

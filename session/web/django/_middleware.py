@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden, clearing
 from session import _state
 from session.cookies import values_of
 from session.errors import SessionConflict, SessionTypeError
@@ -139,11 +140,11 @@ class SessionMiddleware(DjangoSessionMiddleware):
         if conflict is not None and (response.status_code == 409 or response.status_code >= 500):
             _take(request)
             return self._end_stale(request, response, conflict)
-        put = _take(request)
+        put = Hidden(_take(request))
         session = getattr(request, "session", None)
         shown = isinstance(session, BaseSessionStore) and session._refused
         try:
-            _adopt(session, put, response.status_code)
+            _adopt(session, put.reveal(), response.status_code)
             return self._save(request, response)
         except SessionConflict as error:
             if shown:
@@ -282,6 +283,7 @@ def _is_session(value: object) -> bool:
     return hasattr(value, "accessed")
 
 
+@clearing
 def _adopt(session: object, put: object, status: int) -> None:
     """Have *session* be what the view put in its place: the data of a mapping; None flushes it."""
     if not isinstance(session, BaseSessionStore) or _is_session(put):

@@ -11,6 +11,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.utils import timezone
 
 from dynamostore import DynamoStore
+from dynamostore.hidden import clears_frames
 from dynamostore.instants import INT64_MAX, from_ns, to_ns
 from session import _state
 from session._policy import Policy
@@ -34,6 +35,7 @@ _EXPIRY = "_session_expiry"
 _PASSWORD_HASH = "_auth_user_hash"  # noqa: S105 (the key, not what is under it)
 
 
+@clears_frames("create", "load", "exists", "delete")
 class BaseSessionStore(BaseSessionData):
     """Django's API of a session, and its typed getters; `SessionStore <session.web.django.SessionStore>` has the async methods."""
 
