@@ -16,6 +16,7 @@ __all__ = ["Hidden", "clear_frames", "clearing", "clears_frames"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _OURS: Final = frozenset(("dynamostore", "session"))
 
@@ -23,7 +24,7 @@ _OURS: Final = frozenset(("dynamostore", "session"))
 _CAN_WAIT: Final = 0x20 | 0x80 | 0x100 | 0x200
 
 
-class Hidden(Generic[T]):
+class Hidden(Generic[T_co]):
     """Holds a value and does not show it: neither its repr nor its attributes' names lead to it by accident.
 
     Reveal it in the expression that needs it; a local that holds what was revealed is in clear again. It cannot be pickled.
@@ -37,10 +38,10 @@ class Hidden(Generic[T]):
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: T) -> None:
+    def __init__(self, value: T_co) -> None:
         self._value = value
 
-    def reveal(self) -> T:
+    def reveal(self) -> T_co:
         """The value."""
         return self._value
 

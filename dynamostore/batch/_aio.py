@@ -11,7 +11,6 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
-    Sequence,
 )
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,13 +22,14 @@ from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.items import key
 from dynamostore.steps import to_its_end
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_tasks
-from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request
+from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request, tokens_of
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -78,13 +78,15 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def find_many(self, tokens: AnyIterable[str]) -> AsyncGenerator[Outcome, None]:
         """As `Batch.find_many`."""
+        hidden = Hidden(tokens)
+        del tokens
         jobs = self._start()
         seen = done = 0
-        async for chunk in _in_chunks(tokens, FIND_MANY, str, repeats=True):
+        async for chunk in _in_chunks(hidden, FIND_MANY, str, repeats=True):
             outcomes = await self.store._run(jobs.find(chunk))
             for outcome in outcomes:
                 yield outcome
-            seen += len(chunk)
+            seen += len(chunk.reveal())
             done += sum(outcome.record is not None for outcome in outcomes)
             self._report(jobs, seen, done)
             if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
@@ -92,21 +94,25 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def save_many(self, records: AnyIterable[tuple[str, bytes, datetime]]) -> Tally:
         """As `Batch.save_many`."""
+        hidden = Hidden(records)
+        del records
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("save_many", tally) as account:
-            async for chunk in _in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-                self._take(account, await self.store._run(jobs.save(chunk)), (entry[0] for entry in chunk))
-                seen += len(chunk)
+            async for chunk in _in_chunks(hidden, WRITE_MANY, lambda entry: entry[0]):
+                self._take(account, await self.store._run(jobs.save(chunk)), tokens_of(chunk))
+                seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
         return tally
 
     async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
         """As `Batch.delete_many`."""
+        hidden = Hidden(tokens)
+        del tokens
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
-            async for chunk in _in_chunks(tokens, WRITE_MANY, str, repeats=True):
-                self._take(account, await self.store._run(jobs.delete(chunk)), chunk)
-                seen += len(chunk)
+            async for chunk in _in_chunks(hidden, WRITE_MANY, str, repeats=True):
+                self._take(account, await self.store._run(jobs.delete(chunk)), iter(chunk.reveal()))
+                seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
         return tally
 
@@ -132,7 +138,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     ) -> AsyncGenerator[Item, None]:
         """As `Batch.scan_items`."""
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
-        return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
+        return _at_most(
+            limit, self._pages(request, self._position("scan", segments, resume)), lambda page: iter(page.items)
+        )
 
     async def count(self, *, segments: int = 1) -> Counts:
         """As `Batch.count`."""
@@ -223,13 +231,15 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         course = self._course(jobs, position, reporting=reporting)
 
         async def pages(segment: int) -> AsyncGenerator[tuple[Page, Tally], None]:
-            start, size = position.start_key(self.store.table, segment), request.page_size
+            at = position.start_key(self.store.table, segment)
+            start, size = None if at is None else Hidden(at), request.page_size
+            del at
             while True:
                 page = await self.store._run(jobs.page(replace(request, page_size=size), segment, segments, start))
                 yield page, (await job.on._run(job.handle(page)) if job else Tally())
                 if page.after is None:
                     return
-                start, size = key(self.store.table, page.after), grown(size)
+                start, size = Hidden(key(self.store.table, page.after)), grown(size)
 
         parts = {segment: pages(segment) for segment in position.left}
         with course.told():
@@ -259,31 +269,38 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 async def _at_most(
     limit: int | None,
     pages: AsyncGenerator[tuple[Page, Tally], None],
-    results: Callable[[Sequence[Item]], Iterator[T]],
+    results: Callable[[Page], Iterator[T]],
 ) -> AsyncGenerator[T, None]:
     left = limit
     async with aclosing(pages):
         async for page, _ in pages:
-            for result in results(page.items):
+            for result in map(Hidden, results(page)):
                 if left == 0:
                     return
-                yield result
+                yield result.reveal()
                 left = None if left is None else left - 1
             if left == 0:
                 return
 
 
 async def _in_chunks(
-    entries: AnyIterable[T], size: int, token: Callable[[T], object], *, repeats: bool = False
-) -> AsyncIterator[list[T]]:
+    entries: Hidden[AnyIterable[T]], size: int, token: Callable[[T], object], *, repeats: bool = False
+) -> AsyncIterator[Hidden[list[T]]]:
     chunks = Chunks(size, token, repeats=repeats)
-    if isinstance(entries, AsyncIterable):
-        async for entry in entries:
-            if chunk := chunks.add(entry):
+    given = entries.reveal()
+    if isinstance(given, AsyncIterable):
+        awaited = aiter(given)
+        del given
+        async for entry in awaited:
+            chunk = chunks.add(entry)
+            del entry
+            if chunk:
                 yield chunk
     else:
-        for entry in entries:
-            if chunk := chunks.add(entry):
+        each = iter(given)
+        del given
+        for held in map(Hidden, each):
+            if chunk := chunks.add(held.reveal()):
                 yield chunk
     if chunk := chunks.rest():
         yield chunk

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from dynamostore.hidden import Hidden
 from dynamostore.table import Table
 
 from ._lines import FORMAT, Digest, End, Head
@@ -53,6 +54,9 @@ class _Notes(msgspec.Struct, forbid_unknown_fields=True):
     sha256: str
     expired: bool
     position: str
+
+    def __repr__(self) -> str:
+        return f"<_Notes: {self.records} records>"
 
 
 class ExportFile:
@@ -221,10 +225,10 @@ def verify(path: str | Path) -> Exported:
     return Exported(path, head.table, end.records, end.sha256, head.attributes)
 
 
-def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, Hidden[bytes]]]:
     """The records of a file that was verified, with their numbers, but for the first so many."""
-    previous: bytes | None = None
-    for number, line in enumerate(_lines(path, gzipped=path.suffix == ".gz")):
+    previous: Hidden[bytes] | None = None
+    for number, line in enumerate(map(Hidden, _lines(path, gzipped=path.suffix == ".gz"))):
         # Neither the first line nor the last is one.
         if previous is not None and number - 1 > skip:
             yield number - 1, previous

@@ -12,6 +12,7 @@ import msgspec
 from dynamostore import items
 from dynamostore.client import AttributeValue, Item
 from dynamostore.contract import Record
+from dynamostore.digests import digest
 from dynamostore.errors import CorruptRecordError
 from dynamostore.instants import from_ns
 from dynamostore.table import Table
@@ -51,6 +52,9 @@ class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     recent: bytes = b""
     beside: dict[str, AttributeValue] = {}
     item: dict[str, AttributeValue] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Line {digest(self.token)}>"
 
 
 _encode = msgspec.json.Encoder().encode

@@ -296,7 +296,7 @@ def _in_file(path: Path, table: Table, check: Check) -> dict[str, Item]:
     verify(path)
     check.violations += [f"{other} was left" for other in path.parent.glob(f"{path.name}.*")]
     for number, line in read_lines(path):
-        item = decode_line(table, line)
+        item = decode_line(table, line.reveal())
         token = item["token"]["S"]
         if token in found:
             check.violations.append(f"{token} is there twice, in line {number}")
