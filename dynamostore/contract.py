@@ -98,10 +98,14 @@ class Record:
         return record
 
     def __repr__(self) -> str:
-        return (
-            f"<Record {digest(self.token)} {len(self.data)} bytes, "
-            f"expires {self.expiry.isoformat()}, version {self.version}>"
-        )
+        try:
+            return (
+                f"<Record {digest(self.token)} {len(self.data)} bytes, "
+                f"expires {self.expiry.isoformat()}, version {self.version}>"
+            )
+        except (AttributeError, TypeError):
+            # Some of it is none of that, and was refused.
+            return "<Record>"
 
 
 class Store(Protocol):

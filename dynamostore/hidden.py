@@ -61,7 +61,7 @@ class Hidden(Generic[T_co]):
 def clear_frames(error: BaseException) -> None:
     """Clear the locals of this library's functions in the traceback of *error*, and of all that it was raised from.
 
-    Functions that have not returned yet keep theirs, and so do generators and coroutines: they may wait, and go on.
+    Functions that have not returned yet keep theirs, and so do generators and coroutines, which may have caught it, and go on.
 
     >>> from dynamostore import items
     >>> try:
@@ -70,7 +70,10 @@ def clear_frames(error: BaseException) -> None:
     ...     clear_frames(error)
     """
     for frame in _frames(error):
-        if not frame.f_code.co_flags & _CAN_WAIT and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        code = frame.f_code
+        # What a generator expression has let pass is its end.
+        goes_on = code.co_flags & _CAN_WAIT and code.co_name != "<genexpr>"
+        if not goes_on and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
             try:
                 frame.clear()
             except RuntimeError:
@@ -78,6 +81,7 @@ def clear_frames(error: BaseException) -> None:
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
+    """Iterate over the frames that *error* and what it was raised from have passed. Forgets what holds a text, and was left out."""
     to_do: list[BaseException | None] = [error]
     seen: set[int] = set()
     while to_do:
@@ -85,6 +89,8 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
+        if each.__suppress_context__ and isinstance(each.__context__, UnicodeError):
+            each.__context__ = None
         to_do += (each.__cause__, each.__context__)
         if isinstance(each, BaseExceptionGroup):
             to_do += each.exceptions

@@ -301,7 +301,8 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<AsyncMemoryStore of {len(self.memory._records)} records>"
+        # The other one may have been refused.
+        return f"<AsyncMemoryStore of {len(self.memory._records)} records>" if hasattr(self, "memory") else "<AsyncMemoryStore>"
 
 
 class _Marker(NamedTuple):

@@ -45,7 +45,8 @@ class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each proces
         self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} table {self.table.name!r}>"
+        # Its client may have been refused.
+        return f"<{type(self).__name__} table {self.table.name!r}>" if hasattr(self, "table") else f"<{type(self).__name__}>"
 
     def _check_reply(self, reply: object, operation: str) -> None:
         faults.check(reply, operation, self.table.name, self._where)

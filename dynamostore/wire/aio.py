@@ -183,7 +183,8 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<AsyncWireClient {self.meta.endpoint_url}>"
+        # Its settings may have been refused.
+        return f"<AsyncWireClient {self.meta.endpoint_url}>" if hasattr(self, "_setup") else "<AsyncWireClient>"
 
     async def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
         try:

@@ -174,7 +174,8 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         self.close()
 
     def __repr__(self) -> str:
-        return f"<WireClient {self.meta.endpoint_url}>"
+        # Its settings may have been refused.
+        return f"<WireClient {self.meta.endpoint_url}>" if hasattr(self, "_setup") else "<WireClient>"
 
     def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
         return run(self._setup.call(operation, arguments), self._driver, sleep=time.sleep)

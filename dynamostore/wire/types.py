@@ -321,6 +321,9 @@ class Refusal(msgspec.Struct):
     Item: "_Item | None" = None
     CancellationReasons: "Sequence[CancellationReason] | None" = None
 
+    def __repr__(self) -> str:
+        return f"<Refusal {self.type or self.code}>"
+
 
 class CancellationReason(TypedDict, total=False):
     """Why one item of a transaction was refused, or not (``None``)."""

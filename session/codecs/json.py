@@ -21,6 +21,9 @@ class _Payload(msgspec.Struct):
     data: dict[str, object]
     deadline: int
 
+    def __repr__(self) -> str:
+        return "<_Payload>"
+
 
 @clears_frames("encode", "decode")
 class JSONCodec:
