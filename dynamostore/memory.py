@@ -302,7 +302,11 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
 
     def __repr__(self) -> str:
         # The other one may have been refused.
-        return f"<AsyncMemoryStore of {len(self.memory._records)} records>" if hasattr(self, "memory") else "<AsyncMemoryStore>"
+        return (
+            f"<AsyncMemoryStore of {len(self.memory._records)} records>"
+            if hasattr(self, "memory")
+            else "<AsyncMemoryStore>"
+        )
 
 
 class _Marker(NamedTuple):

@@ -46,7 +46,11 @@ class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each proces
 
     def __repr__(self) -> str:
         # Its client may have been refused.
-        return f"<{type(self).__name__} table {self.table.name!r}>" if hasattr(self, "table") else f"<{type(self).__name__}>"
+        return (
+            f"<{type(self).__name__} table {self.table.name!r}>"
+            if hasattr(self, "table")
+            else f"<{type(self).__name__}>"
+        )
 
     def _check_reply(self, reply: object, operation: str) -> None:
         faults.check(reply, operation, self.table.name, self._where)

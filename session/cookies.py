@@ -143,12 +143,10 @@ def values_of(name: str, header: str | None) -> Iterator[str]:
     """
     # Fast path: most requests carry cookies, but not this one.
     if not header or name not in header:
-        return
-    # Not at commas: a browser sends them within values.
-    for part in header.split(";"):
-        other, separator, value = part.partition("=")
-        if separator and other.strip(BLANKS) == name:
-            yield _unquoted(value.strip(BLANKS))
+        return iter(())
+    # Not a generator: that would keep the header as it waits. Not split at commas: a browser sends them within values.
+    parts = (part.partition("=") for part in header.split(";"))
+    return iter([_unquoted(value.strip(BLANKS)) for other, eq, value in parts if eq and other.strip(BLANKS) == name])
 
 
 def _unquoted(value: str) -> str:

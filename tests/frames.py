@@ -298,11 +298,11 @@ def watched() -> Iterator[None]:
     """Fail if one of our generators or coroutines holds a secret in clear while it waits."""
     tracer = _Tracer()
     before = sys.gettrace()
-    threading.settrace(tracer)  # type: ignore[arg-type]  # typeshed asks for a function
-    sys.settrace(tracer)  # type: ignore[arg-type]  # likewise
+    threading.settrace(tracer)
+    sys.settrace(tracer)
     try:
         yield
     finally:
         sys.settrace(before)
-        threading.settrace(before)  # type: ignore[arg-type]  # None, where there was none
+        threading.settrace(before)
     _fail(sorted(tracer.found))

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import flask
 import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
 
 import dynamostore
 from dynamostore import (
+    AsyncDynamoStore,
     AsyncMemoryStore,
     Conflict,
     DynamoStore,
@@ -28,14 +36,21 @@ from dynamostore import (
     UnavailableError,
     items,
 )
+from dynamostore.batch import AsyncBatch, Batch
 from dynamostore.errors import ItemTooLargeError, ThrottledError
 from dynamostore.hidden import Hidden, clear_frames
 from dynamostore.steps import asleep
-from dynamostore.wire import Credentials, WireClient
+from dynamostore.wire import AsyncWireClient, Credentials, WireClient
+from dynamostore.wire.errors import WireError
 from session import AsyncSession, AsyncSessionManager, Session, SessionManager
 from session.codecs import JSONCodec
-from tests.faulty import Driver, Fault, FaultyDynamoDB, Line, page, reply
-from tests.frames import (
+from session.web import asgi, django, wsgi
+from session.web.flask import SessionInterface
+
+from . import django_site  # noqa: F401 (importing it sets Django up)
+from .faulty import Driver, Fault, FaultyDynamoDB, Line, Request, honestly, page, reply
+from .frames import (
+    COOKIE,
     DATA,
     IBAN,
     KEY,
@@ -132,6 +147,12 @@ def test_frames_that_go_on_are_not_cleared() -> None:
     assert running.throw(ValueError()) == 2  # type: ignore[attr-defined]  # it is a generator
 
 
+def awaited(act: Act) -> Awaitable[object]:
+    made = act()
+    assert isinstance(made, Awaitable)
+    return made
+
+
 # The store, on the wire
 
 
@@ -177,10 +198,15 @@ def paged(line: Line) -> Awaitable[None]:
     return send()
 
 
+async def babbling(line: Line) -> None:
+    await line.read()
+    await line.send(f"{TOKEN} {IBAN}\r\n\r\n".encode())
+
+
 FAULTS: dict[str, Fault] = {
     "time-out": nothing,
     "lost": lost,
-    "no HTTP": saying(200, b"\0" * 30).__class__ and saying(200, f"{TOKEN} {IBAN}".encode()),
+    "no HTTP": babbling,
     "a page": paged,
     "another checksum": saying(200, {"Item": item()}, "x-amz-crc32: 1"),
     "no JSON": saying(200, json.dumps({"Item": item()}).encode()[:-3]),
@@ -205,7 +231,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def verbs(store: DynamoStore | MemoryStore | Any) -> dict[str, Act]:
+def verbs(store: Any) -> dict[str, Act]:
     """Calls with tokens and data, those that are refused too."""
     large = DATA * 6000
     return {
@@ -234,7 +260,7 @@ def test_a_store_and_its_client(kind: Any, fault: str, sent: Sent) -> None:
     raised = 0
     with FaultyDynamoDB() as server, Driver(kind) as driver, checked_logs(), watched():
         server.always = FAULTS[fault]
-        settings = {"read_timeout": 0.05, "attempts": 1, "credentials": CREDENTIALS}
+        settings: Any = {"read_timeout": 0.05, "attempts": 1, "credentials": CREDENTIALS}
         with opened(driver.client(server.url, **settings), driver) as client:
             for name, act in verbs(driver.store(client)).items():
                 if fault == "time-out" and name in ("save", "replace", "touch", "remove"):
@@ -276,7 +302,7 @@ def test_a_cancelled_call(sent: Sent) -> None:
         async with dynamostore.connect_async("t-sessions", endpoint_url=url) as store:
             with watched():
                 for act in verbs(store).values():
-                    task = asyncio.ensure_future(act())  # type: ignore[arg-type]  # all are awaited here
+                    task = asyncio.ensure_future(awaited(act))
                     await asyncio.sleep(0.005)
                     task.cancel()
                     with pytest.raises(BaseException) as info:
@@ -333,7 +359,7 @@ def test_settings(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tm
     environment(monkeypatch, tmp_path, **variables)
     for connect in (dynamostore.connect, dynamostore.connect_async):
         error = caught(lambda connect=connect: connect("t-sessions"), sent)  # type: ignore[misc]
-        assert isinstance(error, ValueError | StoreError | dynamostore.wire.errors.WireError), error
+        assert isinstance(error, ValueError | StoreError | WireError), error
 
 
 @pytest.mark.parametrize("keys", [(f"{KEY}\n", None), (KEY, f"{STS}\r"), (7, KEY), (KEY, "\u00e9")])
@@ -390,7 +416,7 @@ def test_a_store_in_memory(sent: Sent) -> None:
 
     async def main() -> None:
         for act in verbs(AsyncMemoryStore(memory)).values():
-            task = asyncio.ensure_future(act())  # type: ignore[arg-type]  # all are awaited here
+            task = asyncio.ensure_future(awaited(act))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(BaseException) as info:
@@ -595,7 +621,7 @@ def test_async_sessions(failure: str, verbs: tuple[str, ...], sent: Sent) -> Non
 
     async def main() -> None:
         for name in async_acts_of(AsyncSessionManager(AsyncMemoryStore())):
-            for cancelled in (False, True):
+            for cancelled in (False, True) if failure == "down" else (False,):
                 store = Async(stored())
                 store.memory.delete(OTHER)
                 store.fails = dict.fromkeys(verbs, FAILURES[failure])
@@ -612,7 +638,7 @@ def test_async_sessions(failure: str, verbs: tuple[str, ...], sent: Sent) -> Non
 
     with checked_logs(), watched():
         asyncio.run(main())
-    assert len(raised) > 10
+    assert len(raised) > 2
 
 
 @pytest.mark.parametrize(
@@ -630,8 +656,6 @@ def test_corrupt_sessions(payload: bytes, on_corrupt: Any, sent: Sent) -> None:
 
 
 def test_values_that_a_session_refuses(sent: Sent) -> None:
-    from dataclasses import dataclass
-
     @dataclass
     class Account:
         iban: object
@@ -691,3 +715,377 @@ def test_a_merge_that_fails(sent: Sent) -> None:
 
     with watched():
         assert caught(meet, sent)
+
+
+# The adapters
+
+
+COOKIES = f"session={TOKEN}; {COOKIE}; sessionid={TOKEN}"
+
+
+class Bad(Exception):
+    """The app's, or the server's."""
+
+
+def environ_of(method: str = "GET") -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": "/",
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "HTTP_COOKIE": COOKIES,
+    }
+
+
+def ask(app: Any, *, method: str = "GET", start_fails: bool = False) -> None:
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        del status, headers, exc_info
+        check_live_frames()
+        if start_fails:
+            raise Bad
+        return lambda data: None
+
+    body = app(environ_of(method), start_response)
+    try:
+        for _ in body:
+            check_live_frames()
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+
+
+def views() -> dict[str, Callable[[Any], None]]:
+    def clash(session: Any) -> None:
+        use(session)
+        SessionManager(**managed(session_store[0])).update(TOKEN, lambda s: s.put_string("iban", IBAN * 2))
+
+    def renew(session: Any) -> None:
+        use(session)
+        (session.renew_token if hasattr(session, "renew_token") else session.cycle_key)()
+
+    def fail(session: Any) -> None:
+        use(session)
+        raise Bad
+
+    return {
+        "use": use,
+        "renew": renew,
+        "fail": fail,
+        "clash": clash,
+        "bad": lambda s: s.put_int("n", IBAN),
+        "none": lambda _: None,
+    }
+
+
+session_store: list[Any] = []
+WHEN = ("find", "replace", "rename", "")
+ENDINGS = ((False, False), (True, False), (False, True))
+
+
+def told(found: BaseException | None, number: list[int]) -> None:
+    number[0] += found is not None
+
+
+def cases() -> Iterator[tuple[str, Callable[[Any], None], Any]]:
+    for name, view in views().items():
+        for verb in WHEN:
+            store = Sync(stored())
+            session_store[:] = [store]
+            if verb:
+                store.fails = {verb: FAILURES["down"] if name != "use" or verb == "find" else FAILURES["changed"]}
+            yield name, view, store
+
+
+@pytest.mark.usefixtures("known_tokens")
+def test_wsgi(sent: Sent) -> None:
+    number = [0]
+    with checked_logs(), watched():
+        for name, view, store in cases():
+
+            def app(environ: Any, start_response: Any, view: Any = view, name: str = name) -> Iterable[bytes]:
+                view(wsgi.get_session(environ))
+                if name == "none":
+                    environ["session"] = {"iban": IBAN, "bad": object()}
+                start_response("200 OK", [("Set-Cookie", f"own={TOKEN}")])
+                return [IBAN.encode()]
+
+            def streaming(environ: Any, start_response: Any, view: Any = view) -> Iterator[bytes]:
+                write = start_response("200 OK", [("Set-Cookie", f"own={TOKEN}")])
+                view(wsgi.get_session(environ))
+                write(IBAN.encode())
+                yield IBAN.encode()
+                raise Bad
+
+            def rerun(environ: Any) -> bool:
+                del environ
+                check_live_frames()
+                return True
+
+            manager = SessionManager(**managed(store))
+            for inner in (app, streaming):
+                for start_fails in (False, True) if name == "use" else (False,):
+                    wrapped = wsgi.SessionMiddleware(inner, manager, rerun=rerun, sleep=lambda _: None)
+                    told(caught(lambda: ask(wrapped, start_fails=start_fails), sent), number)  # noqa: B023
+            failing = wsgi.SessionMiddleware(app, manager, rerun=lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
+            told(caught(lambda: ask(failing), sent), number)  # noqa: B023
+        told(caught(lambda: wsgi.get_session(environ_of()), sent), number)
+    assert number[0] > 20
+
+
+def test_asgi(sent: Sent) -> None:
+    number = [0]
+
+    async def serve(app: Any, kind: str, *, send_fails: bool) -> None:
+        scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"cookie", COOKIES.encode())]}
+        messages: list[dict[str, object]] = [{"type": "websocket.connect"}] if kind == "websocket" else []
+        messages += [{"type": "http.request", "body": IBAN.encode()}, {"type": f"{kind}.disconnect"}]
+
+        async def receive() -> dict[str, object]:
+            check_live_frames()
+            return messages.pop(0)
+
+        async def send(message: object) -> None:
+            del message
+            await asyncio.sleep(0)
+            check_live_frames()
+            if send_fails:
+                raise Bad
+
+        await app(scope, receive, send)
+
+    async def one(app: Any, kind: str, *, send_fails: bool, cancelled: bool) -> None:
+        task = asyncio.ensure_future(serve(app, kind, send_fails=send_fails))
+        if cancelled:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+        try:
+            await task
+        except BaseException as error:  # noqa: BLE001 (whatever it is)
+            check_error(error, sent)
+            number[0] += 1
+
+    async def main() -> None:
+        for name, view, store in cases():
+            awaited = Async(store.memory)
+            awaited.fails = store.fails
+
+            async def app(scope: Any, receive: Any, send: Any, view: Any = view, name: str = name) -> None:
+                session = asgi.get_session(scope)
+                await session.load()
+                await receive()
+                if name != "clash":
+                    view(session)
+                if name == "none":
+                    scope["session"] = {"iban": IBAN, "bad": object()}
+                headers = [(b"set-cookie", f"own={TOKEN}".encode())]
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.accept", "headers": headers})
+                    await send({"type": "websocket.send", "text": IBAN})
+                    return
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": IBAN.encode()})
+
+            for manager in (AsyncSessionManager(**managed(awaited)), SessionManager(**managed(store))):
+                if isinstance(manager, SessionManager) and name not in ("use", "clash"):
+                    continue
+                wrapped = asgi.SessionMiddleware(app, manager, sleep=asleep)
+                for kind in ("http", "websocket"):
+                    for send_fails, cancelled in ENDINGS if name == "use" else ENDINGS[:1]:
+                        await one(wrapped, kind, send_fails=send_fails, cancelled=cancelled)
+        told(
+            caught(lambda: asgi.get_session({"type": "http", "headers": [(b"cookie", COOKIES.encode())]}), sent), number
+        )
+
+    with checked_logs(), watched():
+        asyncio.run(main())
+    assert number[0] > 20
+
+
+@pytest.mark.usefixtures("known_tokens")
+def test_flask(sent: Sent) -> None:
+    number = [0]
+    with checked_logs(), watched():
+        for name, view, store in cases():
+            app = flask.Flask("app")
+            app.config["PROPAGATE_EXCEPTIONS"] = True
+            SessionInterface(SessionManager(**managed(store)), sleep=lambda _: None).init_app(app)
+
+            @app.get("/")
+            def answer(view: Any = view, name: str = name) -> Any:
+                view(flask.session)
+                if name == "none":
+                    flask.session["bad"] = {"iban": IBAN, "bad": object()}
+                response = flask.make_response(IBAN)
+                response.set_cookie("own", TOKEN)
+                return response
+
+            for start_fails in (False, True) if name == "use" else (False,):
+                told(caught(lambda: ask(app, start_fails=start_fails), sent), number)  # noqa: B023
+    assert number[0] > 10
+
+
+@pytest.mark.usefixtures("known_tokens")
+def test_django(sent: Sent) -> None:
+    number = [0]
+    with checked_logs(), watched():
+        for name, view, store in cases():
+            with override_settings(SESSION_MANAGER=SessionManager(**managed(store)), SESSION_COOKIE_NAME="session"):
+
+                def answer(request: Any, view: Any = view, name: str = name) -> HttpResponse:
+                    if name != "none":
+                        view(request.session)
+                    else:
+                        request.session = {"iban": IBAN, "bad": object()}
+                    response = HttpResponse(IBAN)
+                    response.set_cookie("own", TOKEN)
+                    return response
+
+                def serve(answer: Any = answer) -> None:
+                    request = RequestFactory().get("/", HTTP_COOKIE=COOKIES)
+                    django.SessionMiddleware(answer)(request)
+
+                told(caught(serve, sent), number)
+                session: Any = django.SessionStore(TOKEN)
+                held: list[Callable[[], object]] = [
+                    lambda: session.__setitem__("k", [IBAN, object()]),  # noqa: B023
+                    lambda: session.update({"k": IBAN, "bad": object()}),  # noqa: B023
+                    lambda: session.setdefault("k", [IBAN, object()]),  # noqa: B023
+                    lambda: session.put_int("k", IBAN),  # noqa: B023
+                    lambda: session.get_int("iban"),  # noqa: B023
+                    lambda: session.pop("iban"),  # noqa: B023
+                    lambda: session.exists(TOKEN),  # noqa: B023
+                    lambda: session.delete(TOKEN),  # noqa: B023
+                    lambda: asyncio.run(session.aset("k", IBAN)),  # noqa: B023
+                    lambda: asyncio.run(session.adelete(TOKEN)),  # noqa: B023
+                    session.create,
+                    session.load,
+                    session.save,
+                    session.flush,
+                ]
+                for act in held:
+                    told(caught(act, sent), number)
+    assert number[0] > 60
+
+
+# Batches, and files
+
+
+class Broken:
+    """Many records, of which one cannot be read."""
+
+    def __init__(self, first: object) -> None:
+        self.first = first
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.first
+        check_live_frames()
+        raise Bad
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        yield self.first
+        check_live_frames()
+        raise Bad
+
+
+BATCH_FAULTS = ("lost", "no JSON", "invalid", "denied", "throttled")
+
+
+@pytest.mark.parametrize("fault", BATCH_FAULTS)
+def test_batches(fault: str, sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.0)
+    resume = json.dumps(
+        {
+            "dynamostore": 1,
+            "table": "scs_session",
+            "job": "scan",
+            "scope": "elsewhere",
+            "after": [TOKEN],
+            "done": [False],
+        }
+    )
+    number = [0]
+
+    async def answer(request: Request) -> Any:
+        body: dict[str, object] = {}
+        if request.operation == "Scan":
+            body = {
+                "Items": [item(), item(expiry={"S": IBAN})],
+                "Count": 2,
+                "ScannedCount": 2,
+                "LastEvaluatedKey": {"token": {"S": TOKEN}},
+            }
+        elif request.operation == "BatchGetItem":
+            body = {"Responses": {"scs_session": [item(), item(token={"S": OTHER}, expiry={"S": IBAN})]}}
+        return reply(200, json.dumps(body).encode())
+
+    def jobs(batch: Any, at: Path) -> dict[str, Callable[[], object]]:
+        entry = (TOKEN, DATA, SOON)
+        return {
+            "find_many": lambda: batch.find_many([TOKEN, OTHER]),
+            "find_many, broken": lambda: batch.find_many(Broken(TOKEN)),
+            "save_many": lambda: batch.save_many([entry, (OTHER, DATA.decode(), SOON)]),
+            "save_many, broken": lambda: batch.save_many(Broken(entry)),
+            "delete_many": lambda: batch.delete_many([TOKEN]),
+            "delete_many, broken": lambda: batch.delete_many(Broken(TOKEN)),
+            "scan": lambda: batch.scan(limit=3),
+            "scan, resumed": lambda: batch.scan(resume=resume),
+            "scan_items": lambda: batch.scan_items(segments=2, limit=3),
+            "purge": batch.purge_expired,
+            "export": lambda: batch.export(at),
+            "load": lambda: batch.load(loaded),
+            "load, resumed": lambda: batch.load(loaded, resume=f"{TOKEN}:1"),
+        }
+
+    loaded = tmp_path / "loaded.jsonl"
+    line = json.dumps({"token": TOKEN, "text": DATA.decode(), "expiry": 8_000_000_000_000_000_000})
+    head = json.dumps({"dynamostore": 1, "table": "t", "attributes": [], "exported": "2001-09-09T01:46:40Z"})
+    text = f"{head}\n{line}\n{json.dumps({'token': TOKEN, 'text': IBAN})}\n".encode()
+    digest = hashlib.sha256(text).hexdigest()
+    loaded.write_bytes(text + json.dumps({"records": 2, "sha256": digest}, separators=(",", ":")).encode() + b"\n")
+
+    with FaultyDynamoDB(answer) as server, checked_logs(), watched():
+
+        def after_one() -> None:
+            server.forget()
+            server.script(honestly)
+            server.always = FAULTS[fault]
+
+        settings: Any = {"read_timeout": 0.2, "attempts": 1, "credentials": CREDENTIALS}
+        with WireClient("us-east-1", server.url, **settings) as client:
+            for name, job in jobs(Batch(DynamoStore(client), attempts=2), tmp_path / f"{fault}.jsonl").items():
+                after_one()
+
+                def run(job: Any = job) -> None:
+                    found = job()
+                    if isinstance(found, Iterator):
+                        for _ in found:
+                            check_live_frames()
+
+                found = caught(run, sent)
+                told(found, number)
+                assert found or "broken" not in name
+
+        async def main() -> None:
+            async with AsyncWireClient("us-east-1", server.url, **settings) as aclient:
+                at = tmp_path / f"async {fault}.jsonl"
+                for job in jobs(AsyncBatch(AsyncDynamoStore(aclient), attempts=2), at).values():
+                    after_one()
+                    try:
+                        made: Any = job()
+                        if isinstance(made, AsyncIterator):
+                            async for _ in made:
+                                check_live_frames()
+                        else:
+                            await made
+                    except Exception as error:  # noqa: BLE001 (whatever it is)
+                        check_error(error, sent)
+                        number[0] += 1
+
+        asyncio.run(main())
+    assert number[0] > 8

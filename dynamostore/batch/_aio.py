@@ -22,7 +22,7 @@ from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
-from dynamostore.hidden import Hidden
+from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.items import key
 from dynamostore.steps import to_its_end
 
@@ -41,6 +41,7 @@ T = TypeVar("T")
 AnyIterable: TypeAlias = Iterable[T] | AsyncIterable[T]
 
 
+@clears_frames("scan", "scan_items")
 class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     """Jobs over many records of an async *store*: all that `Batch` does and promises, in the same words.
 
@@ -145,12 +146,14 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     async def count(self, *, segments: int = 1) -> Counts:
         """As `Batch.count`."""
         job, markers = self._counting()
-        tally = await self._do(job, segments, None)
+        tally = await self._do(job, segments, Hidden(None))
         return Counts(tally.done, tally.skipped, sum(markers))
 
     async def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.purge_expired`."""
-        return await self._do(self._purging(dry_run=dry_run), segments, resume)
+        held = Hidden(resume)
+        del resume
+        return await self._do(self._purging(dry_run=dry_run), segments, held)
 
     async def copy(
         self,
@@ -162,10 +165,12 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         resume: str | None = None,
     ) -> Tally:
         """As `Batch.copy`."""
+        held = Hidden(resume)
+        del resume
         self._check_store(to)
         if may_be_one(self.store, to) and (await self.store._run(identity(self.store)) == await to._run(identity(to))):
             raise ValueError("these are one table, which cannot be copied to itself")
-        return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
+        return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, held)
 
     # Files
 
@@ -197,7 +202,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.load`; the file is read in threads."""
-        loading, whole = await asyncio.to_thread(self._loading, path, expired=expired, resume=resume)
+        held = Hidden(resume)
+        del resume
+        loading, whole = await asyncio.to_thread(lambda: self._loading(path, expired=expired, resume=held.reveal()))
         scope = self._loading_scope(whole, expired=expired)
         chunks = loading.chunks()
         with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
@@ -207,8 +214,8 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     # How
 
-    async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: str | None) -> Tally:
-        position = self._position(job.name, segments, resume, job.scope)
+    async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: Hidden[str | None]) -> Tally:
+        position = self._position(job.name, segments, resume.reveal(), job.scope)
         tally = Tally()
         with self._adding(tally):
             async with aclosing(self._pages(job.request, position, job)) as pages:

@@ -14,6 +14,7 @@ from dynamostore.client import AttributeValue, Item
 from dynamostore.contract import Record
 from dynamostore.digests import digest
 from dynamostore.errors import CorruptRecordError
+from dynamostore.hidden import clearing
 from dynamostore.instants import from_ns
 from dynamostore.table import Table
 
@@ -61,6 +62,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
 
 
+@clearing
 def encode_line(table: Table, item: Item) -> bytes:
     """An item as a line.
 
@@ -89,6 +91,7 @@ def encode_line(table: Table, item: Item) -> bytes:
     return _encode(line) + b"\n"
 
 
+@clearing
 def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> Item:
     """The item that a line is; `ValueError` if it is none. *attributes*: as in the `Head`, if they are not *table*'s.
 
@@ -123,6 +126,7 @@ def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> 
     return items.encode(table, record)
 
 
+@clearing
 def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
     """*item*, whose table has these names for a record's own *attributes*, with the names that another table has.
 

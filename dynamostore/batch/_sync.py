@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -303,4 +303,4 @@ def _at_most(
     results: Callable[[Page], Iterator[T]],
 ) -> Generator[T, None, None]:
     with closing(pages):
-        yield from islice((result for page, _ in pages for result in results(page)), limit)
+        yield from islice(chain.from_iterable(results(page) for page, _ in pages), limit)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dynamostore.hidden import clearing, clears_frames
+from dynamostore.hidden import Hidden, clears_frames
 from session import _state
 from session.errors import SessionClosedError, SessionTypeError
 from session.plans import lifecycle
@@ -132,16 +132,15 @@ def forbid_reruns(request: Request) -> None:
         slot.session._state.rerun = False
 
 
-@clearing
-def adopt(session: BaseSession, data: Mapping[str, object]) -> None:
+def adopt(session: BaseSession, data: Hidden[Mapping[str, object]]) -> None:
     """Replace the data of *session*, which must be there to be read; not a read, and the same values again are no change.
 
     Raises what putting them would; the session is then not to be committed.
     """
     session.clear()
-    for key, value in data.items():
+    for key in data.reveal():
         # Checked there, as everything that is put.
-        session[key] = value  # type: ignore[assignment]
+        session[key] = data.reveal()[key]  # type: ignore[assignment]
 
 
 def _is_end(value: object) -> bool:

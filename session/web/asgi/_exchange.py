@@ -126,7 +126,7 @@ class Exchange:
         data = Hidden(self._slot.take(self._scope))
         if data.reveal() is not None:
             await self.session.load()
-            adopt(self.session, data.reveal() or {})
+            adopt(self.session, Hidden(data.reveal() or {}))
 
     async def _abandon(self) -> None:
         """Discard the session; nothing happens if it is closed."""

@@ -152,7 +152,9 @@ def _run(
 
     def start(*arguments: Any) -> Any:
         # An answer to an error goes out even if its session could not be stored.
-        return start_response(*arguments) if runs.stale is None else _write_nothing
+        given = Hidden(arguments)
+        del arguments
+        return start_response(*given.reveal()) if runs.stale is None else _write_nothing
 
     while True:
         environ.reveal()[_RUNS] = runs

@@ -277,7 +277,7 @@ class _Response:
         else:
             try:
                 if data.reveal() is not None:
-                    adopt(self.session, data.reveal() or {})
+                    adopt(self.session, Hidden(data.reveal() or {}))
                 self._manager.commit(self.session)
             except SessionConflict as error:
                 if shown is None:
