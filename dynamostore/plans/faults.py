@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from dynamostore._texts import MAX_CODE, quoted
 from dynamostore.client import Item
 from dynamostore.errors import (
     CODES,
@@ -95,9 +96,9 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
         kinds = {kind.__name__ for kind in type(error).__mro__}
         denied = kinds & {"BotoCoreError", "WireError"} and _DENIED.search(type(error).__name__)
         if denied or str(error).startswith(_STALE):
-            explained = AccessDeniedError(f"{name}: no usable AWS credentials: {error}", operation=name)
+            explained = AccessDeniedError(f"{name}: no usable AWS credentials: {quoted(str(error))}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
-            explained = UnavailableError(f"{name}: no answer{where}: {error}", operation=name)
+            explained = UnavailableError(f"{name}: no answer{where}: {quoted(str(error))}", operation=name)
         else:
             return error
     explained.__cause__ = error
@@ -129,7 +130,7 @@ def _from_reply(
 ) -> StoreError:
     code = str(details.get("Code") or "")
     text = str(details.get("Message") or "") or "the service gave no reason"
-    message = f"{name} on table {table!r}{where}: {text} ({code})"
+    message = f"{name} on table {table!r}{where}: {quoted(text)} ({quoted(code, MAX_CODE)})"
 
     if code == "ConditionalCheckFailedException":
         return _condition_failed(response, message, name, _metadata(response, "RetryAttempts"))

@@ -18,6 +18,8 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoRegionError, ProfileNotFound
 
+from dynamostore._texts import quoted
+
 from ._core import Endpoint
 from ._settings import ATTEMPTS, Settings, check_proxy, unsupported
 from ._sigv4 import Credentials
@@ -173,7 +175,7 @@ class FromBotocore:
                 isinstance(error, CredentialRetrievalError) and error.kwargs.get("provider") == "custom-process"
             )
             reason = str(error) if told else type(error).__name__
-            raise CredentialsError(f"no usable AWS credentials: {reason}") from (error if told else None)
+            raise CredentialsError(f"no usable AWS credentials: {quoted(reason)}") from (error if told else None)
         if found is None or frozen is None:
             raise CredentialsError(
                 "no AWS credentials were found: in the environment, in files, or from a role (see boto3's "
