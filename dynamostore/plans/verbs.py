@@ -68,13 +68,21 @@ class Plans:
         """As `Store.find <dynamostore.Store.find>`."""
         if not items.storable(token.reveal()):
             return None
-        item = yield from self._get(token, consistent=self.consistent_read)
+        # In one piece: every read comes here.
+        found = self._live((yield self._reading(token, consistent=self.consistent_read)), token)
+        if found is None or isinstance(found, Record):
+            return found
+        return (yield from self._record(token, found, evict=self.evict_expired))
+
+    def _live(self, reply: GetItemReply, token: Hidden[str]) -> Record | Hidden[Item] | None:
+        """Return the live record in a reply, if it is just as this package writes one; else the item; None if there is none."""
+        item = self._item(reply, token)
         if item is None:
             return None
-        record = items.decode_whole(self.table, item.reveal())
+        record = items.decode_whole(self.table, item)
         if record is not None and record.expiry_ns >= self.clock():
             return record
-        return (yield from self._record(token, item, evict=self.evict_expired))
+        return Hidden(item)
 
     def _record(self, token: Hidden[str], item: Hidden[Item] | None, *, evict: bool) -> Plan[Record | None]:
         """Return the live record that *item* is or, if it is a marker that may be followed, leads to."""
@@ -101,11 +109,15 @@ class Plans:
         yield from self._get(Hidden(_PING), consistent=False)
 
     def _get(self, token: Hidden[str], *, consistent: bool) -> Plan[Hidden[Item] | None]:
-        call: Call[GetItemReply] = Call(
-            "get_item", self._write(Key=items.key(self.table, token.reveal()), ConsistentRead=consistent)
-        )
-        item = _hidden((yield from issue(call)).get("Item") or None)
-        if item is not None and items.bears_another_token(self.table, item.reveal(), token.reveal()):
+        return _hidden(self._item((yield self._reading(token, consistent=consistent)), token))
+
+    def _reading(self, token: Hidden[str], *, consistent: bool) -> Call[GetItemReply]:
+        key = items.key(self.table, token.reveal())
+        return Call("get_item", {"Key": key, "ConsistentRead": consistent, "TableName": self.table.name})
+
+    def _item(self, reply: GetItemReply, token: Hidden[str]) -> Item | None:
+        item = reply.get("Item") or None
+        if item is not None and items.bears_another_token(self.table, item, token.reveal()):
             raise UnavailableError(
                 f"GetItem: the reply is not to this call: record {digest(token.reveal())}", operation="GetItem"
             )
