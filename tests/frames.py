@@ -7,6 +7,7 @@ import dis
 import inspect
 import json
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -56,7 +57,8 @@ SECRETS: Final = (
     # As they go over the wire, wherever they begin.
     *(base64.b64encode(b"x" * skip + IBAN.encode()).decode()[4:24] for skip in range(3)),
 )
-_BYTES: Final = tuple(secret.encode() for secret in SECRETS)
+_IN_TEXT: Final = re.compile("|".join(map(re.escape, SECRETS)))
+_IN_BYTES: Final = re.compile(_IN_TEXT.pattern.encode())
 
 # The kit for tests is no part of a program that runs.
 _NOT_OURS: Final = ("dynamostore.testing",)
@@ -71,16 +73,15 @@ def _is_ours(frame: FrameType) -> bool:
 def _shows(value: object, depth: int = 0, *, with_repr: bool = True) -> bool:
     """Return True if a tracker that walks plain values, and takes the repr of others, would show a secret."""
     if isinstance(value, str):
-        return any(secret in value for secret in SECRETS)
+        return _IN_TEXT.search(value) is not None
     if isinstance(value, bytes | bytearray | memoryview):
-        data = bytes(value)
-        return any(secret in data for secret in _BYTES)
+        return _IN_BYTES.search(value) is not None
     if depth < _DEPTH and not hasattr(type(value), "__sentry_repr__"):
         if isinstance(value, Mapping):
             return any(_shows(part, depth + 1, with_repr=with_repr) for pair in list(value.items()) for part in pair)
         if isinstance(value, Sequence | AbstractSet | deque):
             return any(_shows(part, depth + 1, with_repr=with_repr) for part in list(value))
-    return with_repr and any(secret in _repr(value) for secret in SECRETS)
+    return with_repr and _IN_TEXT.search(_repr(value)) is not None
 
 
 def _repr(value: object) -> str:

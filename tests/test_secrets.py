@@ -593,11 +593,15 @@ def known_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secrets.token_bytes", lambda _: base64.urlsafe_b64decode(f"{OTHER}="))
 
 
-@pytest.mark.usefixtures("known_tokens")
-@pytest.mark.parametrize("failure", FAILURES)
+WRITES = ("create", "replace", "rename", "touch", "remove", "delete")
+
+
 @pytest.mark.parametrize(
-    "verbs", [("find",), ("create", "replace", "rename", "touch", "remove", "delete")], ids=["read", "write"]
+    ("verbs", "failure"),
+    [(("find",), "down"), (("find",), "interrupted"), *((WRITES, failure) for failure in FAILURES)],
+    ids=str,
 )
+@pytest.mark.usefixtures("known_tokens")
 def test_sessions(failure: str, verbs: tuple[str, ...], sent: Sent) -> None:
     raised = 0
     with checked_logs(), watched():
@@ -612,9 +616,8 @@ def test_sessions(failure: str, verbs: tuple[str, ...], sent: Sent) -> None:
 
 
 @pytest.mark.usefixtures("known_tokens")
-@pytest.mark.parametrize("failure", [name for name in FAILURES if name != "interrupted"])
 @pytest.mark.parametrize(
-    "verbs", [("find",), ("create", "replace", "rename", "touch", "remove", "delete")], ids=["read", "write"]
+    ("verbs", "failure"), [(("find",), "down"), (WRITES, "down"), (WRITES, "changed"), (WRITES, "renamed")], ids=str
 )
 def test_async_sessions(failure: str, verbs: tuple[str, ...], sent: Sent) -> None:
     raised = []
