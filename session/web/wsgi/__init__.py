@@ -92,10 +92,10 @@ class SessionMiddleware:
 
 def get_session(environ: WSGIEnvironment, key: str = "session") -> Session:
     """Return the session of a request; raise `RuntimeError` if no `SessionMiddleware` with that *key* is around the app."""
-    found = next((environ[name] for name in _keys(key) if name in environ), None)
-    if isinstance(found, Session):
-        return found
-    kind = None if found is None else type(found).__name__
+    found = [environ[name] for name in _keys(key) if name in environ]
+    if found and isinstance(found[0], Session):
+        return found[0]
+    kind = type(found[0]).__name__ if found else None
     del environ, found
     raise RuntimeError(
         f"there is no session in environ[{key!r}]"
