@@ -36,6 +36,7 @@ from dynamostore import (
     UnavailableError,
     items,
 )
+from dynamostore.admin import adoctor, doctor
 from dynamostore.batch import AsyncBatch, Batch
 from dynamostore.errors import ItemTooLargeError, ThrottledError
 from dynamostore.hidden import Hidden, clear_frames
@@ -1042,6 +1043,7 @@ def test_batches(fault: str, sent: Sent, tmp_path: Path, monkeypatch: pytest.Mon
             "purge": batch.purge_expired,
             "export": lambda: batch.export(at),
             "load": lambda: batch.load(loaded),
+            "doctor": lambda: (adoctor if isinstance(batch, AsyncBatch) else doctor)(batch.store),
             "load, resumed": lambda: batch.load(loaded, resume=f"{TOKEN}:1"),
         }
 
