@@ -11,7 +11,7 @@ from functools import wraps
 from types import FrameType
 from typing import Final, Generic, NoReturn, ParamSpec, TypeVar
 
-__all__ = ["Hidden", "clear_frames", "clearing", "clears_frames"]
+__all__ = ["Hidden", "clear_frames", "clearing", "clears_frames", "is_clearing"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,3 +134,11 @@ def clearing(function: Callable[P, R]) -> Callable[P, R]:
             raise
 
     return cleared
+
+
+_CODE: Final = clearing(repr).__code__
+
+
+def is_clearing(function: object) -> bool:
+    """Return True if *function* is one that `clearing` has made, around one that is not awaited."""
+    return getattr(function, "__code__", None) is _CODE
