@@ -81,7 +81,7 @@ def clear_frames(error: BaseException) -> None:
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    """Iterate over the frames that *error* and what it was raised from have passed. Forgets what holds a text, and was left out."""
+    """Iterate over the frames that *error* and what it was raised from have passed. Drop a suppressed UnicodeError: it holds the text."""
     to_do: list[BaseException | None] = [error]
     seen: set[int] = set()
     while to_do:
