@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 from .client import AsyncDynamoClient
 from .contract import Record
 from .errors import StoreError
+from .hidden import Hidden
 from .instants import Clock
 from .plans import faults
 from .plans.create_table import create_table
@@ -69,19 +70,27 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
         One GetItem (and a conditional DeleteItem if what it found had expired). Raises `CorruptRecordError`
         for an item that is not a record.
         """
-        return await self._run(self._plans.find(token))
+        plan = self._plans.find(Hidden(token))
+        del token
+        return await self._run(plan)
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add or overwrite the record under *token*, whatever is there (as in SCS). One PutItem."""
-        return await self._run(self._plans.save(token, data, expiry))
+        plan = self._plans.save(Hidden(token), Hidden(data), expiry)
+        del token, data
+        return await self._run(plan)
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add a record; raises `Conflict` if a live one has that token. One PutItem."""
-        return await self._run(self._plans.create(token, data, expiry))
+        plan = self._plans.create(Hidden(token), Hidden(data), expiry)
+        del token, data
+        return await self._run(plan)
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; `Conflict` as `DynamoStore.replace`. One UpdateItem."""
-        return await self._run(self._plans.replace(record, data, expiry))
+        plan = self._plans.replace(record, Hidden(data), expiry)
+        del data
+        return await self._run(plan)
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
         """Move the expiry and nothing else; `Conflict` if the record is gone. One UpdateItem."""
@@ -94,7 +103,9 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
 
         One TransactWriteItems. Raises `Conflict` as `replace` does, or if *token* is taken.
         """
-        return await self._run(self._plans.rename(record, token, data, expiry, grace))
+        plan = self._plans.rename(record, Hidden(token), Hidden(data), expiry, grace)
+        del token, data
+        return await self._run(plan)
 
     async def remove(self, record: Record) -> None:
         """Delete *record* if it is still what was read, as `Store.remove`. One DeleteItem."""
@@ -102,7 +113,9 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
 
     async def delete(self, token: str) -> None:
         """Remove the record under *token*, or the one it was renamed to, as `DynamoStore.delete`."""
-        await self._run(self._plans.delete(token))
+        plan = self._plans.delete(Hidden(token))
+        del token
+        await self._run(plan)
 
     async def ping(self) -> None:
         """Return if the table can be read; raise the `StoreError` that says why not. One GetItem."""

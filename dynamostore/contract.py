@@ -22,7 +22,7 @@ __all__ = ["AsyncStore", "Record", "Store"]
 _set = object.__setattr__
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Record:
     """One record as it was read or written; a value, never updated in place.
 
@@ -47,8 +47,27 @@ class Record:
     beside: Mapping[str, AttributeValue] = field(default_factory=dict, kw_only=True, compare=False)
     recent: bytes = field(default=b"", kw_only=True, compare=False)
 
-    def __post_init__(self) -> None:
-        ns = to_ns(self.expiry)
+    # Not a dataclass's own: a frame of that would show the arguments when they are refused.
+    def __init__(
+        self,
+        token: str,
+        data: bytes,
+        expiry: datetime,
+        version: int,
+        *,
+        expiry_ns: int = 0,
+        beside: Mapping[str, AttributeValue] | None = None,
+        recent: bytes = b"",
+    ) -> None:
+        _set(self, "token", token)
+        _set(self, "data", data)
+        _set(self, "expiry", expiry)
+        _set(self, "version", version)
+        _set(self, "expiry_ns", expiry_ns)
+        _set(self, "beside", {} if beside is None else beside)
+        _set(self, "recent", recent)
+        del token, data, beside, recent
+        ns = to_ns(expiry)
         if self.expiry_ns // 1000 != ns // 1000:
             object.__setattr__(self, "expiry_ns", ns)
         if self.expiry.tzinfo is not UTC:
@@ -79,10 +98,14 @@ class Record:
         return record
 
     def __repr__(self) -> str:
-        return (
-            f"<Record {digest(self.token)} {len(self.data)} bytes, "
-            f"expires {self.expiry.isoformat()}, version {self.version}>"
-        )
+        try:
+            return (
+                f"<Record {digest(self.token)} {len(self.data)} bytes, "
+                f"expires {self.expiry.isoformat()}, version {self.version}>"
+            )
+        except (AttributeError, TypeError):
+            # Some of it is none of that, and was refused.
+            return "<Record>"
 
 
 class Store(Protocol):

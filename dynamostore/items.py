@@ -17,6 +17,7 @@ from .client import AttributeValue, Item
 from .contract import Record
 from .digests import digest
 from .errors import MAX_ITEM, CorruptRecordError, ItemTooLargeError
+from .hidden import clearing
 from .instants import INT64_MAX, INT64_MIN, NS_PER_S
 from .table import Table
 
@@ -74,6 +75,7 @@ def storable(token: object) -> bool:
         return False
 
 
+@clearing
 def check_token(token: str) -> str:
     """*token*, if it can be stored; else `TypeError` or `ValueError` that says why (and not what it was)."""
     if not isinstance(token, str):
@@ -85,6 +87,7 @@ def check_token(token: str) -> str:
     return token
 
 
+@clearing
 def check_data(data: bytes) -> bytes:
     """*data*, if it is bytes; else `TypeError`."""
     if not isinstance(data, bytes):
@@ -111,6 +114,7 @@ def key(table: Table, token: str) -> dict[str, AttributeValue]:
     return {table.token: {"S": token}}
 
 
+@clearing
 def key_of(table: Table, item: Item) -> str:
     """The token that *item* is under; `CorruptRecordError` if it has none, as no item of a table has."""
     return _token(table, item)
@@ -148,6 +152,7 @@ def encode(table: Table, record: Record) -> dict[str, AttributeValue]:
     return item
 
 
+@clearing
 def decode(table: Table, item: Item, expiry_ns: int | None = None) -> Record:
     """The record that *item* is; `CorruptRecordError` if it is none. *expiry_ns*, if its expiry is known already.
 
@@ -259,6 +264,7 @@ def forgot(table: Table, item: Item, version: int) -> bool:
     return isinstance(tags, bytes) and len(tags) >= 8 * RECENT and not bears(table, item, version)
 
 
+@clearing
 def moved(table: Table, item: Item) -> str | None:
     """The token that *item* leads to, if its record was renamed; `CorruptRecordError` if it is none."""
     if table.moved not in item:
@@ -269,6 +275,7 @@ def moved(table: Table, item: Item) -> str | None:
     return token
 
 
+@clearing
 def why_not_findable(table: Table, item: Item) -> str | None:
     """Why *item*, under its token, would be no record and no marker to ``find``; None if it is one, expired or not.
 
@@ -288,6 +295,7 @@ def why_not_findable(table: Table, item: Item) -> str | None:
     return None
 
 
+@clearing
 def decode_expiry(table: Table, item: Item) -> int:
     """The expiry of *item* in Unix nanoseconds; `CorruptRecordError` if it has none.
 
@@ -386,6 +394,7 @@ def _utf8(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
+@clearing
 def check_size(table: Table, record: Record) -> None:
     """Nothing if *record* fits into an item; else `ItemTooLargeError`, before anything is sent."""
     if len(record.data) < MAX_ITEM // 2 and not record.beside:

@@ -13,7 +13,9 @@ from typing import Final, NamedTuple, Self
 
 from . import items, markers
 from .contract import Record
+from .digests import digest
 from .errors import Conflict
+from .hidden import Hidden, clears_frames
 from .instants import Clock, to_ns
 from .plans.checks import check_record, check_rename, conflict, new_record
 from .process_bound import ProcessBound
@@ -26,6 +28,7 @@ __all__ = ["AsyncMemoryStore", "MemoryStore"]
 _ELSEWHERE: Final = "its records are in this one's memory; share a table, dynamostore.local's say"
 
 
+@clears_frames("find", "save", "create", "replace", "touch", "rename", "remove", "delete")
 class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     """Records in this process's memory; a `Store`, safe to share between threads.
 
@@ -140,10 +143,10 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     def records(self) -> Iterator[Record]:
         """Iterate over the live records, in no order. One that is put or removed meanwhile may be among them or not."""
         with self._lock:
-            tokens = list(self._records)
-        for token in tokens:
+            listed = list(self._records.values())
+        for each in listed:
             with self._lock:
-                record = self._records.get(token)
+                record = self._records.get(each.token)
             if record is not None and record.expiry_ns >= self._clock():
                 yield record
 
@@ -226,23 +229,33 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
 
     async def find(self, token: str) -> Record | None:
         """As `MemoryStore.find`."""
+        hidden = Hidden(token)
+        del token
         await asleep(0)
-        return self.memory.find(token)
+        return self.memory.find(hidden.reveal())
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """As `MemoryStore.save`."""
+        hidden = Hidden(token)
+        hidden_data = Hidden(data)
+        del token, data
         await asleep(0)
-        return self.memory.save(token, data, expiry)
+        return self.memory.save(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """As `MemoryStore.create`."""
+        hidden = Hidden(token)
+        hidden_data = Hidden(data)
+        del token, data
         await asleep(0)
-        return self.memory.create(token, data, expiry)
+        return self.memory.create(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """As `MemoryStore.replace`."""
+        hidden_data = Hidden(data)
+        del data
         await asleep(0)
-        return self.memory.replace(record, data, expiry)
+        return self.memory.replace(record, hidden_data.reveal(), expiry)
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
         """As `MemoryStore.touch`."""
@@ -253,8 +266,11 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
         """As `MemoryStore.rename`."""
+        hidden = Hidden(token)
+        hidden_data = Hidden(data)
+        del token, data
         await asleep(0)
-        return self.memory.rename(record, token, data, expiry, grace=grace)
+        return self.memory.rename(record, hidden.reveal(), hidden_data.reveal(), expiry, grace=grace)
 
     async def remove(self, record: Record) -> None:
         """As `MemoryStore.remove`."""
@@ -263,8 +279,10 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
 
     async def delete(self, token: str) -> None:
         """As `MemoryStore.delete`."""
+        hidden = Hidden(token)
+        del token
         await asleep(0)
-        self.memory.delete(token)
+        self.memory.delete(hidden.reveal())
 
     async def ping(self) -> None:
         """As `MemoryStore.ping`."""
@@ -283,7 +301,12 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<AsyncMemoryStore of {len(self.memory._records)} records>"
+        # The other one may have been refused.
+        return (
+            f"<AsyncMemoryStore of {len(self.memory._records)} records>"
+            if hasattr(self, "memory")
+            else "<AsyncMemoryStore>"
+        )
 
 
 class _Marker(NamedTuple):
@@ -292,6 +315,9 @@ class _Marker(NamedTuple):
     token: str
     expiry_ns: int
     ttl: int
+
+    def __repr__(self) -> str:
+        return f"<_Marker {digest(self.token)}>"
 
 
 def _same(there: Record, record: Record) -> bool:

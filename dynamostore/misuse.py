@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Final, NamedTuple, Protocol
 
+from .hidden import is_clearing
+
 __all__ = ["check_client", "check_store"]
 
 # Those that a session calls.
@@ -152,7 +154,7 @@ def _is_awaited_method(value: object, name: str) -> bool | None:
     if _AWAITABLE.search(str(annotation)):
         return True
     # A decorator may wait for what it wraps, or hand it on.
-    return None if hasattr(method, "__wrapped__") else False
+    return None if hasattr(method, "__wrapped__") and not is_clearing(method) else False
 
 
 def _is_of(value: object, module: str) -> bool:

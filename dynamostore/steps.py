@@ -11,18 +11,24 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from .hidden import clear_frames
+
 __all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run", "to_its_end"]
 
 R = TypeVar("R")
 
 
 # Not frozen: one is made for every call, and that takes twice as long.
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Call(Generic[R]):
     """A call of the method *operation* with keyword arguments; *R* is the type of its reply. A value, never changed."""
 
     operation: str
     arguments: Mapping[str, object]
+
+    def __repr__(self) -> str:
+        # Without a value: it stands in frames that raise.
+        return f"<Call {self.operation}({', '.join(self.arguments)})>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,8 @@ Plan: TypeAlias = Generator[Step, Any, R]
 
 def issue(call: Call[R]) -> Plan[R]:
     """Yield a call and return its reply with its exact type: ``reply = yield from issue(call)``."""
-    reply: R = yield call
-    return reply
+    # Not by a local: a reply holds what is stored.
+    return (yield call)  # type: ignore[no-any-return]  # see Plan: this is where the reply gets its type
 
 
 def pause(seconds: float) -> Plan[None]:
@@ -62,25 +68,33 @@ def run(
     *explain* turns what a call of an operation raised into what the plan is to see; *check* may raise for a
     reply.
     """
+    # At most one, and none while the plan runs: it holds what is stored.
+    replies: list[object] = []
     try:
         step = next(plan)
         while True:
             try:
-                reply: object = None
                 if isinstance(step, Call):
-                    reply = getattr(target, step.operation)(**step.arguments)
+                    replies.append(getattr(target, step.operation)(**step.arguments))
                     if check:
-                        check(reply, step.operation)
+                        check(replies[0], step.operation)
                 else:
                     sleep(step.seconds)
+                    replies.append(None)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
+                replies.clear()
+                clear_frames(error)
                 operation = step.operation if isinstance(step, Call) else ""
                 step = plan.throw(explain(error, operation) if explain else error)
             else:
-                step = plan.send(reply)
+                step = plan.send(replies.pop())
     except StopIteration as end:
         result: R = end.value
         return result
+    except BaseException as error:
+        replies.clear()
+        clear_frames(error)
+        raise
     finally:
         # Where an interrupt ended it, it is not left hanging at its step.
         plan.close()
@@ -98,25 +112,33 @@ async def arun(
 
     A cancellation is no outcome of a call: it ends the plan where it stands, and goes on.
     """
+    # At most one, and none while the plan runs: it holds what is stored.
+    replies: list[object] = []
     try:
         step = next(plan)
         while True:
             try:
-                reply: object = None
                 if isinstance(step, Call):
-                    reply = await getattr(target, step.operation)(**step.arguments)
+                    replies.append(await getattr(target, step.operation)(**step.arguments))
                     if check:
-                        check(reply, step.operation)
+                        check(replies[0], step.operation)
                 else:
                     await sleep(step.seconds)
+                    replies.append(None)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
+                replies.clear()
+                clear_frames(error)
                 operation = step.operation if isinstance(step, Call) else ""
                 step = plan.throw(explain(error, operation) if explain else error)
             else:
-                step = plan.send(reply)
+                step = plan.send(replies.pop())
     except StopIteration as end:
         result: R = end.value
         return result
+    except BaseException as error:
+        replies.clear()
+        clear_frames(error)
+        raise
     finally:
         plan.close()
 

@@ -11,6 +11,7 @@ from typing import Generic, Self, TypeVar
 from .client import DynamoClient
 from .contract import Record
 from .errors import StoreError
+from .hidden import Hidden
 from .instants import Clock
 from .misuse import check_client
 from .plans import faults
@@ -45,7 +46,12 @@ class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each proces
         self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} table {self.table.name!r}>"
+        # Its client may have been refused.
+        return (
+            f"<{type(self).__name__} table {self.table.name!r}>"
+            if hasattr(self, "table")
+            else f"<{type(self).__name__}>"
+        )
 
     def _check_reply(self, reply: object, operation: str) -> None:
         faults.check(reply, operation, self.table.name, self._where)
@@ -100,15 +106,21 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         One GetItem (and a conditional DeleteItem if what it found had expired). Raises `CorruptRecordError`
         for an item that is not a record.
         """
-        return self._run(self._plans.find(token))
+        plan = self._plans.find(Hidden(token))
+        del token
+        return self._run(plan)
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add or overwrite the record under *token*, whatever is there (as in SCS). One PutItem."""
-        return self._run(self._plans.save(token, data, expiry))
+        plan = self._plans.save(Hidden(token), Hidden(data), expiry)
+        del token, data
+        return self._run(plan)
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
         """Add a record; raises `Conflict` if a live one has that token. One PutItem."""
-        return self._run(self._plans.create(token, data, expiry))
+        plan = self._plans.create(Hidden(token), Hidden(data), expiry)
+        del token, data
+        return self._run(plan)
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
         """Write new data and expiry where *record* was read; attributes beside them stay. One UpdateItem.
@@ -116,7 +128,9 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         Raises `Conflict` if the data changed since, the record is gone, or somebody else has meanwhile moved
         its expiry beyond *expiry*.
         """
-        return self._run(self._plans.replace(record, data, expiry))
+        plan = self._plans.replace(record, Hidden(data), expiry)
+        del data
+        return self._run(plan)
 
     def touch(self, record: Record, expiry: datetime) -> Record:
         """Move the expiry and nothing else. One UpdateItem, priced by the whole item.
@@ -136,7 +150,9 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         or if *token* is taken; `ValueError` if *token* is the record's own or *grace* is negative. On a server
         without transactions, or a global table with strong consistency, the new record is put first, then the marker.
         """
-        return self._run(self._plans.rename(record, token, data, expiry, grace))
+        plan = self._plans.rename(record, Hidden(token), Hidden(data), expiry, grace)
+        del token, data
+        return self._run(plan)
 
     def remove(self, record: Record) -> None:
         """Delete *record* if it is still what was read, as `Store.remove`. One DeleteItem."""
@@ -147,7 +163,9 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
 
         One DeleteItem, and two more for each marker on the way.
         """
-        self._run(self._plans.delete(token))
+        plan = self._plans.delete(Hidden(token))
+        del token
+        self._run(plan)
 
     def ping(self) -> None:
         """Return if the table can be read; raise the `StoreError` that says why not. One GetItem."""

@@ -57,7 +57,7 @@ class Tried:
 
     version: int
     payload: bytes = field(repr=False)
-    incremented: Mapping[str, int]
+    incremented: Mapping[str, int] = field(repr=False)
     seen: Snapshot
     base: Snapshot
     is_step: bool = False

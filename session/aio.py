@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from dynamostore import AsyncStore, Record, StoreError
+from dynamostore.hidden import Hidden
 from dynamostore.steps import Plan, arun, asleep
 
 from . import _state
@@ -59,6 +60,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
     async def load(self, token: str | None) -> AsyncSession:
         """Return the session of a client's *token*, read, for callers without a block: `commit` or `discard` it."""
         session = self._begin(token, self._policy)
+        del token
         await self._load(session)
         return session
 
@@ -84,7 +86,9 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 
         *change* may be a function or a coroutine function.
         """
-        plan: Plan[AsyncSession] = lifecycle.update(token, self._rerunning(attempts), attempts)
+        hidden = Hidden(token)
+        del token
+        plan: Plan[AsyncSession] = lifecycle.update(hidden, self._rerunning(attempts), attempts)
         return await arun(plan, _Updater(self, change), sleep=asleep)
 
     async def iterate(
@@ -191,8 +195,8 @@ class _Updater:
         self._change = change
         self._last: _state.State | None = None
 
-    async def attempt(self, token: str | None, policy: Policy) -> AsyncSession:
-        async with _Block(self._manager, token, policy, last=self._last) as s:
+    async def attempt(self, token: Hidden[str | None], policy: Policy) -> AsyncSession:
+        async with _Block(self._manager, token.reveal(), policy, last=self._last) as s:
             self._last = s._state
             made = self._change(s)
             if isinstance(made, Awaitable):

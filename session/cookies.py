@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Literal
 
+from dynamostore.hidden import clears_frames
 from dynamostore.instants import NS_PER_S, to_ns
 
 from ._headers import BLANKS, lowered
@@ -24,6 +25,7 @@ _NAME_LENGTH = 4096 - 43
 _PATH = re.compile(r"/[!$-:=@-\[\]_a-z~]*")
 
 
+@clears_frames("set")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cookie:
     """What the session's cookie is called and where the client may send it.
@@ -141,12 +143,10 @@ def values_of(name: str, header: str | None) -> Iterator[str]:
     """
     # Fast path: most requests carry cookies, but not this one.
     if not header or name not in header:
-        return
-    # Not at commas: a browser sends them within values.
-    for part in header.split(";"):
-        other, separator, value = part.partition("=")
-        if separator and other.strip(BLANKS) == name:
-            yield _unquoted(value.strip(BLANKS))
+        return iter(())
+    # Not a generator: that would keep the header as it waits. Not split at commas: a browser sends them within values.
+    parts = (part.partition("=") for part in header.split(";"))
+    return iter([_unquoted(value.strip(BLANKS)) for other, eq, value in parts if eq and other.strip(BLANKS) == name])
 
 
 def _unquoted(value: str) -> str:

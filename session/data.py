@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Self, TypeVar
 
+from dynamostore.hidden import Hidden, clear_frames, clears_frames
 from dynamostore.process_bound import ProcessBound
 
 from . import values
@@ -20,6 +21,7 @@ __all__ = ["SessionData", "StepData"]
 V = TypeVar("V")
 
 
+@clears_frames("__or__", "__ror__", "__ior__", "copy", "popitem", "increment", "peek")
 class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], instead="dict(session) copies its data"):
     """A session's data: a mapping of JSON-native values in the order of its keys, with typed getters (`TypedAccess`).
 
@@ -56,8 +58,10 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         A list or dict may still be changed: what is stored is its state when the session is committed, which raises as above if
         it then holds what JSON cannot express.
         """
-        put, made_from = values.accepted(key, value)
-        self._changing().put(values.checked_key(key), put, made_from)
+        held = Hidden(value)
+        del value
+        accepted = values.converted(values.accepted, key, held)
+        self._changing().put(values.checked_key(key), *accepted.reveal())
 
     def __delitem__(self, key: str) -> None:
         """Remove *key*; KeyError if it is missing (`remove` accepts that)."""
@@ -109,11 +113,13 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
     # typeshed gives None only to mappings whose values may be None, which here they may.
     def setdefault(self, key: str, default: JSONInput = None) -> JSONValue:  # type: ignore[override]
         """Return the value of *key*, set to *default* first if it is missing; the session's own, to change."""
+        held = Hidden(default)
+        del default
         draft = self._reading()
         key = values.checked_key(key)
         if key not in draft.data:
-            put, made_from = values.accepted(key, default)
-            self._changing().setdefault(key, put, made_from)
+            accepted = values.converted(values.accepted, key, held)
+            self._changing().setdefault(key, *accepted.reveal())
         return draft.get(key)
 
     def popitem(self) -> tuple[str, JSONValue]:
@@ -130,13 +136,12 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         **more: JSONInput,
     ) -> None:
         """Set keys as ``[]`` does, or none of them if one is refused."""
-        entries: list[tuple[str, JSONValue, object]] = []
-        for key, value in {**dict(other), **more}.items():
-            put, made_from = values.accepted(key, value)
-            entries.append((values.checked_key(key), put, made_from))
+        given = Hidden((other, more))
+        del other, more
+        entries = _accept_all(given)
         draft = self._changing()
-        for key, put, made_from in entries:
-            draft.put(key, put, made_from)
+        for entry in map(Hidden, entries.reveal()):
+            draft.put(*entry.reveal())
 
     def clear(self) -> None:
         """Remove all data; token, deadline, `remember` and `set_idle_timeout` stay."""
@@ -176,11 +181,15 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         draft.follow(key)
         return draft.data.get(key, value)
 
-    def _put(self, key: str, value: JSONValue) -> None:
-        self._changing().put(values.checked_key(key), value)
+    def _put(self, key: str, value: Hidden[JSONValue]) -> None:
+        self._changing().put(values.checked_key(key), value.reveal())
 
     def _drop(self, key: str) -> None:
         self._changing().remove(_exact(key))
+
+    def __sentry_repr__(self) -> str:
+        # Sentry would go over a mapping that is in a frame: that reads the session, and shows it.
+        return repr(self)
 
     __hash__ = None  # type: ignore[assignment]  # as every mutable mapping; slots and bases would lose it
 
@@ -204,6 +213,27 @@ class StepData(SessionData):
 
     def __repr__(self) -> str:
         return "<StepData>"
+
+
+def _accept_all(
+    given: Hidden[tuple[JSONItems | Iterable[tuple[str, JSONInput]], dict[str, JSONInput]]],
+) -> Hidden[list[tuple[str, JSONValue, object]]]:
+    """Return what a session keeps of what `update` is given."""
+    try:
+        return Hidden(_accepted(*given.reveal()))
+    except BaseException as error:
+        clear_frames(error)
+        raise
+
+
+def _accepted(
+    other: JSONItems | Iterable[tuple[str, JSONInput]], more: dict[str, JSONInput]
+) -> list[tuple[str, JSONValue, object]]:
+    entries: list[tuple[str, JSONValue, object]] = []
+    for key, value in {**dict(other), **more}.items():
+        put, made_from = values.accepted(key, value)
+        entries.append((values.checked_key(key), put, made_from))
+    return entries
 
 
 def _exact(key: str) -> str:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import ClassVar, Generic, TypeVar
 
 from dynamostore import Record, Store, StoreError
+from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.instants import Clock
 from dynamostore.misuse import check_store
 from dynamostore.process_bound import ProcessBound
@@ -38,6 +39,7 @@ DAY = timedelta(hours=24)
 _log = logging.getLogger("session")
 
 
+@clears_frames("set_cookie", "headers", "token")
 class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
     """The settings and the cookie: what sync and async managers have in common."""
 
@@ -253,7 +255,9 @@ class SessionManager(BaseSessionManager[Store]):
         >>> manager.update(s.token, take_turns).get_string("player")
         'O'
         """
-        plan: Plan[Session] = lifecycle.update(token, self._rerunning(attempts), attempts)
+        hidden = Hidden(token)
+        del token
+        plan: Plan[Session] = lifecycle.update(hidden, self._rerunning(attempts), attempts)
         return run(plan, _Updater(self, change), sleep=time.sleep)
 
     def iterate(
@@ -353,8 +357,8 @@ class _Updater:
         self._change = change
         self._last: _state.State | None = None
 
-    def attempt(self, token: str | None, policy: Policy) -> Session:
-        with _Block(self._manager, token, policy, last=self._last) as s:
+    def attempt(self, token: Hidden[str | None], policy: Policy) -> Session:
+        with _Block(self._manager, token.reveal(), policy, last=self._last) as s:
             self._last = s._state
             _call(self._change, s)
         return s

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from dynamostore.hidden import Hidden
 from dynamostore.instants import INT64_MAX, duration_ns, from_ns, to_ns
 from dynamostore.steps import Plan
 
@@ -298,9 +299,11 @@ class Session(BaseSession):
         ...     s.merge_session(before.token), s.get_string("next")
         (True, '/checkout')
         """
+        plan = lifecycle.merge_session(self._state, self._policy, Hidden(token))
+        del token
         self._open()
         self._state.looked = True
-        return self._drive(lifecycle.merge_session(self._state, self._policy, token))
+        return self._drive(plan)
 
     def _load(self) -> None:
         self._drive(lifecycle.load(self._state, self._policy))
@@ -362,9 +365,11 @@ class AsyncSession(BaseSession):
 
     async def merge_session(self, token: str | None) -> bool:
         """Put the data of the session of another *token* into this one, as `Session.merge_session` does."""
+        plan = lifecycle.merge_session(self._state, self._policy, Hidden(token))
+        del token
         with self._saving():
             self._state.looked = True
-            return await self._drive(lifecycle.merge_session(self._state, self._policy, token))
+            return await self._drive(plan)
 
     @contextmanager
     def _saving(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Literal, TypeAlias, TypeVar, overload
 
+from dynamostore.hidden import Hidden, clears_frames
+
 from . import values
 from .types import JSONValue
 
@@ -28,6 +30,22 @@ MISSING: Final = _Missing.MISSING
 Missing: TypeAlias = Literal[_Missing.MISSING]
 
 
+@clears_frames(
+    "get_string",
+    "pop_string",
+    "get_int",
+    "pop_int",
+    "get_float",
+    "pop_float",
+    "get_bool",
+    "pop_bool",
+    "get_bytes",
+    "pop_bytes",
+    "get_time",
+    "pop_time",
+    "get_object",
+    "pop_object",
+)
 class TypedAccess(ABC):
     """``get_``, ``put_`` and ``pop_`` for string, int, float, bool, bytes, time and object.
 
@@ -55,7 +73,7 @@ class TypedAccess(ABC):
         return value
 
     @abstractmethod
-    def _put(self, key: str, value: JSONValue) -> None: ...
+    def _put(self, key: str, value: Hidden[JSONValue]) -> None: ...
 
     @abstractmethod
     def _drop(self, key: str) -> None: ...
@@ -84,7 +102,9 @@ class TypedAccess(ABC):
 
     def put_string(self, key: str, value: str) -> None:
         """Set *key* to a str; `ValueError` if it has a lone surrogate."""
-        self._put(key, values.from_string(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_string, key, held))
 
     @overload
     def pop_string(self, key: str) -> str: ...
@@ -106,7 +126,9 @@ class TypedAccess(ABC):
 
     def put_int(self, key: str, value: int) -> None:
         """Set *key* to an int; `ValueError` beyond signed 64 bits."""
-        self._put(key, values.from_int(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_int, key, held))
 
     @overload
     def pop_int(self, key: str) -> int: ...
@@ -128,7 +150,9 @@ class TypedAccess(ABC):
 
     def put_float(self, key: str, value: float) -> None:
         """Set *key* to a float; `ValueError` for a NaN or an infinity."""
-        self._put(key, values.from_float(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_float, key, held))
 
     @overload
     def pop_float(self, key: str) -> float: ...
@@ -150,7 +174,9 @@ class TypedAccess(ABC):
 
     def put_bool(self, key: str, value: bool) -> None:
         """Set *key* to a bool."""
-        self._put(key, values.from_bool(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_bool, key, held))
 
     @overload
     def pop_bool(self, key: str) -> bool: ...
@@ -172,7 +198,9 @@ class TypedAccess(ABC):
 
     def put_bytes(self, key: str, value: bytes) -> None:
         """Set *key* to bytes."""
-        self._put(key, values.from_bytes(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_bytes, key, held))
 
     @overload
     def pop_bytes(self, key: str) -> bytes: ...
@@ -197,7 +225,9 @@ class TypedAccess(ABC):
 
     def put_time(self, key: str, value: datetime) -> None:
         """Set *key* to an aware datetime; `ValueError` for a naive one. An offset with seconds becomes UTC."""
-        self._put(key, values.from_time(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_time, key, held))
 
     @overload
     def pop_time(self, key: str) -> datetime | None: ...
@@ -246,7 +276,9 @@ class TypedAccess(ABC):
         What is stored is the object as it is now: it is converted, and to change it later changes nothing in the session.
         Not the gob that SCS's PutObject writes; Go reads it as a map.
         """
-        self._put(key, values.from_object(key, value))
+        held = Hidden(value)
+        del value
+        self._put(key, values.converted(values.from_object, key, held))
 
     @overload
     def pop_object(self, key: str, type: type[T]) -> T | None: ...

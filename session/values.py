@@ -11,12 +11,13 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
+from dynamostore.hidden import Hidden, clear_frames
 from dynamostore.instants import INT64_MAX, INT64_MIN
 
 from ._settings import RESERVED
@@ -51,6 +52,15 @@ def _mismatch(key: str, wanted: str, value: object) -> SessionTypeError:
 
 
 # Into the session
+
+
+def converted(how: Callable[[str, object], T], key: str, value: Hidden[object]) -> Hidden[T]:
+    """Return what *how* makes of a value that is put under *key*. Where it raises, no frame shows the value."""
+    try:
+        return Hidden(how(key, value.reveal()))
+    except BaseException as error:
+        clear_frames(error)
+        raise
 
 
 # A proxy, such as werkzeug's LocalProxy, says by its __class__ that it is of the class of the object behind it, and isinstance

@@ -482,14 +482,15 @@ class Driver:
         self, url: str, *, dice: float = 0.02, max_connections: int | None = None, **settings: Any
     ) -> WireClient:
         """A client whose *dice* always show the same: how long it waits before it tries again is no matter of luck."""
+        settings.setdefault("credentials", KEYS)
         client: Any
         if self.kind == "sync":
-            client = made = WireClient("us-east-1", url, credentials=KEYS, **settings)
+            client = made = WireClient("us-east-1", url, **settings)
             made._setup.caller._random = lambda: dice
         else:
             if max_connections is not None:
                 settings["max_connections"] = max_connections
-            amade = AsyncWireClient("us-east-1", url, credentials=KEYS, **settings)
+            amade = AsyncWireClient("us-east-1", url, **settings)
             amade._setup.caller._random = lambda: dice
             client = Blocking(amade, self.loop)
         # The type cannot see the methods behind __getattr__.

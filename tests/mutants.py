@@ -146,33 +146,33 @@ MUTANTS = [
     Mutant(
         "delete: follows a marker past its expiry",
         PLANS,
-        "if item is not None and self._is_renamed(item) else None",
-        "if item is not None and self._is_renamed(item) and items.decode_expiry(self.table, item) >= self.clock() else None",
+        "moved = item is not None and self._is_renamed(item)\n",
+        "moved = item is not None and self._is_renamed(item) and items.decode_expiry(self.table, item.reveal()) >= self.clock()\n",
     ),
     Mutant(
         "delete: not what a marker led to, once it has ended",
         PLANS,
-        "if item is not None and self._is_renamed(item) else None",
-        "if item is not None else None",
+        "moved = item is not None and self._is_renamed(item)\n",
+        "moved = item is not None\n",
     ),
     Mutant(
         "find: follows a marker only before its expiry",
         PLANS,
         "            if expiry_ns < now_ns:\n",
-        "            if expiry_ns < now_ns and not markers.is_kept(self.table, item, now_ns):\n",
+        "            if expiry_ns < now_ns and not markers.is_kept(self.table, item.reveal(), now_ns):\n",
     ),
     Mutant("find: follows two markers, and no more", MARKERS, "MAX_HOPS: Final = 2\n", "MAX_HOPS: Final = 3\n"),
     Mutant(
         "find: does not evict a marker before its ttl",
         PLANS,
-        "if evict and not markers.is_kept(self.table, item, now_ns):",
-        "if evict:",
+        "if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):",
+        "if expiry_ns < sure_ns:",
     ),
     Mutant(
         "find: evicts a marker that has ended",
         PLANS,
-        "if evict and not markers.is_kept(self.table, item, now_ns):",
-        "if evict and not markers.is_marker(self.table, item):",
+        "if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):",
+        "if expiry_ns < sure_ns and not markers.is_marker(self.table, item.reveal()):",
     ),
     Mutant(
         "rename: without a grace the marker has expired by every clock",
@@ -189,13 +189,13 @@ MUTANTS = [
     Mutant(
         "rename: a conflict says that the record was renamed",
         PLANS,
-        "return conflict(token, current, renamed=self._is_renamed(item))",
-        "return conflict(token, current)",
+        "return conflict(token.reveal(), current, renamed=self._is_renamed(item))",
+        "return conflict(token.reveal(), current)",
     ),
     Mutant(
         "remove: only what is as it was read",
         PLANS,
-        "self._where(_unchanged(check_record(record)), _was(record))",
+        "self._where(_unchanged(record), _was(record))",
         'self._where("attribute_exists(#token)", {})',
     ),
     Mutant(
@@ -282,8 +282,8 @@ MUTANTS = [
     Mutant(
         "session: written where it was read",
         STORING,
-        'state.record = yield from issue(write("replace", record=before, **content))',
-        'state.record = yield from issue(write("save", token=before.token, **content))',
+        '                "replace",\n                record=before,\n',
+        '                "save",\n                token=before.token,\n',
     ),
     Mutant(
         "session: one that has ended stays ended",
@@ -312,14 +312,14 @@ MUTANTS = [
     Mutant(
         "session: what came to nothing is settled",
         STORING,
-        "        yield from _touch(state, record, policy)\n        state.draft.settle(held)\n",
+        "        yield from _touch(state, record, policy)\n        state.draft.settle(held.reveal())\n",
         "        yield from _touch(state, record, policy)\n",
     ),
     Mutant(
         "session: an unknown token is not adopted",
         STORING,
-        "    token = state.coming or state.tried_token or _state.new_token(policy)\n",
-        "    token = state.presented or state.tried_token or _state.new_token(policy)\n",
+        "    token = Hidden(state.coming or state.tried_token or _state.new_token(policy))\n",
+        "    token = Hidden(state.presented or state.tried_token or _state.new_token(policy))\n",
     ),
     Mutant(
         "session: a deadline that was set stands on the winner's data, too",
@@ -518,7 +518,7 @@ MUTANTS = [
     Mutant(
         "a logout: ends the sessions of all cookies",
         ENDING,
-        "    for other in state.sent:\n",
+        "    for other in map(Hidden, state.sent):\n",
         "    for other in ():\n",
     ),
     Mutant(
@@ -536,8 +536,8 @@ MUTANTS = [
     Mutant(
         "a renewal: a plain one gives no grace",
         STORING,
-        "        if state.grace and policy.renewal_grace:\n",
-        "        if policy.renewal_grace:\n",
+        "        has_grace = state.grace and policy.renewal_grace\n",
+        "        has_grace = policy.renewal_grace\n",
     ),
     Mutant(
         "a renewal: its loser has read nothing of the session",
@@ -548,14 +548,14 @@ MUTANTS = [
     Mutant(
         "a renewal: its loser holds what it put, and no more",
         STORING,
-        "    data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)\n",
-        "    data = dict(state.draft.data)\n",
+        "    own = Hidden(own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable))\n",
+        "    own = Hidden(dict(state.draft.data))\n",
     ),
     Mutant(
         "atomic: written where it was read",
         ATOMIC,
-        'call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})',
-        'call: Call[Record] = Call("save", {"token": target.token, "data": payload, "expiry": from_ns(expiry_ns)})',
+        'call: Call[Record] = Call("replace", {"record": target, "data": payload.reveal(), "expiry": from_ns(expiry_ns)})',
+        'call: Call[Record] = Call("save", {"token": target.token, "data": payload.reveal(), "expiry": from_ns(expiry_ns)})',
     ),
     Mutant(
         "atomic: the reads of the request are checked",
@@ -590,7 +590,7 @@ MUTANTS = [
     Mutant(
         "atomic: a cancelled step may be stored",
         ATOMIC,
-        "        note_tried_step(state, policy, 0, payload, target, changed=changed)\n",
+        "        note_tried_step(state, policy, 0, payload.reveal(), target, changed=changed)\n",
         "",
     ),
     Mutant(
@@ -614,8 +614,8 @@ MUTANTS = [
     Mutant(
         "a new session whose reply was lost is known by its token",
         STORING,
-        "    tried, state.tried_token = token == state.tried_token, token\n",
-        "    tried = False\n",
+        "    tried, state.tried_token = token.reveal() == state.tried_token, token.reveal()\n",
+        "    tried, state.tried_token = False, token.reveal()\n",
     ),
     Mutant(
         "raise: one's own lost write is no conflict",
@@ -674,8 +674,8 @@ MUTANTS = [
     Mutant(
         "rename: the new record remembers the versions before it",
         PLANS,
-        "        new = new_record(self.table, token, data, expiry, beside=record.beside, recent=items.recent(record))\n        return (yield from _tagging(new, self._rename",
-        "        new = new_record(self.table, token, data, expiry, beside=record.beside)\n        return (yield from _tagging(new, self._rename",
+        "beside=record.beside, recent=items.recent(record)\n        )\n        return (yield from _tagging(new, self._rename",
+        "beside=record.beside\n        )\n        return (yield from _tagging(new, self._rename",
     ),
     Mutant(
         "atomic: what it read and changed counts as read",

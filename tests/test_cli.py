@@ -26,9 +26,10 @@ import msgspec
 import pytest
 
 import dynamostore
-from dynamostore import DynamoStore, MemoryStore, Table
+from dynamostore import DynamoStore, MemoryStore, Table, items
 from dynamostore.batch import Batch, verify
 from dynamostore.cli import main
+from dynamostore.client import AttributeValue
 from dynamostore.digests import digest
 from dynamostore.local import LocalDynamoDB
 from session import SessionManager
@@ -336,6 +337,12 @@ def test_show_of_what_is_no_live_record_says_what_it_is_and_changes_nothing(stor
     assert "base64 /w==" in shown.out
     store.save("hostile", b"\x1b[2J\xc2\x9b2J", NEVER)
     assert r"\x1b[2J\x9b2J" in run("show", "--raw", "hostile", "--reveal", "--table", store.table.name).out
+    # An attribute of somebody else's forges no line, and hides nothing.
+    name = "a\nstatus   live\u202e\U000e0041"
+    item: dict[str, AttributeValue] = {**items.encode(store.table, binary), "token": {"S": "beside"}, name: {"S": "x"}}
+    store.client.put_item(TableName=store.table.name, Item=item)
+    hostile = run("show", "--raw", "beside", "--table", store.table.name).out
+    assert r"a\x0astatus   live\u202e\U000e0041" in hostile
     assert "--raw takes TOKEN" in run("show", "nobody's", "--table", store.table.name).out
 
 

@@ -33,6 +33,7 @@ from dynamostore import (
 from dynamostore.admin import Description, Finding, adescribe, cloudformation, describe, doctor, terraform
 from dynamostore.admin import Replica as AdminReplica
 from dynamostore.cli import main
+from dynamostore.hidden import Hidden
 from dynamostore.instants import Clock
 from dynamostore.plans import faults
 from dynamostore.plans.verbs import Plans
@@ -469,12 +470,12 @@ class Scene:
 
 Other: TypeAlias = Callable[[Plans, Record], Plan[Any]]
 OTHERS: dict[str, Other] = {
-    "a logout": lambda plans, record: plans.delete(record.token),
-    "a change": lambda plans, record: plans.replace(record, b"theirs", record.expiry),
+    "a logout": lambda plans, record: plans.delete(Hidden(record.token)),
+    "a change": lambda plans, record: plans.replace(record, Hidden(b"theirs"), record.expiry),
     "a touch": lambda plans, record: plans.touch(record, record.expiry + HOUR),
-    "another renewal": lambda plans, record: plans.rename(record, "theirs", b"theirs", record.expiry),
+    "another renewal": lambda plans, record: plans.rename(record, Hidden("theirs"), Hidden(b"theirs"), record.expiry),
     "a removal": lambda plans, record: plans.remove(record),
-    "a read": lambda plans, record: plans.find(record.token),
+    "a read": lambda plans, record: plans.find(Hidden(record.token)),
 }
 ENDING = (OTHERS["a logout"], OTHERS["a removal"])
 
@@ -486,7 +487,7 @@ def test_a_renaming_in_two_steps_loses_nothing_and_brings_nothing_back(other: Ot
     for choices in Choices().runs():
         seen += 1
         scene = Scene.set()
-        ours = scene.start(scene.plans.rename(scene.record, "new", b"ours", scene.record.expiry, grace))
+        ours = scene.start(scene.plans.rename(scene.record, Hidden("new"), Hidden(b"ours"), scene.record.expiry, grace))
         theirs = scene.start(other(scene.plans, scene.record), OTHER)
         fates = list(Fate)
         while not (ours.over and theirs.over):
@@ -536,7 +537,9 @@ def test_a_renaming_that_is_tried_again_is_finished_or_undone(between: Other | N
     # As a session does it in one request: with the same new token, and with what a conflict said is there.
     for choices in Choices().runs():
         scene = Scene.set()
-        first = scene.start(scene.plans.rename(scene.record, "new", b"first", scene.record.expiry, grace))
+        first = scene.start(
+            scene.plans.rename(scene.record, Hidden("new"), Hidden(b"first"), scene.record.expiry, grace)
+        )
         fates = [Fate.FINE, Fate.UNKNOWN, Fate.NEVER]
         while not first.over:
             fate = fates[choices.choose(len(fates))]
@@ -549,7 +552,9 @@ def test_a_renaming_that_is_tried_again_is_finished_or_undone(between: Other | N
             continue
         record = scene.record
         for _ in range(3):
-            again = scene.start(scene.plans.rename(record, "new", b"again", record.expiry + HOUR, grace))
+            again = scene.start(
+                scene.plans.rename(record, Hidden("new"), Hidden(b"again"), record.expiry + HOUR, grace)
+            )
             while not again.over:
                 again.go()
             if again.error is None:
@@ -617,7 +622,7 @@ def test_a_marker_that_has_ended_before_the_call_is_sent_again_leaves_the_outcom
     table = StrongTable(clock)
     plans = table[EAST].store()._plans
     record = table[EAST].store().create("old", b"a", clock.now + 9 * HOUR)
-    ours = Party(plans.rename(record, "new", b"b", record.expiry), table[EAST])
+    ours = Party(plans.rename(record, Hidden("new"), Hidden(b"b"), record.expiry), table[EAST])
     ours.go(Fate.FINE)
     ours.go(Fate.FINE)
     assert isinstance(ours.step, Call)

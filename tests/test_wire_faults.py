@@ -27,6 +27,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynamostore import AccessDeniedError, DynamoStore, Record, StoreError, ThrottledError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.local import LocalDynamoDB
 from dynamostore.steps import Pause
 from dynamostore.wire import AsyncWireClient, WireClient, _http
@@ -1291,7 +1292,7 @@ def test_retries_are_made_when_the_standard_mode_makes_them(
     while made < len(outcomes):
         deadline = now + call_timeout
         pauses: list[float] = []
-        plan = caller.call(GET_ITEM, b"{}")
+        plan = caller.call(GET_ITEM, Hidden(b"{}"))
         step = next(plan)
         last = outcomes[made]
         try:

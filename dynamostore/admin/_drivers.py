@@ -8,6 +8,7 @@ from dynamostore.aio import AsyncDynamoStore
 from dynamostore.batch import AsyncBatch, Batch
 from dynamostore.batch.segments import check_segments
 from dynamostore.errors import StoreError
+from dynamostore.hidden import Hidden
 from dynamostore.store import BaseDynamoStore, DynamoStore
 
 from . import _findings
@@ -54,8 +55,8 @@ def doctor(store: DynamoStore, *, sample: int | None = 1000, segments: int = 1, 
         return checkup.findings
     records = _records(store, checkup)
     try:
-        for item in Batch(store, attempts=_ATTEMPTS).scan_items(segments=segments, limit=sample):
-            records.look(item)
+        for item in map(Hidden, Batch(store, attempts=_ATTEMPTS).scan_items(segments=segments, limit=sample)):
+            records.look(item.reveal())
     except StoreError as error:
         checkup.findings.append(_findings.RECORDS_UNREAD(seen=records.seen, reason=error))
     return checkup.findings + records.findings()
@@ -73,7 +74,9 @@ async def adoctor(
     records = _records(store, checkup)
     try:
         async for item in AsyncBatch(store, attempts=_ATTEMPTS).scan_items(segments=segments, limit=sample):
-            records.look(item)
+            held = Hidden(item)
+            del item
+            records.look(held.reveal())
     except StoreError as error:
         checkup.findings.append(_findings.RECORDS_UNREAD(seen=records.seen, reason=error))
     return checkup.findings + records.findings()

@@ -10,7 +10,6 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
-    Sequence,
 )
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,13 +22,14 @@ from dynamostore.aio import AsyncDynamoStore
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
+from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.items import key
 from dynamostore.steps import to_its_end
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_tasks, in_thread
-from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request
+from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request, tokens_of
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -41,6 +41,7 @@ T = TypeVar("T")
 AnyIterable: TypeAlias = Iterable[T] | AsyncIterable[T]
 
 
+@clears_frames("scan", "scan_items")
 class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     """Jobs over many records of an async *store*: all that `Batch` does and promises, in the same words.
 
@@ -78,13 +79,15 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def find_many(self, tokens: AnyIterable[str]) -> AsyncGenerator[Outcome, None]:
         """As `Batch.find_many`."""
+        hidden = Hidden(tokens)
+        del tokens
         jobs = self._start()
         seen = done = 0
-        async for chunk in _in_chunks(tokens, FIND_MANY, str, repeats=True):
+        async for chunk in _in_chunks(hidden, FIND_MANY, str, repeats=True):
             outcomes = await self.store._run(jobs.find(chunk))
             for outcome in outcomes:
                 yield outcome
-            seen += len(chunk)
+            seen += len(chunk.reveal())
             done += sum(outcome.record is not None for outcome in outcomes)
             self._report(jobs, seen, done)
             if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
@@ -92,21 +95,25 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def save_many(self, records: AnyIterable[tuple[str, bytes, datetime]]) -> Tally:
         """As `Batch.save_many`."""
+        hidden = Hidden(records)
+        del records
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("save_many", tally) as account:
-            async for chunk in _in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-                self._take(account, await self.store._run(jobs.save(chunk)), (entry[0] for entry in chunk))
-                seen += len(chunk)
+            async for chunk in _in_chunks(hidden, WRITE_MANY, lambda entry: entry[0]):
+                self._take(account, await self.store._run(jobs.save(chunk)), tokens_of(chunk))
+                seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
         return tally
 
     async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
         """As `Batch.delete_many`."""
+        hidden = Hidden(tokens)
+        del tokens
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
-            async for chunk in _in_chunks(tokens, WRITE_MANY, str, repeats=True):
-                self._take(account, await self.store._run(jobs.delete(chunk)), chunk)
-                seen += len(chunk)
+            async for chunk in _in_chunks(hidden, WRITE_MANY, str, repeats=True):
+                self._take(account, await self.store._run(jobs.delete(chunk)), iter(chunk.reveal()))
+                seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
         return tally
 
@@ -132,17 +139,21 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     ) -> AsyncGenerator[Item, None]:
         """As `Batch.scan_items`."""
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
-        return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
+        return _at_most(
+            limit, self._pages(request, self._position("scan", segments, resume)), lambda page: iter(page.items)
+        )
 
     async def count(self, *, segments: int = 1) -> Counts:
         """As `Batch.count`."""
         job, markers = self._counting()
-        tally = await self._do(job, segments, None)
+        tally = await self._do(job, segments, Hidden(None))
         return Counts(tally.done, tally.skipped, sum(markers))
 
     async def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.purge_expired`."""
-        return await self._do(self._purging(dry_run=dry_run), segments, resume)
+        held = Hidden(resume)
+        del resume
+        return await self._do(self._purging(dry_run=dry_run), segments, held)
 
     async def copy(
         self,
@@ -154,10 +165,12 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         resume: str | None = None,
     ) -> Tally:
         """As `Batch.copy`."""
+        held = Hidden(resume)
+        del resume
         self._check_store(to)
         if may_be_one(self.store, to) and (await self.store._run(identity(self.store)) == await to._run(identity(to))):
             raise ValueError("these are one table, which cannot be copied to itself")
-        return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
+        return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, held)
 
     # Files
 
@@ -189,7 +202,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     async def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
         """As `Batch.load`; the file is read in threads."""
-        loading, whole = await in_thread(partial(self._loading, path, expired=expired, resume=resume))
+        held = Hidden(resume)
+        del resume
+        loading, whole = await in_thread(lambda: self._loading(path, expired=expired, resume=held.reveal()))
         scope = self._loading_scope(whole, expired=expired)
         chunks = loading.chunks()
         with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
@@ -199,8 +214,8 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 
     # How
 
-    async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: str | None) -> Tally:
-        position = self._position(job.name, segments, resume, job.scope)
+    async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: Hidden[str | None]) -> Tally:
+        position = self._position(job.name, segments, resume.reveal(), job.scope)
         tally = Tally()
         with self._adding(tally):
             async with aclosing(self._pages(job.request, position, job)) as pages:
@@ -223,13 +238,15 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         course = self._course(jobs, position, reporting=reporting)
 
         async def pages(segment: int) -> AsyncGenerator[tuple[Page, Tally], None]:
-            start, size = position.start_key(self.store.table, segment), request.page_size
+            at = position.start_key(self.store.table, segment)
+            start, size = None if at is None else Hidden(at), request.page_size
+            del at
             while True:
                 page = await self.store._run(jobs.page(replace(request, page_size=size), segment, segments, start))
                 yield page, (await job.on._run(job.handle(page)) if job else Tally())
                 if page.after is None:
                     return
-                start, size = key(self.store.table, page.after), grown(size)
+                start, size = Hidden(key(self.store.table, page.after)), grown(size)
 
         parts = {segment: pages(segment) for segment in position.left}
         with course.told():
@@ -259,31 +276,38 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
 async def _at_most(
     limit: int | None,
     pages: AsyncGenerator[tuple[Page, Tally], None],
-    results: Callable[[Sequence[Item]], Iterator[T]],
+    results: Callable[[Page], Iterator[T]],
 ) -> AsyncGenerator[T, None]:
     left = limit
     async with aclosing(pages):
         async for page, _ in pages:
-            for result in results(page.items):
+            for result in map(Hidden, results(page)):
                 if left == 0:
                     return
-                yield result
+                yield result.reveal()
                 left = None if left is None else left - 1
             if left == 0:
                 return
 
 
 async def _in_chunks(
-    entries: AnyIterable[T], size: int, token: Callable[[T], object], *, repeats: bool = False
-) -> AsyncIterator[list[T]]:
+    entries: Hidden[AnyIterable[T]], size: int, token: Callable[[T], object], *, repeats: bool = False
+) -> AsyncIterator[Hidden[list[T]]]:
     chunks = Chunks(size, token, repeats=repeats)
-    if isinstance(entries, AsyncIterable):
-        async for entry in entries:
-            if chunk := chunks.add(entry):
+    given = entries.reveal()
+    if isinstance(given, AsyncIterable):
+        awaited = aiter(given)
+        del given
+        async for entry in awaited:
+            chunk = chunks.add(entry)
+            del entry
+            if chunk:
                 yield chunk
     else:
-        for entry in entries:
-            if chunk := chunks.add(entry):
+        each = iter(given)
+        del given
+        for held in map(Hidden, each):
+            if chunk := chunks.add(held.reveal()):
                 yield chunk
     if chunk := chunks.rest():
         yield chunk

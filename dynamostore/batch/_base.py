@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from dynamostore import markers
 from dynamostore.client import Item
 from dynamostore.errors import StoreError, UnavailableError
-from dynamostore.hidden import Hidden
+from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
 from dynamostore.plans.expressions import UNKEPT
@@ -79,14 +79,12 @@ class Loading:
     safe: int = 0
     """The last one before which all is dealt with."""
 
-    def chunks(self) -> Iterator[list[Item]]:
+    def chunks(self) -> Iterator[Hidden[list[Item]]]:
         """What is to be put, 25 items at a time."""
-        return in_chunks(self._items(), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
+        return in_chunks(Hidden(self._items()), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
 
     def _items(self) -> Iterator[Item]:
-        for number, text in _files.read_lines(self.whole.path, self.line):
-            line = Hidden(text)
-            del text
+        for number, line in _files.read_lines(self.whole.path, self.line):
             self.line = number
             try:
                 item = Hidden(decode_line(self.jobs.table, line.reveal(), self.whole.attributes))
@@ -105,6 +103,7 @@ def _no_line(path: Path, number: int, error: ValueError) -> ValueError:
     return ValueError(f"{path}, line {number + 1}: {error}")
 
 
+@clears_frames("_export_to", "_export_page", "_loading", "_position", "_take", "_put")
 class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
     """The settings of a batch, and its jobs."""
 
@@ -181,17 +180,22 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         def handle(page: Page) -> Plan[Tally]:
             wanted = self._wanted(page, expired=expired)
             tally = Tally(skipped=len(page.items) - len(wanted))
-            translated = []
-            for item in wanted:
-                try:
-                    translated.append(translate(item, self.store.table.own, to.table))
-                except RefusedLineError as error:
-                    tally.failed[key_of(self.store.table, item)] = error
+            translated = self._translated(wanted, to, tally)
+            del wanted
             tally.add((yield from there.put_all(translated)))
             return tally
 
         scope = f"to table {to.table.name!r} at {place(to)}, expired={expired}"
         return Job("copy", jobs, Request(consistent=consistent), handle, to, scope)
+
+    def _translated(self, wanted: list[Item], to: S, tally: Tally) -> Hidden[list[Item]]:
+        translated = []
+        for item in wanted:
+            try:
+                translated.append(translate(item, self.store.table.own, to.table))
+            except RefusedLineError as error:
+                tally.failed[key_of(self.store.table, item)] = error
+        return Hidden(translated)
 
     def _projection(self, names: Iterable[str]) -> tuple[str, ...]:
         known = {field.name for field in fields(self.store.table)} - {"name"}

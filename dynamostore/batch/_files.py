@@ -266,7 +266,7 @@ def verify_lines(path: Path, check: Check | None) -> Exported:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, Hidden[bytes]]]:
     """The records of a file that was verified, with their numbers, but for the first so many."""
     with _open(path) as file:
         lines = Lines(file, gzipped=path.suffix == ".gz")
@@ -275,7 +275,7 @@ def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
         while lines.advance():
             number += 1
             if number > skip:
-                yield number, lines.previous
+                yield number, Hidden(lines.previous)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -14,7 +14,7 @@ from dynamostore.client import AttributeValue, Item
 from dynamostore.contract import Record
 from dynamostore.digests import digest
 from dynamostore.errors import CorruptRecordError
-from dynamostore.hidden import Hidden
+from dynamostore.hidden import Hidden, clearing
 from dynamostore.table import Table
 
 from ._reading import MAX_LINE, shortened
@@ -58,11 +58,15 @@ class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     beside: dict[str, AttributeValue] = {}
     item: dict[str, AttributeValue] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Line {digest(self.token)}>"
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
 
 
+@clearing
 def encode_line(table: Table, item: Item) -> bytes:
     """An item as a line.
 
@@ -100,6 +104,7 @@ def _encoded(table: Table, item: Item) -> bytes:
     return _encode(line) + b"\n"
 
 
+@clearing
 def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> Item:
     """The item that a line is; `ValueError` if it is none. *attributes*: as in the `Head`, if they are not *table*'s.
 
@@ -176,6 +181,7 @@ def _is_too_deep(item: Item) -> bool:
     return True
 
 
+@clearing
 def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
     """*item*, whose table has these names for a record's own *attributes*, with the names that another table has.
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from random import uniform
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,7 @@ from dynamostore.errors import (
     ThrottledError,
     UnavailableError,
 )
+from dynamostore.hidden import Hidden, clear_frames
 from dynamostore.instants import NS_PER_S
 from dynamostore.plans.checks import new_record
 from dynamostore.plans.expressions import AS_READ, UNKEPT, words
@@ -42,6 +44,7 @@ __all__ = [
     "StoppedError",
     "in_chunks",
     "passing_failure",
+    "tokens_of",
 ]
 
 T = TypeVar("T")
@@ -72,7 +75,7 @@ class Request:
     page_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Page:
     """A page of a segment: the items that the filter took, of so many *scanned*, and the token after which there is more."""
 
@@ -81,6 +84,9 @@ class Page:
     count: int
     scanned: int
     after: str | None
+
+    def __repr__(self) -> str:
+        return f"<Page of segment {self.segment}: {len(self.items)} items of {self.scanned}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +103,19 @@ class Jobs:
 
     # Many records at once
 
-    def find(self, tokens: Sequence[str]) -> Plan[list[Outcome]]:
+    def find(self, tokens: Hidden[list[str]]) -> Plan[list[Outcome]]:
         """An outcome for each of *tokens*, at most 100 of them, in their order; one that is there twice has two."""
-        found: dict[str, Item] = {}
-        keys = {token: items.key(self.table, token) for token in tokens if items.storable(token)}
+        found: Hidden[dict[str, Item]] = Hidden({})
+        keys = Hidden({token: items.key(self.table, token) for token in tokens.reveal() if items.storable(token)})
 
         def request(pending: Sequence[str]) -> Mapping[str, object]:
-            wanted = [keys[token] for token in pending]
+            wanted = [keys.reveal()[token] for token in pending]
             return {self.table.name: {"Keys": wanted, "ConsistentRead": self.plans.consistent_read}}
 
         def left(pending: Sequence[str], reply: Mapping[str, Any]) -> list[str]:
             read = _of_table(reply.get("Responses"), self.table.name)
             for item in read:
-                found[item[self.table.token]["S"]] = item
+                found.reveal()[item[self.table.token]["S"]] = item
             unprocessed = (reply.get("UnprocessedKeys") or {}).values()
             rest = [key[self.table.token]["S"] for part in unprocessed for key in part["Keys"]]
             said = units(reply)
@@ -119,21 +125,21 @@ class Jobs:
             self.budget.spend(said)
             return rest
 
-        failed = yield from self._until_done("batch_get_item", list(keys), request, left)
+        failed = yield from self._until_done("batch_get_item", Hidden(list(keys.reveal())), request, left)
         outcomes = []
-        for token in tokens:
-            if error := failed.get(token):
-                outcomes.append(Outcome(token, error=error))
+        for token in map(Hidden, tokens.reveal()):
+            if error := failed.reveal().get(token.reveal()):
+                outcomes.append(Outcome(token.reveal(), error=error))
                 continue
             try:
-                item = found.get(token)
-                renamed = item is not None and markers.is_kept(self.table, item, self.plans.clock())
-                outcomes.append(Outcome(token, (yield from self._follow(token, item)), renamed=renamed))
+                item = Hidden(found.reveal()[token.reveal()]) if token.reveal() in found.reveal() else None
+                renamed = item is not None and markers.is_kept(self.table, item.reveal(), self.plans.clock())
+                outcomes.append(Outcome(token.reveal(), (yield from self._follow(token, item)), renamed=renamed))
             except StoreError as error:
-                outcomes.append(Outcome(token, error=public(error)))
+                outcomes.append(Outcome(token.reveal(), error=public(error)))
         return outcomes
 
-    def _follow(self, token: str, item: Item | None) -> Plan[Record | None]:
+    def _follow(self, token: Hidden[str], item: Hidden[Item] | None) -> Plan[Record | None]:
         """Return the live record that *item* is or, as a marker that may be followed, leads to."""
         for attempt in range(1, self.attempts + 1):
             try:
@@ -144,34 +150,45 @@ class Jobs:
             yield from _back_off(attempt)
         raise AssertionError
 
-    def save(self, entries: Sequence[tuple[str, bytes, datetime]]) -> Plan[Tally]:
+    def save(self, entries: Hidden[list[tuple[str, bytes, datetime]]]) -> Plan[Tally]:
         """Add or overwrite at most 25 records, of as many tokens."""
         tally = Tally()
+        whole = self._encoded(entries.reveal(), tally)
+        tally.add((yield from self.put(whole)))
+        return tally
+
+    def _encoded(self, entries: Iterable[tuple[str, bytes, datetime]], tally: Tally) -> Hidden[list[Item]]:
         whole: list[Item] = []
         for token, data, expiry in entries:
             try:
                 record = new_record(self.table, token, data, expiry)
             except (ItemTooLargeError, ValueError, TypeError) as error:
-                tally.failed[token] = error
+                clear_frames(error)
+                tally.failed[token] = error.with_traceback(None)
             else:
                 whole.append(items.encode(self.table, record))
-        tally.add((yield from self.put(whole)))
-        return tally
+        return Hidden(whole)
 
-    def put(self, whole: Sequence[Item]) -> Plan[Tally]:
+    def put(self, whole: Hidden[list[Item]]) -> Plan[Tally]:
         """Put at most 25 items, of as many tokens, whatever is there."""
-        return (yield from self._write({_token(self.table, item): {"PutRequest": {"Item": item}} for item in whole}))
+        requests = {_token(self.table, item): {"PutRequest": {"Item": item}} for item in whole.reveal()}
+        writing = self._write(Hidden(requests))
+        del requests
+        return (yield from writing)
 
-    def delete(self, tokens: Sequence[str]) -> Plan[Tally]:
+    def delete(self, tokens: Hidden[list[str]]) -> Plan[Tally]:
         """Delete what is under at most 25 tokens."""
-        keys = {token: items.key(self.table, token) for token in tokens if items.storable(token)}
-        tally = yield from self._write({token: {"DeleteRequest": {"Key": key}} for token, key in keys.items()})
-        tally.skipped += len(tokens) - len(keys)
+        keys = {token: items.key(self.table, token) for token in tokens.reveal() if items.storable(token)}
+        skipped = len(tokens.reveal()) - len(keys)
+        writing = self._write(Hidden({token: {"DeleteRequest": {"Key": key}} for token, key in keys.items()}))
+        del keys
+        tally = yield from writing
+        tally.skipped += skipped
         return tally
 
-    def _write(self, requests: Mapping[str, Mapping[str, Mapping[str, Item]]]) -> Plan[Tally]:
+    def _write(self, requests: Hidden[dict[str, dict[str, dict[str, Any]]]]) -> Plan[Tally]:
         def request(pending: Sequence[str]) -> Mapping[str, object]:
-            return {self.table.name: [requests[token] for token in pending]}
+            return {self.table.name: [requests.reveal()[token] for token in pending]}
 
         def left(pending: Sequence[str], reply: Mapping[str, Any]) -> list[str]:
             unprocessed = (reply.get("UnprocessedItems") or {}).values()
@@ -179,12 +196,12 @@ class Jobs:
             said = units(reply)
             if said is None:
                 done = set(pending).difference(rest)
-                said = sum(write_units(requests[token].get("PutRequest", {}).get("Item")) for token in done)
+                said = sum(write_units(requests.reveal()[token].get("PutRequest", {}).get("Item")) for token in done)
             self.budget.spend(said)
             return rest
 
-        failed = yield from self._until_done("batch_write_item", list(requests), request, left)
-        return Tally(done=len(requests) - len(failed), failed=dict(failed))
+        failed = yield from self._until_done("batch_write_item", Hidden(list(requests.reveal())), request, left)
+        return Tally(done=len(requests.reveal()) - len(failed.reveal()), failed=dict(failed.reveal()))
 
     def _written(self, write: Mapping[str, Any]) -> str:
         put, delete = write.get("PutRequest"), write.get("DeleteRequest")
@@ -193,25 +210,27 @@ class Jobs:
     def _until_done(
         self,
         operation: str,
-        pending: list[str],
+        pending: Hidden[list[str]],
         request: Callable[[Sequence[str]], Mapping[str, object]],
         left: Callable[[Sequence[str], Mapping[str, Any]], list[str]],
-    ) -> Plan[Mapping[str, Failure]]:
+    ) -> Plan[Hidden[dict[str, Failure]]]:
         """Make a call until nothing is left of it; what is left after too many in vain, and why.
 
         A call that is refused for one record is made for each of them apart: the others are not to blame.
         """
         attempt = 0
         reason: Failure = ThrottledError("it was never tried")
-        while pending:
+        while pending.reveal():
             if attempt == self.attempts:
-                return dict.fromkeys(pending, reason)
+                return Hidden(dict.fromkeys(pending.reveal(), reason))
             if attempt:
                 yield from _back_off(attempt)
             yield from self._in_time()
-            arguments = {"RequestItems": request(pending), "ReturnConsumedCapacity": "TOTAL"}
+            call: Call[Mapping[str, Any]] = Call(
+                operation, {"RequestItems": request(pending.reveal()), "ReturnConsumedCapacity": "TOTAL"}
+            )
             try:
-                reply = yield from issue(Call[Mapping[str, Any]](operation, arguments))
+                reply = Hidden((yield from issue(call)))
             except PASSING as error:
                 self.budget.forgo()
                 reason = public(error)
@@ -221,23 +240,32 @@ class Jobs:
                 self.budget.forgo()
                 if not _may_be_one(error):
                     raise
-                if len(pending) == 1:
-                    return {pending[0]: public(error)}
-                apart: dict[str, Failure] = {}
-                for token in pending:
-                    apart |= yield from self._until_done(operation, [token], request, left)
+                if len(pending.reveal()) == 1:
+                    return Hidden({pending.reveal()[0]: public(error)})
+                apart: Hidden[dict[str, Failure]] = Hidden({})
+                for token in map(Hidden, pending.reveal()):
+                    alone = Hidden([token.reveal()])
+                    part = yield from self._until_done(operation, alone, request, left)
+                    apart.reveal().update(part.reveal())
                 return apart
-            unprocessed = left(pending, reply)
+            unprocessed = Hidden(left(pending.reveal(), reply.reveal()))
             # Where some of it was done, the rest will be.
-            attempt = attempt + 1 if len(unprocessed) == len(pending) else min(1, len(unprocessed))
+            number = len(unprocessed.reveal())
+            attempt = attempt + 1 if number == len(pending.reveal()) else min(1, number)
             pending = unprocessed
             reason = ThrottledError(f"{operation}: left unprocessed {self.attempts} times, for want of capacity")
-        return {}
+        return Hidden({})
 
     # A table, page by page
 
-    def page(self, request: Request, segment: int, segments: int, start: Item | None) -> Plan[Page]:
+    def page(self, request: Request, segment: int, segments: int, start: Hidden[Item] | None) -> Plan[Page]:
         """The next page of a segment."""
+        call = self._scan(request, segment, segments, start)
+        return self._page_of(Hidden((yield from self._patiently(call))), request, segment)
+
+    def _scan(
+        self, request: Request, segment: int, segments: int, start: Hidden[Item] | None
+    ) -> Call[Mapping[str, Any]]:
         arguments: dict[str, object] = {"TableName": self.table.name, "ReturnConsumedCapacity": "TOTAL"}
         names = {f"#{name}": getattr(self.table, name) for name in request.projection}
         if request.projection:
@@ -258,18 +286,21 @@ class Jobs:
         if segments > 1:
             arguments |= {"Segment": segment, "TotalSegments": segments}
         if start is not None:
-            arguments["ExclusiveStartKey"] = start
-        reply = yield from self._patiently(Call("scan", arguments))
+            arguments["ExclusiveStartKey"] = start.reveal()
+        return Call("scan", arguments)
+
+    def _page_of(self, scanned: Hidden[Mapping[str, Any]], request: Request, segment: int) -> Page:
+        reply = scanned.reveal()
         read = reply.get("Items") or []
-        scanned = reply.get("ScannedCount", len(read))
+        number = reply.get("ScannedCount", len(read))
         last = reply.get("LastEvaluatedKey")
         said = units(reply)
         if said is None:
             whole, full = not request.projection, bool(last) and request.page_size is None
-            said = page_units(read, scanned, whole=whole, full=full, consistent=request.consistent)
+            said = page_units(read, number, whole=whole, full=full, consistent=request.consistent)
         self.budget.spend(said)
         after = _token(self.table, last) if last else None
-        return Page(segment, read, reply.get("Count", len(read)), scanned, after)
+        return Page(segment, read, reply.get("Count", len(read)), number, after)
 
     def _patiently(self, call: Call[Mapping[str, Any]]) -> Plan[Mapping[str, Any]]:
         for attempt in range(1, self.attempts + 1):
@@ -295,24 +326,24 @@ class Jobs:
     def purge(self, page: Page) -> Plan[Tally]:
         """Delete the expired items of a page, each unless it was written anew or has become a marker since it was read."""
         tally = Tally()
-        for item in page.items:
-            token = _token(self.table, item)
+        for item in map(Hidden, page.items):
             try:
-                read = items.decode_expiry(self.table, item)
+                read = items.decode_expiry(self.table, item.reveal())
                 second = items.number(self.plans.clock() // NS_PER_S)
                 where = self.plans._where(f"{AS_READ} AND {UNKEPT}", {":read": items.number(read), ":second": second})
-                arguments = {"TableName": self.table.name, "Key": items.key(self.table, token), **where}
                 # No payload comes back, neither with a success nor with a refusal: a sweeper has no use for any.
-                arguments |= {"ReturnValues": "NONE", "ReturnValuesOnConditionCheckFailure": "NONE"}
-                reply = yield from self._patiently(
-                    Call("delete_item", {**arguments, "ReturnConsumedCapacity": "TOTAL"})
-                )
+                where |= {"ReturnValues": "NONE", "ReturnValuesOnConditionCheckFailure": "NONE"}
+                where |= {"TableName": self.table.name, "ReturnConsumedCapacity": "TOTAL"}
+                key = {"Key": items.key(self.table, _token(self.table, item.reveal()))}
+                call: Call[Mapping[str, Any]] = Call("delete_item", where | key)
+                del key
+                reply = yield from self._patiently(call)
             except ConditionFailed:
                 # That is paid for, too.
                 self.budget.spend(write_units(None))
                 tally.skipped += 1
             except CorruptRecordError as error:
-                tally.failed[token] = error
+                tally.failed[_token(self.table, item.reveal())] = error
             except StoreError as error:
                 # To wait for each of a thousand in vain would take hours; and it is to be done again.
                 raise StoppedError(error, tally) from error
@@ -321,7 +352,7 @@ class Jobs:
                 self.budget.spend(units(reply) or write_units(None))
         return tally
 
-    def put_all(self, page: Iterable[Item]) -> Plan[Tally]:
+    def put_all(self, page: Hidden[list[Item]]) -> Plan[Tally]:
         """Put any number of items, 25 at a time."""
         tally = Tally()
         for chunk in in_chunks(page, WRITE_MANY, lambda item: _token(self.table, item)):
@@ -335,18 +366,18 @@ class Jobs:
             tally.add(part)
         return tally
 
-    def records(self, page: Iterable[Item]) -> Iterator[Record]:
-        """The live records among items, without markers; a corrupt one is logged, and left out."""
+    def records(self, page: Page) -> Iterator[Record]:
+        """The live records of a page, without markers; a corrupt one is logged, and left out."""
         table, now = self.table, self.plans.clock()
-        for item in page:
+        for item in map(Hidden, page.items):
             # Almost all are, and there are many of them.
-            record = items.decode_whole(table, item)
+            record = items.decode_whole(table, item.reveal())
             if record is None:
                 try:
-                    expiry_ns = items.decode_expiry(table, item)
-                    if expiry_ns < now or items.moved(table, item) is not None:
+                    expiry_ns = items.decode_expiry(table, item.reveal())
+                    if expiry_ns < now or items.moved(table, item.reveal()) is not None:
                         continue
-                    record = items.decode(table, item, expiry_ns)
+                    record = items.decode(table, item.reveal(), expiry_ns)
                 except CorruptRecordError as error:
                     logger.warning("%s", error)
                     continue
@@ -390,38 +421,45 @@ class Chunks(Generic[T]):
         self._chunk: list[T] = []
         self._tokens: set[object] = set()
 
-    def add(self, entry: T) -> list[T]:
-        """Take one more; the list that is full, or an empty one."""
+    def add(self, entry: T) -> Hidden[list[T]] | None:
+        """Take one more; the list that is full, or None."""
         token = self._token(entry)
         if token in self._tokens:
             over = not self._repeats or len(self._chunk) >= _REPEATS * self._size
         else:
             over = len(self._tokens) == self._size
-        full = self.rest() if over else []
+        full = self.rest() if over else None
         self._chunk.append(entry)
         self._tokens.add(token)
         return full
 
-    def rest(self) -> list[T]:
-        """The last list."""
+    def rest(self) -> Hidden[list[T]] | None:
+        """The last list; None if there is nothing in it."""
         chunk, self._chunk, self._tokens = self._chunk, [], set()
-        return chunk
+        return Hidden(chunk) if chunk else None
 
 
 def in_chunks(
-    entries: Iterable[T], size: int, token: Callable[[T], object], *, repeats: bool = False
-) -> Iterator[list[T]]:
+    entries: Hidden[Iterable[T]], size: int, token: Callable[[T], object], *, repeats: bool = False
+) -> Iterator[Hidden[list[T]]]:
     """`Chunks` of *entries*.
 
-    >>> list(in_chunks("abcab", 3, str)), list(in_chunks("abcabd", 3, str, repeats=True))
-    ([['a', 'b', 'c'], ['a', 'b']], [['a', 'b', 'c', 'a', 'b'], ['d']])
+    >>> [chunk.reveal() for chunk in in_chunks(Hidden("abcab"), 3, str)]
+    [['a', 'b', 'c'], ['a', 'b']]
+    >>> [chunk.reveal() for chunk in in_chunks(Hidden("abcabd"), 3, str, repeats=True)]
+    [['a', 'b', 'c', 'a', 'b'], ['d']]
     """
     chunks = Chunks(size, token, repeats=repeats)
-    for entry in entries:
-        if chunk := chunks.add(entry):
+    for entry in map(Hidden, entries.reveal()):
+        if chunk := chunks.add(entry.reveal()):
             yield chunk
     if chunk := chunks.rest():
         yield chunk
+
+
+def tokens_of(chunk: Hidden[list[tuple[str, bytes, datetime]]]) -> Iterator[str]:
+    """Iterate over the tokens of what is to be saved."""
+    return map(itemgetter(0), chunk.reveal())
 
 
 def _may_be_one(error: StoreError) -> bool:

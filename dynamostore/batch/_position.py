@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -23,6 +23,9 @@ class _Text(msgspec.Struct, forbid_unknown_fields=True):
     after: list[str | None]
     done: list[bool]
 
+    def __repr__(self) -> str:
+        return "<_Text>"
+
 
 @dataclass(slots=True)
 class Position:
@@ -32,7 +35,7 @@ class Position:
     job: str
     scope: str
     """On which server, where to, and what of it: words for who reads them."""
-    after: list[str | None]
+    after: list[str | None] = field(repr=False)
     done: list[bool]
 
     @classmethod

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
 from dynamostore.client import Item
 from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
+from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.items import key
 from dynamostore.pauses import Pauses
 from dynamostore.plans.faults import public
@@ -24,7 +25,7 @@ from dynamostore.store import DynamoStore
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._files import Exported
 from ._parallel import in_threads
-from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request, in_chunks
+from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request, in_chunks, tokens_of
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -34,6 +35,7 @@ __all__ = ["Batch"]
 T = TypeVar("T")
 
 
+@clears_frames("save_many", "delete_many", "scan", "scan_items", "count", "purge_expired", "copy", "export", "load")
 class Batch(BaseBatch[DynamoStore]):
     """Jobs over many records of a *store*, politely: in as few calls as can be, and no faster than you say.
 
@@ -76,12 +78,14 @@ class Batch(BaseBatch[DynamoStore]):
 
     def find_many(self, tokens: Iterable[str]) -> Generator[Outcome, None, None]:
         """An `Outcome` for each of *tokens*, in their order, 100 a call, as they come."""
+        hidden = Hidden(tokens)
+        del tokens
         jobs = self._start()
         seen = done = 0
-        for chunk in in_chunks(tokens, FIND_MANY, str, repeats=True):
+        for chunk in in_chunks(hidden, FIND_MANY, str, repeats=True):
             outcomes = self.store._run(jobs.find(chunk))
             yield from outcomes
-            seen += len(chunk)
+            seen += len(chunk.reveal())
             done += sum(outcome.record is not None for outcome in outcomes)
             self._report(jobs, seen, done)
             if all(isinstance(outcome.error, UnavailableError) for outcome in outcomes):
@@ -91,9 +95,9 @@ class Batch(BaseBatch[DynamoStore]):
         """Add or overwrite records of token, data and expiry, 25 a call; of one token the last counts."""
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("save_many", tally) as account:
-            for chunk in in_chunks(records, WRITE_MANY, lambda entry: entry[0]):
-                self._take(account, self.store._run(jobs.save(chunk)), (entry[0] for entry in chunk))
-                seen += len(chunk)
+            for chunk in in_chunks(Hidden(records), WRITE_MANY, lambda entry: entry[0]):
+                self._take(account, self.store._run(jobs.save(chunk)), tokens_of(chunk))
+                seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
         return tally
 
@@ -104,9 +108,9 @@ class Batch(BaseBatch[DynamoStore]):
         """
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
-            for chunk in in_chunks(tokens, WRITE_MANY, str, repeats=True):
-                self._take(account, self.store._run(jobs.delete(chunk)), chunk)
-                seen += len(chunk)
+            for chunk in in_chunks(Hidden(tokens), WRITE_MANY, str, repeats=True):
+                self._take(account, self.store._run(jobs.delete(chunk)), iter(chunk.reveal()))
+                seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
         return tally
 
@@ -138,7 +142,9 @@ class Batch(BaseBatch[DynamoStore]):
         The names are `Table`'s own ("token", "expiry"), whatever they are called in the table.
         """
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
-        return _at_most(limit, self._pages(request, self._position("scan", segments, resume)), iter)
+        return _at_most(
+            limit, self._pages(request, self._position("scan", segments, resume)), lambda page: iter(page.items)
+        )
 
     def count(self, *, segments: int = 1) -> Counts:
         """How many records there are. It reads the whole table, if only there: the price is that of a `scan`."""
@@ -243,13 +249,15 @@ class Batch(BaseBatch[DynamoStore]):
         stopping = threading.Event()
 
         def pages(segment: int) -> Iterator[tuple[Page, Tally]]:
-            start, size = position.start_key(self.store.table, segment), request.page_size
+            at = position.start_key(self.store.table, segment)
+            start, size = None if at is None else Hidden(at), request.page_size
+            del at
             while True:
                 page = _run(self.store, jobs.page(replace(request, page_size=size), segment, segments, start), stopping)
                 yield page, (_run(job.on, job.handle(page), stopping) if job else Tally())
                 if page.after is None:
                     return
-                start, size = key(self.store.table, page.after), grown(size)
+                start, size = Hidden(key(self.store.table, page.after)), grown(size)
 
         parts = {segment: pages(segment) for segment in position.left}
         with course.told():
@@ -301,7 +309,7 @@ class _Begun:
 def _at_most(
     limit: int | None,
     pages: Generator[tuple[Page, Tally], None, None],
-    results: Callable[[Sequence[Item]], Iterator[T]],
+    results: Callable[[Page], Iterator[T]],
 ) -> Generator[T, None, None]:
     with closing(pages):
-        yield from islice((result for page, _ in pages for result in results(page.items)), limit)
+        yield from islice(chain.from_iterable(results(page) for page, _ in pages), limit)

@@ -15,6 +15,7 @@ import click
 
 from dynamostore._version import __version__
 from dynamostore.errors import StoreError
+from dynamostore.hidden import clear_frames
 
 from . import _bulk, _records, _serve, _table
 from ._errors import explain
@@ -81,6 +82,9 @@ def _run(state: State, arguments: Sequence[str]) -> int:
         return _closed(error, 1)
     except (StoreError, OSError, ValueError, RuntimeError) as error:
         return _failed(state, explain(error), type(error).__name__)
+    except BaseException as error:
+        clear_frames(error)
+        raise
     return result if isinstance(result, int) else 0
 
 

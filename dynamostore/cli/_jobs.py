@@ -37,9 +37,9 @@ class Report:
     seconds: float
     skipped: int | None = None
     """None: it was ended, and nobody knows."""
-    failed: Mapping[str, Exception] = field(default_factory=dict)
+    failed: Mapping[str, Exception] = field(default_factory=dict, repr=False)
     error: Exception | None = None
-    resume: str | None = None
+    resume: str | None = field(default=None, repr=False)
     signal: int = signal.SIGINT
 
     @property

@@ -11,6 +11,7 @@ from datetime import timedelta
 import click
 
 from dynamostore import items, markers
+from dynamostore._texts import escaped
 from dynamostore.batch import Batch, Progress, Tally
 from dynamostore.client import GetItemReply, Item
 from dynamostore.digests import digest
@@ -58,7 +59,11 @@ def show(state: State, *, token: str, raw: bool, reveal: bool) -> int:
     with connect(state) as store:
         item = _get(store, found[0])
         document = _described(store, found[0], item, reveal=reveal)
-        said = [f"{name.replace('_', ' '):8} {value}" for name, value in _lines(document)]
+        said = [
+            # In a line of its own each, whatever it is called in the table; data may have several.
+            f"{name.replace('_', ' '):8} {value if name == 'data' else escaped(str(value))}"
+            for name, value in _lines(document)
+        ]
         if item is None and not raw:
             said.append("(its key is the SHA-256 of TOKEN; --raw takes TOKEN for the key itself)")
         state.result({"command": "show", "table": store.table.name, **document}, *said)

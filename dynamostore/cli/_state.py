@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from dynamostore._texts import escaped
 from dynamostore.table import Table
 
 __all__ = ["DeclinedError", "Document", "State", "WrongUsageError", "named", "printable"]
 
 Document: TypeAlias = Mapping[str, object]
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class WrongUsageError(click.ClickException):
@@ -116,4 +114,4 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
-    return _UNPRINTABLE.sub(lambda found: f"\\{ascii(found[0])[2:-1]}" if found[0] != "\n" else "\n", text)
+    return escaped(text, keep="\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from dynamostore._texts import MAX_CODE, quoted
 from dynamostore.client import Item
 from dynamostore.errors import (
     CODES,
@@ -148,13 +149,13 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
         kinds = {kind.__name__ for kind in type(error).__mro__}
         about_credentials = kinds & {"BotoCoreError", "WireError"} and _DENIED.search(type(error).__name__)
         if about_credentials and "TransportError" in kinds:
-            explained = UnavailableError(f"{name}: {error}", operation=name)
+            explained = UnavailableError(f"{name}: {quoted(str(error))}", operation=name)
         elif about_credentials or str(error).startswith(_STALE):
             # Our own client's message says so itself.
             what = "" if "WireError" in kinds else "no usable AWS credentials: "
-            explained = AccessDeniedError(f"{name}: {what}{error}", operation=name)
+            explained = AccessDeniedError(f"{name}: {what}{quoted(str(error))}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
-            explained = UnavailableError(f"{name}: no answer{where}: {error}", operation=name)
+            explained = UnavailableError(f"{name}: no answer{where}: {quoted(str(error))}", operation=name)
         else:
             return error
     explained.__cause__ = error
@@ -186,7 +187,7 @@ def _from_reply(
 ) -> StoreError:
     code = str(details.get("Code") or "")
     text = str(details.get("Message") or "") or "the service gave no reason"
-    message = f"{name} on table {table!r}{where}: {text} ({code})"
+    message = f"{name} on table {table!r}{where}: {quoted(text)} ({quoted(code, MAX_CODE)})"
 
     if code == "ConditionalCheckFailedException":
         return _condition_failed(response, message, name, _metadata(response, "RetryAttempts"))

@@ -49,6 +49,7 @@ __all__ = ["Plans"]
 logger = logging.getLogger("dynamostore")
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _PING = "ping"
 _ATTEMPTS = 5
@@ -67,96 +68,111 @@ class Plans:
 
     # Reading
 
-    def find(self, token: str) -> Plan[Record | None]:
+    def find(self, token: Hidden[str]) -> Plan[Record | None]:
         """As `Store.find <dynamostore.Store.find>`."""
-        if not items.storable(token):
+        if not items.storable(token.reveal()):
             return None
-        reply = yield from self._read(token, consistent=self.consistent_read)
-        item = reply.get("Item") or None
+        # In one piece: every read comes here.
+        found = self._live((yield self._reading(token, consistent=self.consistent_read)), token)
+        if found is None or isinstance(found, Record):
+            return found
+        item = _hidden(self._item(found.reveal(), token))
+        return (yield from self._record(token, item, evict=self.evict_expired, reply=found))
+
+    def _live(self, reply: GetItemReply, token: Hidden[str]) -> Record | Hidden[GetItemReply] | None:
+        """Return the live record in *reply*, if it is just as this package writes one; else *reply*; None if it has no item."""
+        item = self._item(reply, token)
         if item is None:
             return None
         record = items.decode_whole(self.table, item)
         if record is not None and record.expiry_ns >= self.clock():
             return record
-        return (yield from self._record(token, item, evict=self.evict_expired, reply=reply))
+        return Hidden(reply)
 
     def _record(
-        self, token: str, item: Item | None, *, evict: bool, reply: GetItemReply | None = None
+        self,
+        token: Hidden[str],
+        item: Hidden[Item] | None,
+        *,
+        evict: bool,
+        reply: Hidden[GetItemReply] | None = None,
     ) -> Plan[Record | None]:
         """Return the live record that *item*, of *reply*, is or, if it is a marker that may be followed, leads to."""
         hops = 0
         while item is not None:
-            expiry_ns, now_ns = items.decode_expiry(self.table, item), self.clock()
+            expiry_ns, now_ns = items.decode_expiry(self.table, item.reveal()), self.clock()
             if expiry_ns < now_ns:
                 if evict:
-                    sure_ns = self.server_time.earlier(self.clock, now_ns, reply)
-                    if expiry_ns < sure_ns and not markers.is_kept(self.table, item, sure_ns):
+                    sure_ns = self.server_time.earlier(self.clock, now_ns, reply and reply.reveal())
+                    if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):
                         yield from self._evict(token, expiry_ns)
                 return None
-            there = items.moved(self.table, item)
+            there = _hidden(items.moved(self.table, item.reveal()))
             if there is None:
-                return items.decode(self.table, item, expiry_ns)
+                return items.decode(self.table, item.reveal(), expiry_ns)
             if hops == markers.MAX_HOPS:
                 return None
             hops += 1
             token = there
-            reply = yield from self._read(token, consistent=True)
-            item = reply.get("Item") or None
+            reply = Hidden((yield self._reading(token, consistent=True)))
+            item = _hidden(self._item(reply.reveal(), token))
         return None
 
     def ping(self) -> Plan[None]:
         """As `Store.ping <dynamostore.Store.ping>`."""
         # A read of one key asks for no more rights than the app has, and proves the key's name, too.
-        yield from self._get(_PING, consistent=False)
+        yield from self._get(Hidden(_PING), consistent=False)
 
-    def _get(self, token: str, *, consistent: bool) -> Plan[Item | None]:
-        reply = yield from self._read(token, consistent=consistent)
-        return reply.get("Item") or None
+    def _get(self, token: Hidden[str], *, consistent: bool) -> Plan[Hidden[Item] | None]:
+        return _hidden(self._item((yield self._reading(token, consistent=consistent)), token))
 
-    def _read(self, token: str, *, consistent: bool) -> Plan[GetItemReply]:
-        key = items.key(self.table, token)
-        call: Call[GetItemReply] = Call("get_item", self._write(Key=key, ConsistentRead=consistent))
-        reply = yield from issue(call)
-        item = reply.get("Item")
-        if item and items.bears_another_token(self.table, item, token):
+    def _reading(self, token: Hidden[str], *, consistent: bool) -> Call[GetItemReply]:
+        key = items.key(self.table, token.reveal())
+        return Call("get_item", {"Key": key, "ConsistentRead": consistent, "TableName": self.table.name})
+
+    def _item(self, reply: GetItemReply, token: Hidden[str]) -> Item | None:
+        item = reply.get("Item") or None
+        if item is not None and items.bears_another_token(self.table, item, token.reveal()):
             raise UnavailableError(
-                f"GetItem: the reply is not to this call: record {digest(token)}", operation="GetItem"
+                f"GetItem: the reply is not to this call: record {digest(token.reveal())}", operation="GetItem"
             )
-        return reply
+        return item
 
-    def _evict(self, token: str, expiry_ns: int) -> Plan[None]:
+    def _evict(self, token: Hidden[str], expiry_ns: int) -> Plan[None]:
         """Remove an expired item, unless it has been written anew since it was read."""
         try:
             yield from issue(
                 self._call(
                     "delete_item",
-                    Key=items.key(self.table, token),
+                    Key=items.key(self.table, token.reveal()),
                     **self._where(AS_READ, {":read": items.number(expiry_ns)}),
                 )
             )
         except ConditionFailed:
-            logger.debug("record %s was renewed while it was to be evicted", digest(token))
+            logger.debug("record %s was renewed while it was to be evicted", digest(token.reveal()))
         except StoreError as error:
-            logger.warning("expired record %s was not evicted: %s", digest(token), error)
+            logger.warning("expired record %s was not evicted: %s", digest(token.reveal()), error)
 
     # Writing
 
-    def save(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
+    def save(self, token: Hidden[str], data: Hidden[bytes], expiry: datetime) -> Plan[Record]:
         """As `Store.save <dynamostore.Store.save>`."""
-        record = new_record(self.table, token, data, expiry)
+        record = new_record(self.table, token.reveal(), data.reveal(), expiry)
         put = self._call("put_item", Item=items.encode(self.table, record))
         yield from _tagging(record, self._patiently(put))
         return record
 
-    def create(self, token: str, data: bytes, expiry: datetime) -> Plan[Record]:
+    def create(self, token: Hidden[str], data: Hidden[bytes], expiry: datetime) -> Plan[Record]:
         """As `Store.create <dynamostore.Store.create>`."""
-        new = new_record(self.table, token, data, expiry)
+        new = new_record(self.table, token.reveal(), data.reveal(), expiry)
         return (yield from _tagging(new, self._put_new(new)))
 
-    def replace(self, record: Record, data: bytes, expiry: datetime) -> Plan[Record]:
+    def replace(self, record: Record, data: Hidden[bytes], expiry: datetime) -> Plan[Record]:
         """As `Store.replace <dynamostore.Store.replace>`."""
         check_record(record)
-        new = new_record(self.table, record.token, data, expiry, beside=record.beside, recent=items.recent(record))
+        new = new_record(
+            self.table, record.token, data.reveal(), expiry, beside=record.beside, recent=items.recent(record)
+        )
         return (yield from _tagging(new, self._replace(record, new)))
 
     def _replace(self, record: Record, new: Record) -> Plan[Record]:
@@ -164,9 +180,9 @@ class Plans:
         try:
             yield from self._update(REPLACE if new.recent else REPLACE_SCS, record, new, condition)
         except ConditionFailed as failure:
-            item = yield from self._met(failure, record.token)
+            item = yield from self._met(failure, Hidden(record.token))
             if not self._is_written(failure, item, new, record.version):
-                raise (yield from self._conflict(record.token, item)) from failure
+                raise (yield from self._conflict(Hidden(record.token), item)) from failure
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
@@ -180,8 +196,11 @@ class Plans:
             try:
                 yield from self._update(TOUCH, record, new, f"attribute_exists(#data) AND {LIVE} AND {shortened}")
             except ConditionFailed as failure:
-                item = yield from self._met(failure, record.token)
-                winner, renamed = (yield from self._record(record.token, item, evict=False)), self._is_renamed(item)
+                item = yield from self._met(failure, Hidden(record.token))
+                winner, renamed = (
+                    (yield from self._record(Hidden(record.token), item, evict=False)),
+                    self._is_renamed(item),
+                )
                 if winner is None or winner.token != record.token:
                     break
                 if winner.expiry_ns > new.expiry_ns:
@@ -191,22 +210,28 @@ class Plans:
         raise conflict(record.token, winner, renamed=renamed)
 
     def rename(
-        self, record: Record, token: str, data: bytes, expiry: datetime, grace: timedelta = timedelta(0)
+        self,
+        record: Record,
+        token: Hidden[str],
+        data: Hidden[bytes],
+        expiry: datetime,
+        grace: timedelta = timedelta(0),
     ) -> Plan[Record]:
         """As `Store.rename <dynamostore.Store.rename>`."""
-        check_rename(record, token, grace)
-        new = new_record(self.table, token, data, expiry, beside=record.beside, recent=items.recent(record))
+        check_rename(record, token.reveal(), grace)
+        new = new_record(
+            self.table, token.reveal(), data.reveal(), expiry, beside=record.beside, recent=items.recent(record)
+        )
         return (yield from _tagging(new, self._rename(record, new, grace)))
 
     def _rename(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
         if self.transactions.are_refused(self.clock()):
             return (yield from self._rename_in_two(record, new, grace))
-        put = self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
         transaction: Call[object] = Call(
             "transact_write_items",
             # Known again by the service for ten minutes, so that a retry is no second transaction.
             {
-                "TransactItems": [{"Put": put}, {"Update": self._move(record, new, grace)}],
+                "TransactItems": [{"Put": self._put_arguments(new)}, {"Update": self._move(record, new, grace)}],
                 "ClientRequestToken": f"{new.version:036x}",
             },
         )
@@ -220,19 +245,22 @@ class Plans:
             except TransactionRefused as refused:
                 taken, changed = (*refused.refusals, None, None)[:2]
                 if taken is not None:
-                    item = yield from self._met(taken, new.token)
+                    item = yield from self._met(taken, Hidden(new.token))
                     if self._is_written(taken, item, new):
                         return new
-                    there = yield from self._record(new.token, item, evict=False)
+                    there = yield from self._record(Hidden(new.token), item, evict=False)
                     if there is not None:
                         raise conflict(new.token, there, taken=True) from refused
-                    if not swept and (yield from self._sweep(item, new.token)):
+                    if not swept and (yield from self._sweep(item, Hidden(new.token))):
                         continue
-                item = None if changed is None else (yield from self._met(changed, record.token))
-                raise (yield from self._conflict(record.token, item)) from refused
+                item = None if changed is None else (yield from self._met(changed, Hidden(record.token)))
+                raise (yield from self._conflict(Hidden(record.token), item)) from refused
             else:
                 break
         return new
+
+    def _put_arguments(self, new: Record) -> dict[str, object]:
+        return self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
 
     def _move(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
         """Return the arguments that make a marker of the item of *record*, which leads to *new*."""
@@ -261,7 +289,7 @@ class Plans:
         try:
             yield from self._patiently(Call("update_item", self._move(record, new, grace)))
         except ConditionFailed as failure:
-            item = yield from self._met(failure, record.token)
+            item = yield from self._met(failure, Hidden(record.token))
             if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):
                 raise UnavailableError(
                     f"record {digest(new.token)}: when the call was sent again, the marker that it may have made had ended; "
@@ -273,7 +301,7 @@ class Plans:
                 # As it was then: to take the new record back can take its time.
                 found: StoreError
                 try:
-                    found = yield from self._conflict(record.token, item)
+                    found = yield from self._conflict(Hidden(record.token), item)
                 except StoreError as error:
                     found = error
                 yield from self._take_back(new, before)
@@ -286,125 +314,127 @@ class Plans:
             raise
         return new
 
-    def _put_first(self, record: Record, new: Record) -> Plan[Hidden[Item | None]]:
+    def _put_first(self, record: Record, new: Record) -> Plan[Hidden[Item] | None]:
         """Put *new*, and return the expired item that it took the place of, if any."""
-        where, before = self._where(ABSENT, {}), Hidden[Item | None](None)
+        where: dict[str, object] = self._where(ABSENT, {})
+        before: Hidden[Item] | None = None
         for again in (False, True):
             try:
                 yield from self._patiently(self._call("put_item", Item=items.encode(self.table, new), **where))
             except ConditionFailed as failure:
-                before = Hidden((yield from self._met(failure, new.token)))
-                if self._is_written(failure, before.reveal(), new):
-                    return Hidden(None)
+                before = yield from self._met(failure, Hidden(new.token))
+                if self._is_written(failure, before, new):
+                    return None
                 version = 0 if again else (yield from self._left_over(record, new, before))
                 if not version:
                     break
                 where = self._where(SAME, {":was": items.number(version)})
             else:
-                return Hidden(None)
+                return None
         yield from self._put_new(new)
         return before
 
-    def _left_over(self, record: Record, new: Record, item: Hidden[Item | None]) -> Plan[int]:
+    def _left_over(self, record: Record, new: Record, item: Hidden[Item] | None) -> Plan[int]:
         """Return the version of what an earlier renaming to the token of *new*, never finished, put there; else 0.
 
         That has a version in common with *record*. Raise `Conflict` if the old token leads to it: then it was finished.
         """
-        left = Hidden(item.reveal() or {})
-        if markers.is_marker(self.table, left.reveal()) or not items.is_related(self.table, left.reveal(), new.recent):
+        if item is None or markers.is_marker(self.table, item.reveal()):
             return 0
-        there = Hidden((yield from self._get(record.token, consistent=True)) or {})
-        if there.reveal().get(self.table.moved) == AttributeValue(S=new.token):
-            current = yield from self._record(new.token, left.reveal(), evict=False)
-            renamed = current is None and self._is_renamed(there.reveal())
+        if not items.is_related(self.table, item.reveal(), new.recent):
+            return 0
+        there = yield from self._get(Hidden(record.token), consistent=True)
+        if there is not None and there.reveal().get(self.table.moved) == AttributeValue(S=new.token):
+            current = yield from self._record(Hidden(new.token), item, evict=False)
+            renamed = current is None and self._is_renamed(there)
             raise conflict(new.token, current, taken=True, renamed=renamed)
-        return items.decode(self.table, left.reveal()).version
+        return items.decode(self.table, item.reveal()).version
 
-    def _take_back(self, new: Record, before: Hidden[Item | None]) -> Plan[None]:
+    def _take_back(self, new: Record, before: Hidden[Item] | None) -> Plan[None]:
         """Remove *new*, unless it has been written since, and put back the expired item that it took the place of.
 
         Where that fails, nothing is raised: the renaming was not done, and nobody has been given the token of *new*.
         """
         where = self._where(SAME, {":was": items.number(new.version)})
         try:
-            if self._has_expired(before):
-                yield from self._patiently(self._call("put_item", Item=before.reveal(), **where))
-            else:
-                key = items.key(self.table, new.token)
-                yield from self._patiently(self._call("delete_item", Key=key, **where))
+            call = self._call("delete_item", Key=items.key(self.table, new.token), **where)
+            if before is not None and items.decode_expiry(self.table, before.reveal()) < self.clock():
+                call = self._call("put_item", Item=before.reveal(), **where)
+            yield from self._patiently(call)
         except ConditionFailed:
             logger.debug("record %s was written before it could be removed", digest(new.token))
         except StoreError as error:
             logger.warning("record %s could not be removed, and stays until it expires: %s", digest(new.token), error)
 
-    def _has_expired(self, item: Hidden[Item | None]) -> bool:
-        there = item.reveal()
-        return there is not None and items.decode_expiry(self.table, there) < self.clock()
-
     def remove(self, record: Record) -> Plan[None]:
         """As `Store.remove <dynamostore.Store.remove>`."""
-        where = self._where(_unchanged(check_record(record)), _was(record))
+        key = items.key(self.table, check_record(record).token)
+        call = self._call("delete_item", Key=key, **self._where(_unchanged(record), _was(record)))
+        del key
         try:
-            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, record.token), **where))
+            yield from self._patiently(call)
         except ConditionFailed as failure:
-            item = yield from self._met(failure, record.token)
+            item = yield from self._met(failure, Hidden(record.token))
             # Where it was sent again, the first time has most likely removed it.
             if item is not None or not failure.retried:
-                raise (yield from self._conflict(record.token, item)) from failure
+                raise (yield from self._conflict(Hidden(record.token), item)) from failure
 
-    def delete(self, token: str) -> Plan[None]:
+    def delete(self, token: Hidden[str]) -> Plan[None]:
         """As `Store.delete <dynamostore.Store.delete>`."""
-        if not items.storable(token):
+        if not items.storable(token.reveal()):
             return
         # What a marker leads to goes first, or it could not be found again.
-        chain: list[str] = []
-        there: str | None = token
+        chain: list[Hidden[str]] = []
+        there: Hidden[str] | None = token
         while there is not None and there not in chain:
             token, there = there, None
-            call = self._call("delete_item", Key=items.key(self.table, token), **self._where(UNMOVED, {}))
+            call = self._call("delete_item", Key=items.key(self.table, token.reveal()), **self._where(UNMOVED, {}))
             try:
                 yield from self._patiently(call)
             except ConditionFailed as failure:
                 chain.append(token)
                 there = self._lead((yield from self._met(failure, token)))
         for token in reversed(chain):
-            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token)))
+            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token.reveal())))
 
     # Parts
 
     def _put_new(self, new: Record) -> Plan[Record]:
-        put = self._call("put_item", Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
+        put: Call[object] = Call("put_item", self._put_arguments(new))
         for swept in (False, True):
             try:
                 yield from self._patiently(put)
             except ConditionFailed as failure:
-                item = yield from self._met(failure, new.token)
+                item = yield from self._met(failure, Hidden(new.token))
                 if self._is_written(failure, item, new):
                     return new
-                there = yield from self._record(new.token, item, evict=False)
-                if there is None and not swept and (yield from self._sweep(item, new.token)):
+                there = yield from self._record(Hidden(new.token), item, evict=False)
+                if there is None and not swept and (yield from self._sweep(item, Hidden(new.token))):
                     continue
                 raise conflict(new.token, there, taken=True) from failure
             else:
                 break
         return new
 
-    def _sweep(self, item: Item | None, token: str) -> Plan[bool]:
+    def _sweep(self, item: Hidden[Item] | None, token: Hidden[str]) -> Plan[bool]:
         """Remove the marker *item*, which has not expired but leads to no record; return False if it is no marker."""
         there = self._lead(item)
         if there is None:
             return False
-        where = self._where(LEADS, {":moved": {"S": there}})
+        key = items.key(self.table, token.reveal())
+        call = self._call("delete_item", Key=key, **self._where(LEADS, {":moved": {"S": there.reveal()}}))
+        del key
         try:
-            yield from self._patiently(self._call("delete_item", Key=items.key(self.table, token), **where))
+            yield from self._patiently(call)
         except ConditionFailed:
-            logger.debug("marker %s was written before it could be removed", digest(token))
+            logger.debug("marker %s was written before it could be removed", digest(token.reveal()))
         return True
 
-    def _lead(self, item: Item | None) -> str | None:
+    def _lead(self, item: Hidden[Item] | None) -> Hidden[str] | None:
         """Return the token that the marker *item* leads to, expired or not; None if it is none, has ended, or is corrupt."""
         try:
-            return items.moved(self.table, item) if item is not None and self._is_renamed(item) else None
+            moved = item is not None and self._is_renamed(item)
+            return _hidden(items.moved(self.table, item.reveal())) if item is not None and moved else None
         except CorruptRecordError:
             return None
 
@@ -427,11 +457,11 @@ class Plans:
         where["UpdateExpression"] = update
         return self._patiently(Call("update_item", self._write(**where)))
 
-    def _met(self, failure: ConditionFailed, token: str) -> Plan[Item | None]:
+    def _met(self, failure: ConditionFailed, token: Hidden[str]) -> Plan[Hidden[Item] | None]:
         """Return the item that made a condition fail: sent along with the refusal, or read again."""
-        return failure.item or (yield from self._get(token, consistent=True))
+        return _hidden(failure.item) or (yield from self._get(token, consistent=True))
 
-    def _is_written(self, failure: ConditionFailed, item: Item | None, new: Record, version: int = 0) -> bool:
+    def _is_written(self, failure: ConditionFailed, item: Hidden[Item] | None, new: Record, version: int = 0) -> bool:
         """Return True if *new* was written before: its reply was lost, and the client sent it once more.
 
         That is so even if it has expired meanwhile, or others have written since. If so many have that the item no
@@ -439,9 +469,11 @@ class Plans:
         """
         if item is None:
             return False
-        if items.bears(self.table, item, new.version):
+        if items.bears(self.table, item.reveal(), new.version):
             return True
-        if (failure.retried or (failure.retried is None and version)) and items.forgot(self.table, item, version):
+        if (failure.retried or (failure.retried is None and version)) and items.forgot(
+            self.table, item.reveal(), version
+        ):
             raise UnavailableError(
                 f"record {digest(new.token)}: more than {items.RECENT} others wrote while this write was sent again; "
                 "whether it was applied the first time is not known",
@@ -450,13 +482,13 @@ class Plans:
             ) from failure
         return False
 
-    def _conflict(self, token: str, item: Item | None) -> Plan[Conflict]:
+    def _conflict(self, token: Hidden[str], item: Hidden[Item] | None) -> Plan[Conflict]:
         """Return the conflict over the record that was read under *token*, where *item* is there now."""
         current = yield from self._record(token, item, evict=False)
-        return conflict(token, current, renamed=self._is_renamed(item))
+        return conflict(token.reveal(), current, renamed=self._is_renamed(item))
 
-    def _is_renamed(self, item: Item | None) -> bool:
-        return item is not None and markers.is_kept(self.table, item, self.clock())
+    def _is_renamed(self, item: Hidden[Item] | None) -> bool:
+        return item is not None and markers.is_kept(self.table, item.reveal(), self.clock())
 
     def _patiently(self, call: Call[object]) -> Plan[None]:
         """Make a call, again if SDKs would not: a transaction is in its way, or it is one that was cancelled for want of capacity."""
@@ -485,6 +517,10 @@ class Plans:
 
     def _call(self, operation: str, **arguments: object) -> Call[object]:
         return Call(operation, self._write(**arguments))
+
+
+def _hidden(value: T | None) -> Hidden[T] | None:
+    return None if value is None else Hidden(value)
 
 
 def _unchanged(record: Record) -> str:

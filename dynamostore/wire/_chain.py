@@ -26,6 +26,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.session import Session
 from botocore.utils import IMDSFetcher, get_environ_proxies, resolve_imds_endpoint_mode
 
+from dynamostore._texts import quoted
 from dynamostore.hidden import Hidden
 
 from ._core import Endpoint
@@ -128,7 +129,7 @@ def _failure(error: Exception, session: Session) -> WireError:
         reason = f"the container's agent answered with status {status}"
     elif isinstance(error, BotoCoreError) and not _is_a_process(error):
         # It names providers and profiles.
-        return _because(CredentialsError(f"no usable AWS credentials: {error}"), error)
+        return _because(CredentialsError(f"no usable AWS credentials: {quoted(str(error))}"), error)
     else:
         # A credential process's own complaint, which might name anything, and what comes of nonsense.
         reason = type(error).__name__
@@ -139,7 +140,7 @@ def _trouble(error: Exception, session: Session) -> str | None:
     """The trouble with the network that *error* came of; None if there was none, and the answer was no."""
     for each in _chain_of(error):
         if isinstance(each, NoConnectionError | HTTPClientError):
-            return str(each)
+            return quoted(str(each))
         if isinstance(each, ClientError):
             code = each.response.get("Error", {}).get("Code")
             status = each.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -190,7 +191,7 @@ def _ask_metadata(session: Session, *, known: bool) -> str | None:
         status = asking.send(request.prepare()).status_code
     except EndpointConnectionError as error:
         # Refused, or no way there: of a machine that is no instance, unless it was known to be one.
-        return str(error) if known else None
+        return quoted(str(error)) if known else None
     except (NoConnectionError, HTTPClientError):
         return (
             f"the instance metadata service ({url}) does not answer; on a machine that has none, set "

@@ -20,7 +20,7 @@ MAX_HEAD = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class RawReply:
     """A whole reply. *headers* by their lower-case names; *reusable*: whether its connection can be used again."""
 
@@ -28,6 +28,9 @@ class RawReply:
     headers: dict[str, str]
     body: bytes
     reusable: bool
+
+    def __repr__(self) -> str:
+        return f"<RawReply {self.status}, {len(self.body)} bytes>"
 
 
 class _Parser(Protocol):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dynamostore.hidden import Hidden
 from dynamostore.instants import NS_PER_S, http_date_ns
 from dynamostore.steps import Call, Plan, issue, pause
 
@@ -138,7 +139,7 @@ class Caller:
         self.skew = 0.0
         """What is added to the clock, in seconds, since the service said what time it is."""
 
-    def call(self, operation: Operation[R], body: bytes, elsewhere: Endpoint | None = None) -> Plan[R]:
+    def call(self, operation: Operation[R], body: Hidden[bytes], elsewhere: Endpoint | None = None) -> Plan[R]:
         """One call of *operation*: its reply, or the last attempt's failure. It goes *elsewhere* than to the caller's endpoint."""
         # In one piece, and what it yields as it is: this is on the way of every call.
         deadline = self._monotonic() + self._limits.call_timeout
@@ -160,7 +161,9 @@ class Caller:
                     first = unsigned = self._invocations.begin(int(here))
                 if retries:
                     unsigned = self._invocations.again(first, retries + 1)
-                request = self._core.request(operation, body, endpoint, credentials, here + skew, unsigned=unsigned)
+                request = Hidden(
+                    self._core.request(operation, body.reveal(), endpoint, credentials, here + skew, unsigned=unsigned)
+                )
                 reply: R | ServiceError = yield Call(
                     "exchange",
                     {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from dynamostore._version import __version__
+from dynamostore.hidden import Hidden, clear_frames
 
 from ._accounts import Accounts, first_table
 from ._core import Core, check_arguments, encode
@@ -81,11 +82,17 @@ class Setup:
         )
 
     def call(self, operation: Operation[R], arguments: Mapping[str, object]) -> Plan[R]:
-        """The plan of a call, once its arguments are known to be good."""
-        check_arguments(operation, arguments)
-        return self.caller.call(
-            operation, encode(operation, arguments), self._accounts.endpoint(first_table(arguments))
-        )
+        """The plan of a call, once its *arguments* are known to be good. These are cleared: all frames on the way have that dict."""
+        try:
+            check_arguments(operation, arguments)
+            elsewhere = self._accounts.endpoint(first_table(arguments))
+            return self.caller.call(operation, Hidden(encode(operation, arguments)), elsewhere)
+        except BaseException as error:
+            clear_frames(error)
+            raise
+        finally:
+            if isinstance(arguments, dict):
+                arguments.clear()
 
 
 def _user_agent() -> str:

@@ -24,7 +24,7 @@ _SPACES = re.compile(f"[{_SPACE}]+")
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Credentials:
     """An access key: *access_key* is its id, *secret_key* its secret, *token* the session token of temporary ones.
 
@@ -40,12 +40,21 @@ class Credentials:
     token: str | None = None
     account_id: str | None = None
 
-    def __post_init__(self) -> None:
-        for part in (self.access_key, self.secret_key, self.token or "-", self.account_id or "-"):
-            if not isinstance(part, str):
-                raise TypeError(f"credentials must be str, not {type(part).__name__}")
-            if not part or not part.isascii() or not part.isprintable() or " " in part:
-                raise ValueError("an access key, its secret and its token are of printable ASCII, without blanks")
+    # Not a dataclass's own: a frame of that would show the arguments when they are refused.
+    def __init__(
+        self, access_key: str, secret_key: str, token: str | None = None, account_id: str | None = None
+    ) -> None:
+        refusal = _refusal(access_key, secret_key, token or "-", account_id or "-")
+        for name, value in (
+            ("access_key", access_key),
+            ("secret_key", secret_key),
+            ("token", token),
+            ("account_id", account_id),
+        ):
+            object.__setattr__(self, name, value)
+        del access_key, secret_key, token, account_id, value
+        if refusal is not None:
+            raise refusal
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -58,6 +67,16 @@ class Credentials:
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+
+def _refusal(*parts: object) -> TypeError | ValueError | None:
+    """Return the error for what no credentials can be. Not raised here, where they are in clear."""
+    for part in parts:
+        if not isinstance(part, str):
+            return TypeError(f"credentials must be str, not {type(part).__name__}")
+        if not part or not part.isascii() or not part.isprintable() or " " in part:
+            return ValueError("an access key, its secret and its token are of printable ASCII, without blanks")
+    return None
 
 
 def hash_hex(data: bytes) -> str:

@@ -65,14 +65,14 @@ class _Connection:
         # TLS takes all of what it is given, or nothing: in pieces, it is seen to move.
         self._share = _RECORD if endpoint.secure else sys.maxsize
 
-    def exchange(self, request: bytes, read_timeout: float, deadline: float) -> RawReply:
+    def exchange(self, request: Hidden[bytes], read_timeout: float, deadline: float) -> RawReply:
         """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
         now = time.monotonic()
-        self._silence.begin(len(request), now, read_timeout)
+        self._silence.begin(len(request.reveal()), now, read_timeout)
         self._set_timeout(min(read_timeout / LOOKS, deadline - now))
         refused: OSError | None = None
         try:
-            self._send(Hidden(memoryview(request)), deadline)
+            self._send(Hidden(memoryview(request.reveal())), deadline)
         except ReplyTimeoutError:
             raise
         except OSError as error:
@@ -187,7 +187,13 @@ class SocketPool:
         _pools.add(self)
 
     def exchange(
-        self, endpoint: Endpoint, request: bytes, timeout: float, read: Callable[[RawReply], T], *, fresh: bool = False
+        self,
+        endpoint: Endpoint,
+        request: Hidden[bytes],
+        timeout: float,
+        read: Callable[[RawReply], T],
+        *,
+        fresh: bool = False,
     ) -> T:
         """Send a request to *endpoint* and return what *read* makes of its reply, within *timeout* seconds.
 

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
+from dynamostore.hidden import Hidden
+
 from ._adialing import adial
 from ._endings import close_with_loop
 from ._http import RawReply, ReplyParser
@@ -58,7 +60,7 @@ class _Connection(asyncio.BufferedProtocol):
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when its transport is closed."""
 
-    def send(self, request: bytes, now: float, deadline: float) -> asyncio.Future[RawReply]:
+    def send(self, request: Hidden[bytes], now: float, deadline: float) -> asyncio.Future[RawReply]:
         """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
         assert self._transport is not None
         self._reply = reply = self._loop.create_future()
@@ -66,7 +68,7 @@ class _Connection(asyncio.BufferedProtocol):
             # Between two turns of the loop, after it was connected.
             reply.set_exception(ConnectionLostError("the connection was lost before the request was sent"))
             return reply
-        self._silence.begin(len(request), now, self._read_timeout)
+        self._silence.begin(len(request.reveal()), now, self._read_timeout)
         self._due = deadline
         until = min(now + self._read_timeout / LOOKS, deadline)
         timer = self._timer
@@ -76,7 +78,7 @@ class _Connection(asyncio.BufferedProtocol):
             # It may be set for later than this call may take.
             timer.cancel()
             self._timer = self._loop.call_later(until - now, self._look)
-        self._transport.write(request)
+        self._transport.write(request.reveal())
         return reply
 
     @property
@@ -217,7 +219,7 @@ class StreamPool:
     async def exchange(
         self,
         endpoint: Endpoint,
-        request: bytes,
+        request: Hidden[bytes],
         timeout: float,  # noqa: ASYNC109 (what is left of the call's)
         read: Callable[[RawReply], T],
         *,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
+from dynamostore.hidden import Hidden, clear_frames
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import arun
 
@@ -71,19 +72,24 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_lengths(max_connections=max_connections)
-        self._setup = Setup(
-            region,
-            endpoint_url,
-            profile=profile,
-            credentials=credentials,
-            ca_bundle=ca_bundle,
-            attempts=attempts,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            call_timeout=call_timeout,
-            keep_idle=keep_idle,
-            clock=clock,
-        )
+        try:
+            self._setup = Setup(
+                region,
+                endpoint_url,
+                profile=profile,
+                credentials=credentials,
+                ca_bundle=ca_bundle,
+                attempts=attempts,
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                call_timeout=call_timeout,
+                keep_idle=keep_idle,
+                clock=clock,
+            )
+        except BaseException as error:
+            # The environment was read: it holds the secret key.
+            clear_frames(error)
+            raise
         self._driver = _Driver(
             self._setup,
             lambda: StreamPool(
@@ -177,7 +183,8 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<AsyncWireClient {self.meta.endpoint_url}>"
+        # Its settings may have been refused.
+        return f"<AsyncWireClient {self.meta.endpoint_url}>" if hasattr(self, "_setup") else "<AsyncWireClient>"
 
     async def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
         try:
@@ -200,7 +207,7 @@ class _Driver:
         self.pool: StreamPool | None = None
 
     def exchange(
-        self, endpoint: Endpoint, request: bytes, timeout: float, read: Callable[[RawReply], T], *, fresh: bool
+        self, endpoint: Endpoint, request: Hidden[bytes], timeout: float, read: Callable[[RawReply], T], *, fresh: bool
     ) -> Awaitable[T]:
         if self._closed:
             raise RuntimeError(CLOSED)

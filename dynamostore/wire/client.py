@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
+from dynamostore.hidden import clear_frames
 from dynamostore.pauses import sleep
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import run
@@ -70,19 +71,24 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         keep_idle: float = KEEP_IDLE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._setup = Setup(
-            region,
-            endpoint_url,
-            profile=profile,
-            credentials=credentials,
-            ca_bundle=ca_bundle,
-            attempts=attempts,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            call_timeout=call_timeout,
-            keep_idle=keep_idle,
-            clock=clock,
-        )
+        try:
+            self._setup = Setup(
+                region,
+                endpoint_url,
+                profile=profile,
+                credentials=credentials,
+                ca_bundle=ca_bundle,
+                attempts=attempts,
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                call_timeout=call_timeout,
+                keep_idle=keep_idle,
+                clock=clock,
+            )
+        except BaseException as error:
+            # The environment was read: it holds the secret key.
+            clear_frames(error)
+            raise
         self._driver = _Driver(
             self._setup,
             SocketPool(
@@ -168,7 +174,8 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         self.close()
 
     def __repr__(self) -> str:
-        return f"<WireClient {self.meta.endpoint_url}>"
+        # Its settings may have been refused.
+        return f"<WireClient {self.meta.endpoint_url}>" if hasattr(self, "_setup") else "<WireClient>"
 
     def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
         return run(self._setup.call(operation, arguments), self._driver, sleep=sleep)

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dynamostore._texts import MAX_CODE, quoted
+
 __all__ = [
     "CertificateError",
     "ConnectError",
@@ -65,7 +67,8 @@ class ServiceError(WireError):
     def __init__(self, response: Mapping[str, object], operation_name: str) -> None:
         self.response = response
         self.operation_name = operation_name
-        super().__init__(f"{operation_name}: {self._detail('Message') or 'no reason was given'} ({self.code})")
+        reason = quoted(self._detail("Message") or "no reason was given")
+        super().__init__(f"{operation_name}: {reason} ({quoted(self.code, MAX_CODE)})")
 
     @property
     def code(self) -> str:

@@ -326,6 +326,9 @@ class Refusal(msgspec.Struct):
     ThrottlingReasons: object = None
     throttling_reasons: object = msgspec.field(default=None, name="throttlingReasons")
 
+    def __repr__(self) -> str:
+        return f"<Refusal {self.type or self.code}>"
+
 
 class CancellationReason(TypedDict, total=False):
     """Why one item of a transaction was refused, or not (``None``)."""

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import msgspec
 
+from dynamostore.hidden import clears_frames
 from dynamostore.instants import INT64_MAX, INT64_MIN
 from session.errors import CorruptSessionError
 from session.types import JSONValue
@@ -20,7 +21,11 @@ class _Payload(msgspec.Struct):
     data: dict[str, object]
     deadline: int
 
+    def __repr__(self) -> str:
+        return "<_Payload>"
 
+
+@clears_frames("encode", "decode")
 class JSONCodec:
     """``{"data":{…},"deadline":<Unix ns>}``, value for value what SCS for Go v0 and v1 read and write.
 

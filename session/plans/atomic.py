@@ -9,6 +9,7 @@ from inspect import isawaitable
 from typing import NoReturn, TypeVar
 
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, Record, ThrottledError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.instants import from_ns
 from dynamostore.steps import Call, Plan, issue
 from session._policy import Policy
@@ -52,8 +53,8 @@ def atomic(
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         view = Snapshot(draft.frozen(), end_ns, stored.settings)
         check_outdated_step(state, changes, policy)
-        going_on = _merge_pending(state, policy, draft.data)
-        reads, meant, checked, held = draft.reads(), draft.meant(), state.draft.reads(), state.draft.held()
+        going_on, held = Hidden(_merge_pending(state, policy, draft.data)), Hidden(state.draft.held())
+        reads, meant, checked = draft.reads(), draft.meant(), state.draft.reads()
         try:
             if changes is None:
                 # The decision rests on what is stored now, though there is nothing to write.
@@ -78,9 +79,9 @@ def atomic(
         else:
             state.outdated |= outdated
             note_late_reads(state, checked, snapshot(state.record, policy), view, policy)
-            state.draft.rebase(view.data, going_on, draft, held)
+            state.draft.rebase(view.data, going_on.reveal(), draft, held.reveal())
             _go_on(state, new, view, reads=reads, changes=meant)
-            return result
+            return result.reveal()
     raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
 
 
@@ -102,18 +103,18 @@ def _lose(state: State, policy: Policy, error: Exception) -> NoReturn:
 def _store(state: State, policy: Policy, target: Record, view: Snapshot, draft: Draft) -> Plan[Record]:
     """Write *view* where *target* was read; raise `Conflict` if it is not there any more."""
     deadline_ns, settings = view.deadline_ns, view.settings
-    payload, changed = encode(view.data, deadline_ns, settings, policy), draft.meant().keys
+    payload, changed = Hidden(encode(view.data, deadline_ns, settings, policy)), draft.meant().keys
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
     expiry_ns = max(policy.expiry_ns(deadline_ns, settings), min(target.expiry_ns, deadline_ns))
-    call: Call[Record] = Call("replace", {"record": target, "data": payload, "expiry": from_ns(expiry_ns)})
+    call: Call[Record] = Call("replace", {"record": target, "data": payload.reveal(), "expiry": from_ns(expiry_ns)})
     try:
         new = yield from issue(call)
     except (UnavailableError, ThrottledError) as error:
-        note_tried_step(state, policy, error.version, payload, target, changed=changed)
+        note_tried_step(state, policy, error.version, payload.reveal(), target, changed=changed)
         raise
     except GeneratorExit:
         # Cancelled, or interrupted: it may have been stored.
-        note_tried_step(state, policy, 0, payload, target, changed=changed)
+        note_tried_step(state, policy, 0, payload.reveal(), target, changed=changed)
         raise
     except ItemTooLargeError as error:
         raise with_keys(error, draft) from error
@@ -126,19 +127,18 @@ def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> 
     """Begin the session with what *change* puts; what else is pending is stored by the commit."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
-        base = draft.frozen()
-        going_on = _merge_pending(state, policy, draft.data)
-        reads, meant, held = draft.reads(), draft.meant(), state.draft.held()
+        base, going_on = Hidden(draft.frozen()), Hidden(_merge_pending(state, policy, draft.data))
+        reads, meant, held = draft.reads(), draft.meant(), Hidden(state.draft.held())
         token = yield from create(state, policy, draft)
         assert state.record is not None
-        mark_stored(state, token)
-        view = Snapshot(base, state.deadline_ns, state.settings)
-        state.draft.rebase(base, going_on, draft, held)
+        mark_stored(state, token.reveal())
+        view = Snapshot(base.reveal(), state.deadline_ns, state.settings)
+        state.draft.rebase(base.reveal(), going_on.reveal(), draft, held.reveal())
         _go_on(state, state.record, view, reads=reads, changes=meant)
-    return result
+    return result.reveal()
 
 
-def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> tuple[Draft, Changes | None, T]:
+def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> tuple[Draft, Changes | None, Hidden[T]]:
     """Run *change* on *draft*; raise `SessionStateError` if it and the request's pending changes are at odds."""
     step = StepData(draft)
     with _deciding(state):
@@ -160,7 +160,7 @@ def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> t
     if both := sorted(touched & pending):
         named = ", ".join(map(repr, both))
         raise SessionStateError(f"atomic: this request has pending changes of {named}; call save() first")
-    return draft, changes, result
+    return draft, changes, Hidden(result)
 
 
 @contextmanager

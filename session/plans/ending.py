@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from dynamostore import Conflict, CorruptRecordError
+from dynamostore.hidden import Hidden
 from dynamostore.steps import Plan, issue
 from session._policy import Policy
 from session._settings import NO_SETTINGS
@@ -22,22 +23,22 @@ _log = logging.getLogger("session")
 
 def end(state: State, policy: Policy) -> Plan[None]:
     """Delete the session, whatever others did to it, and those of the client's other tokens: none may log it in again."""
-    record, token = state.record, state.token
+    record, token = state.record, None if state.token is None else Hidden(state.token)
     if token is None and not state.destroyed and is_well_formed_token(state.presented):
         # A session that was renewed before or meanwhile is reached by the token that the client sent.
-        token = state.presented
+        token = Hidden(state.presented)
     # First, so that the rest is still to be done if it fails.
-    for other in state.sent:
-        if other not in (token, state.presented):
-            yield from issue(delete(policy.key(other)))
+    for other in map(Hidden, state.sent):
+        if other != token and other.reveal() != state.presented:
+            yield from issue(delete(policy.key(other.reveal())))
     if token is not None:
-        key = policy.key(token)
+        key = Hidden(policy.key(token.reveal()))
         held = yield from _remove_if_held(state, policy)
         if not held:
-            if record is not None and record.token != key:
+            if record is not None and record.token != key.reveal():
                 # Read by an old token within a renewal's grace, which may be over by now.
                 yield from issue(delete(record.token))
-            yield from issue(delete(key))
+            yield from issue(delete(key.reveal()))
         if held is False:
             _log.warning("a session was changed while it was destroyed: what this request put afterwards is dropped")
             state.draft, state.told, state.insisting = Draft({}), NO_SETTINGS, False

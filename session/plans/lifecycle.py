@@ -6,10 +6,11 @@ import logging
 from typing import TypeVar
 
 from dynamostore import CorruptRecordError, ItemTooLargeError, Record
+from dynamostore.hidden import Hidden
 from dynamostore.steps import Call, Plan, issue
 from session import _state, values
 from session._policy import Policy
-from session._settings import NO_SETTINGS, remembered
+from session._settings import NO_SETTINGS, Settings, remembered
 from session._state import Deadline, State, decode, discard, is_untouched, is_well_formed_token
 from session.changes import Changes
 from session.draft import Draft
@@ -47,32 +48,37 @@ def load(state: State, policy: Policy) -> Plan[None]:
     """Read the session, once: that of the first token that leads to one. A token that leads nowhere is never adopted."""
     if state.loaded or state.token is None:
         return
-    for token in (state.token, *state.others):
+    for token in map(Hidden, (state.token, *state.others)):
         record = found = None
         try:
-            record = yield from issue(find(policy.key(token)))
+            record = yield from issue(find(policy.key(token.reveal())))
             if state.loaded:
                 return  # by another task, which may have changed it since; or it was destroyed meanwhile
-            found = decode(record, policy) if record is not None else None
+            found = Hidden(decode(record, policy)) if record is not None else None
         except (CorruptRecordError, CorruptSessionError) as error:
             if state.loaded:
                 return
             pass_over(error, policy)
         if found is None:
             continue
-        data, deadline_ns, settings = found
-        if deadline_ns >= policy.clock():
-            state.token, state.record, state.draft, state.settings = token, record, Draft(data), settings
-            if state.others:
-                state.presented, state.others = token, ()
-            state.deadline_ns = state.stored_deadline_ns = deadline_ns
-            state.found = state.kept = remembered(settings)
-            state.loaded = True
+        if found.reveal()[1] >= policy.clock():
+            _take(state, token.reveal(), record, found.reveal())
             return
     state.token, state.draft, state.others = None, Draft({}), ()
     state.loaded = True
     if state.only_if_there:
         state.gone = state.ended = True
+
+
+def _take(state: State, token: str, record: Record | None, found: tuple[dict[str, JSONValue], int, Settings]) -> None:
+    """Have the session that was found."""
+    data, deadline_ns, settings = found
+    state.token, state.record, state.draft, state.settings = token, record, Draft(data), settings
+    if state.others:
+        state.presented, state.others = token, ()
+    state.deadline_ns = state.stored_deadline_ns = deadline_ns
+    state.found = state.kept = remembered(settings)
+    state.loaded = True
 
 
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
@@ -159,19 +165,24 @@ def commit(state: State, policy: Policy) -> Plan[None]:
         drop_changes(state, policy, state.draft.changes(), None)
 
 
-def merge_session(state: State, policy: Policy, token: str | None) -> Plan[bool]:
+def merge_session(state: State, policy: Policy, token: Hidden[str | None]) -> Plan[bool]:
     """Put the data of another session into this one; that one is deleted once this one is stored. False if there is no other."""
     yield from load(state, policy)
-    if not is_well_formed_token(token):
+    if not is_well_formed_token(token.reveal()):
         return False
     try:
-        other = yield from issue(find(policy.key(token)))
+        other = yield from issue(find(policy.key(token.reveal() or "")))
         if other is None or state.ended or (state.record is not None and other.token == state.record.token):
             return False
-        data, deadline_ns, _ = decode(other, policy)
+        return _absorb(state, policy, other)
     except (CorruptRecordError, CorruptSessionError) as error:
         pass_over(error, policy)
         return False
+
+
+def _absorb(state: State, policy: Policy, other: Record) -> bool:
+    """Put the data of the session in *other* into this one. Return False if it has ended, or is in it already."""
+    data, deadline_ns, _ = decode(other, policy)
     if deadline_ns < policy.clock() or other.token in state.absorbed:
         return False
     mine, mergeable = state.draft.data, policy.rules.mergeable
@@ -203,7 +214,7 @@ def abandon(state: State, policy: Policy) -> Plan[None]:
     discard(state)
 
 
-def update(token: str | None, policy: Policy, attempts: int) -> Plan[S]:
+def update(token: Hidden[str | None], policy: Policy, attempts: int) -> Plan[S]:
     """Have a change made in a block of its own, again where another request was faster; at most *attempts* times.
 
     The target's ``attempt`` makes it, and returns the session.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dynamostore import Conflict, ItemTooLargeError, Record, ThrottledError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.instants import from_ns
 from dynamostore.steps import Plan, issue
 from session import _state
@@ -28,25 +29,27 @@ def store_new(state: State, policy: Policy) -> Plan[None]:
         return
     if state.unpresented:
         raise SessionStateError("iterate: no client would get the token of a new session; put nothing after destroy()")
-    held = state.draft.held()
+    held = Hidden(state.draft.held())
     token = yield from create(state, policy, state.draft)
-    mark_stored(state, token)
-    state.draft.settle(held)
+    mark_stored(state, token.reveal())
+    state.draft.settle(held.reveal())
 
 
-def create(state: State, policy: Policy, draft: Draft) -> Plan[str]:
+def create(state: State, policy: Policy, draft: Draft) -> Plan[Hidden[str]]:
     """Store the data of *draft* as a new session, and return its token."""
-    token = state.coming or state.tried_token or _state.new_token(policy)
-    tried, state.tried_token = token == state.tried_token, token
-    payload = encode(draft.content(), state.deadline_ns, state.told, policy)
-    content = {"data": payload, "expiry": from_ns(policy.expiry_ns(state.deadline_ns, state.told))}
+    token = Hidden(state.coming or state.tried_token or _state.new_token(policy))
+    tried, state.tried_token = token.reveal() == state.tried_token, token.reveal()
+    payload = Hidden(encode(draft.content(), state.deadline_ns, state.told, policy))
+    expiry = from_ns(policy.expiry_ns(state.deadline_ns, state.told))
     try:
-        state.record = yield from issue(write("create", token=policy.key(token), **content))
+        state.record = yield from issue(
+            write("create", token=policy.key(token.reveal()), data=payload.reveal(), expiry=expiry)
+        )
     except Conflict as conflict:
         if not tried or conflict.current is None:
             raise
         # Nobody else knows this token: an earlier try was stored, and its reply was lost.
-        state.record = yield from issue(write("replace", record=conflict.current, **content))
+        state.record = yield from issue(write("replace", record=conflict.current, data=payload.reveal(), expiry=expiry))
     return token
 
 
@@ -69,14 +72,19 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     if state.renewing and state.is_superseded(policy):
         yield from _lose_renewal(state, policy, changes, None)
         return
-    held = state.draft.held()
+    held = Hidden(state.draft.held())
     if not (state.renewing or moves or changes):
         yield from _touch(state, record, policy)
-        state.draft.settle(held)
+        state.draft.settle(held.reveal())
         state.told = NO_SETTINGS
         return
     writing = Writing(
-        record, state.draft.content(), state.deadline_ns, state.own_settings, held=held, reads=state.draft.reads()
+        record,
+        state.draft.content(),
+        state.deadline_ns,
+        state.own_settings,
+        held=held.reveal(),
+        reads=state.draft.reads(),
     )
     for attempt in range(ATTEMPTS):
         try:
@@ -119,17 +127,31 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
     if not _shortens(state, before, policy):
         expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
-    payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
-    content = {"data": payload, "expiry": from_ns(expiry_ns)}
-    token = state.token
+    token, expiry = Hidden(state.token), from_ns(expiry_ns)
     if state.renewing:
-        token = state.coming or _state.new_token(policy)
-        content["token"] = policy.key(token)
-        if state.grace and policy.renewal_grace:
-            content["grace"] = policy.renewal_grace
-        state.record = yield from issue(write("rename", record=before, **content))
+        new = Hidden(state.coming or _state.new_token(policy))
+        has_grace = state.grace and policy.renewal_grace
+        grace = {"grace": policy.renewal_grace} if has_grace else {}
+        state.record = yield from issue(
+            write(
+                "rename",
+                record=before,
+                token=policy.key(new.reveal()),
+                data=encode(writing.data, writing.deadline_ns, writing.settings, policy),
+                expiry=expiry,
+                **grace,
+            )
+        )
+        token = Hidden(new.reveal())
     else:
-        state.record = yield from issue(write("replace", record=before, **content))
+        state.record = yield from issue(
+            write(
+                "replace",
+                record=before,
+                data=encode(writing.data, writing.deadline_ns, writing.settings, policy),
+                expiry=expiry,
+            )
+        )
         state.prolonged |= state.record.expiry > before.expiry
     if writing.merged:
         shown = Snapshot(state.draft.frozen(writing.held), state.deadline_ns)
@@ -137,7 +159,7 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
         note_late_reads(state, writing.reads, shown, Snapshot(writing.data, writing.deadline_ns), policy)
     state.draft.adopt(writing.data, writing.held)
     state.deadline_ns, state.settings = writing.deadline_ns, writing.settings
-    mark_stored(state, token)
+    mark_stored(state, token.reveal())
     state.draft.settle(writing.held)
 
 
@@ -187,19 +209,19 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
     read = (reads.values | reads.presence) - free
     stale = read or reads.unlisted is not None or reads.emptiness or state.read_deadline
     if stale or not policy.checks:
-        keys, ours = sorted(read), state.draft.data
+        keys, draft = sorted(read), state.draft
         lose(state, policy)
         if not (policy.checks and policy.raises_if_ended):
             return
         what = f"the session was renewed by another request, after this one read {named(keys)}"
-        raise SessionConflict(what, keys=keys, ended=True, ours=ours) from conflict
-    data = own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable)
+        raise SessionConflict(what, keys=keys, ended=True, ours=draft.data) from conflict
+    own = Hidden(own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable))
     state.record, state.token, state.coming, state.grace, state.outdated = None, None, None, False, frozenset()
     state.settings = NO_SETTINGS
     if not state.rescheduled:
         state.deadline_ns = policy.new_deadline_ns()
     state.renewing, state.rescheduled = False, False
-    state.draft = state.draft.begin_anew(data)
+    state.draft = state.draft.begin_anew(own.reveal())
     yield from store_new(state, policy)
     if state.record is None:
         lose(state, policy)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import uniform
 from typing import Literal, TypeAlias, TypeVar
 
+from dynamostore.hidden import Hidden
 from session._policy import Policy
 from session._state import State, begin_again
 
@@ -53,10 +54,10 @@ def is_oauth_callback(query: str | bytes) -> bool:
     return names >= {b"code", b"state"}
 
 
-def may_rerun(rerun: Rerun[R], request: R, method: str, query: str | bytes, *, has_body: bool) -> bool:
+def may_rerun(rerun: Rerun[R], request: Hidden[R], method: str, query: str | bytes, *, has_body: bool) -> bool:
     """Return True if the setting *rerun* allows *request*, with this *query*, to be run again."""
     if callable(rerun):
-        return rerun(request)
+        return rerun(request.reveal())
     return rerun == "safe" and is_safe(method, has_body=has_body) and not is_oauth_callback(query)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from dynamostore.hidden import Hidden, clears_frames
 from session import _state
 from session.errors import SessionClosedError, SessionTypeError
 from session.plans import lifecycle
@@ -23,6 +24,7 @@ SLOTS = "dynamostore.sessions"
 _EMPTY = ("litestar.types.empty", "starlite.types.empty")
 
 
+@clears_frames("take")
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A session, and the keys under which its request has it.
@@ -130,15 +132,15 @@ def forbid_reruns(request: Request) -> None:
         slot.session._state.rerun = False
 
 
-def adopt(session: BaseSession, data: Mapping[str, object]) -> None:
+def adopt(session: BaseSession, data: Hidden[Mapping[str, object]]) -> None:
     """Replace the data of *session*, which must be there to be read; not a read, and the same values again are no change.
 
     Raises what putting them would; the session is then not to be committed.
     """
     session.clear()
-    for key, value in data.items():
+    for key in data.reveal():
         # Checked there, as everything that is put.
-        session[key] = value  # type: ignore[assignment]
+        session[key] = data.reveal()[key]  # type: ignore[assignment]
 
 
 def _is_end(value: object) -> bool:

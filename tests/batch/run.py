@@ -299,10 +299,10 @@ def _in_file(path: Path, table: Table, check: Check) -> dict[str, Item]:
     check.violations += [f"{other} was left" for other in path.parent.glob(f"{path.name}.*")]
     for number, line in read_lines(path):
         try:
-            item = decode_line(table, line)
+            item = decode_line(table, line.reveal())
         except RefusedLineError:
             # One that is corrupt: it is in the file, and is not loaded.
-            item = msgspec.json.decode(line, type=Line).item or {}
+            item = msgspec.json.decode(line.reveal(), type=Line).item or {}
         token = item["token"]["S"]
         if token in found:
             check.violations.append(f"{token} is there twice, in line {number}")

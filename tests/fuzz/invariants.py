@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden
 from dynamostore.plans.faults import check as check_reply
 from dynamostore.plans.faults import explain
 from dynamostore.steps import Pause
@@ -190,7 +191,7 @@ def _check_call(operation: Operation[types.Reply], reply: RawReply) -> None:
     caller = Caller(
         _CORE, _ACCESS, Limits(4, 60.0), clock=lambda: 1.7e9 + now, monotonic=lambda: now, random=lambda: 0.5
     )
-    plan = caller.call(operation, b"{}")
+    plan = caller.call(operation, Hidden(b"{}"))
     asked = 0
     try:
         step = next(plan)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from greenlet import getcurrent, greenlet
 
 from dynamostore import AsyncDynamoStore, DynamoStore
+from dynamostore.hidden import Hidden
 from dynamostore.plans.verbs import Plans
 from dynamostore.steps import Call, Pause, Plan, Step, arun, run
 from session import SessionData
@@ -81,7 +82,7 @@ class OnPlans(Driver):
             while True:
                 try:
                     if isinstance(step, Call):
-                        reply = yield from getattr(self.plans, step.operation)(**step.arguments)
+                        reply = yield from getattr(self.plans, step.operation)(**_hidden(step.arguments))
                     else:
                         reply = yield step
                 except Exception as error:  # noqa: BLE001 (whatever it is, it is the plan's to handle)
@@ -91,6 +92,11 @@ class OnPlans(Driver):
         except StopIteration as end:
             result: R = end.value
             return result
+
+
+def _hidden(arguments: Mapping[str, object]) -> dict[str, object]:
+    """A store's arguments as it passes them to its plans."""
+    return {name: Hidden(value) if name in ("token", "data") else value for name, value in arguments.items()}
 
 
 class Calls:

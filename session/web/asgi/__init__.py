@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TypeVar
 
+from dynamostore.hidden import Hidden
 from session.aio import AsyncSessionManager
 from session.manager import SessionManager
 from session.session import AsyncSession
@@ -131,20 +132,24 @@ class SessionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or serve a WebSocket, as ASGI has it; anything else (a lifespan) goes to the app untouched."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+        # The app runs within this frame, and a cookie is in it.
+        request = Hidden(scope)
+        del scope
+        kind = request.reveal()["type"]
+        if kind not in ("http", "websocket"):
+            await self._app(request.reveal(), receive, send)
             return
         settings = self._settings
-        there = find_slot(scope, (settings.key,))
+        there = find_slot(request.reveal(), (settings.key,))
         if there is not None:
             if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.key))
             # This middleware is around the app twice.
-            await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await Request(settings, scope, receive, send).run()
+            await self._app(request.reveal(), receive, send)
+        elif kind == "http":
+            await Request(settings, request, receive, send).run()
         else:
-            await serve_socket(settings, scope, receive, send)
+            await serve_socket(settings, request, receive, send)
 
 
 def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSession:
@@ -154,11 +159,13 @@ def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSes
     """
     session = scope.get(key)
     if not isinstance(session, AsyncSession):
+        kind = type(session).__name__ if key in scope else None
+        del scope, session
         raise RuntimeError(  # noqa: TRY004 (it is the app's set-up that is wrong)
             f"there is no session in scope[{key!r}]"
             + (
-                f", but a {type(session).__name__}: get the session before you replace it"
-                if key in scope
+                f", but a {kind}: get the session before you replace it"
+                if kind is not None
                 else ": is the app in a session.web.asgi.SessionMiddleware?"
             )
         )

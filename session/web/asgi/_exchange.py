@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden, clearing
 from session._headers import Headers
 from session._state import State
 from session.aio import AsyncSessionManager
@@ -47,26 +48,26 @@ class Settings:
     sleep: Callable[[float], Awaitable[object]]
     clock: Callable[[], float]
 
-    def begin(self, state: State, scope: Scope) -> WebSession:
+    def begin(self, state: State, scope: Hidden[Scope]) -> WebSession:
         """Return a new session."""
         policy = self.manager._policy
         if policy.on_conflict == "report":
-            state.route = lambda: " ".join(route_of(scope))
-        return WebSession(state, policy, self.drive, self.drive_here, socket=scope["type"] == "websocket")
+            state.route = lambda: " ".join(route_of(scope.reveal()))
+        return WebSession(state, policy, self.drive, self.drive_here, socket=scope.reveal()["type"] == "websocket")
 
 
 class Exchange:
     """What the app sends, on its way to the server, and what the session has to do with it."""
 
-    def __init__(self, settings: Settings, session: WebSession, scope: Scope, send: Send) -> None:
+    def __init__(self, settings: Settings, session: WebSession, scope: Hidden[Scope], send: Send) -> None:
         self.settings = settings
         self.session = session
         self.begun = False
         self.failure: BaseException | None = None
         """What the commit raised in the app's ``send``; frameworks make other errors of it."""
-        self._scope = scope
+        self._scope = scope.reveal()
         self._send = send
-        self._slot = begin_slot(scope, session, (settings.key,))
+        self._slot = begin_slot(self._scope, session, (settings.key,))
 
     async def send(self, message: Message) -> None:
         """The app's ``send``."""
@@ -122,10 +123,10 @@ class Exchange:
 
     async def _adopt(self) -> None:
         """Have the session be what the app put in its place."""
-        data = self._slot.take(self._scope)
-        if data is not None:
+        data = Hidden(self._slot.take(self._scope))
+        if data.reveal() is not None:
             await self.session.load()
-            adopt(self.session, data)
+            adopt(self.session, Hidden(data.reveal() or {}))
 
     async def _abandon(self) -> None:
         """Discard the session; nothing happens if it is closed."""
@@ -137,13 +138,11 @@ class Exchange:
         if self.session._state.stored:
             forbid_reruns(self._scope)
 
-    async def _start(self, message: Message) -> None:
+    async def _start(self, message: Hidden[Message]) -> None:
         """Send the start of a response, with the session's headers."""
-        headers = message.get("headers") or ()
-        assert isinstance(headers, Iterable)
-        added = self.settings.manager.headers(self.session, _decoded(headers))
+        start = Hidden(_with_headers(message.reveal(), self.settings.manager, self.session))
         self.begun = True
-        await self._send({**message, "headers": _encoded(added)})
+        await self._send(start.reveal())
 
     async def _refuse_outage(self, prefix: str) -> None:
         await self._refuse(prefix, 503, outage_headers(), OUTAGE)
@@ -154,15 +153,16 @@ class Exchange:
 
     async def _refuse(self, prefix: str, status: int, headers: Headers, body: bytes) -> None:
         self.begun = True
-        if self.session._state.stored:
-            # By a `save` before: the client may need a new token.
-            headers = self.settings.manager.headers(self.session, headers)
-        await self._send({"type": f"{prefix}.start", "status": status, "headers": _encoded(headers)})
+        # Of a `save` before the client may need a new token.
+        added = self.settings.manager.headers(self.session, headers) if self.session._state.stored else headers
+        start = Hidden({"type": f"{prefix}.start", "status": status, "headers": _encoded(added)})
+        del added
+        await self._send(start.reveal())
         await self._send({"type": f"{prefix}.body", "body": b"" if self._scope.get("method") == "HEAD" else body})
 
 
 async def call(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, loaded: bool, context: Context | None
+    app: ASGIApp, scope: Hidden[Scope], receive: Receive, send: Send, *, loaded: bool, context: Context | None
 ) -> None:
     """Call *app*, in *context* if one is given, and so that it can wait for a session unless that is *loaded*."""
     if _session.GREENLETS and not loaded:
@@ -170,11 +170,20 @@ async def call(
     elif context is not None:
         await in_context(context, _call(app, scope, receive, send))
     else:
-        await app(scope, receive, send)
+        await app(scope.reveal(), receive, send)
 
 
-async def _call(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    await app(scope, receive, send)
+async def _call(app: ASGIApp, scope: Hidden[Scope], receive: Receive, send: Send) -> None:
+    await app(scope.reveal(), receive, send)
+
+
+@clearing
+def _with_headers(
+    message: Message, manager: AsyncSessionManager | SessionManager, session: WebSession
+) -> dict[str, object]:
+    headers = message.get("headers") or ()
+    assert isinstance(headers, Iterable)
+    return {**message, "headers": _encoded(manager.headers(session, _decoded(headers)))}
 
 
 def status_of(message: Message) -> int:

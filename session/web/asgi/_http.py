@@ -7,6 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TypeAlias
 
+from dynamostore.hidden import Hidden
 from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
@@ -25,32 +26,36 @@ Answer: TypeAlias = Callable[[], Awaitable[None]]
 class Request:
     """One request: its runs, one after the other, and the answer of the last one."""
 
-    def __init__(self, settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, settings: Settings, scope: Hidden[Scope], receive: Receive, send: Send) -> None:
         self._settings = settings
-        self._scope = scope
+        self._scope = scope.reveal()
         self._receive = receive
         self._send = send
         self._app = settings.app
         self._delegated = False
         # Another run follows.
         self._goes_on = False
-        self._state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
+        self._state = _state.begin(settings.manager.token(cookies(self._scope)), settings.manager._policy)
         # When the first run began, of a request that may be run again; its course is made when it has to be.
         self._begun: float | None = None
         self._course: Course | None = None
         self._given: _Given | None = None
         # A session that begins with this request cannot be stale.
         if self._state.token is not None and may_rerun(
-            settings.rerun, scope, str(scope.get("method", "GET")), _query(scope), has_body=_has_body(scope)
+            settings.rerun,
+            scope,
+            str(self._scope.get("method", "GET")),
+            _query(self._scope),
+            has_body=_has_body(self._scope),
         ):
             self._begun = settings.clock()
         if self._begun is not None or settings.conflict is not None:
-            self._given = _Given(scope, receive, messages=self._begun is not None)
+            self._given = _Given(self._scope, receive, messages=self._begun is not None)
 
     async def run(self) -> None:
         """Have the app answer, and again if it is stale."""
-        session = self._settings.begin(self._state, self._scope)
-        exchange = _Run(self._settings, session, self._scope, self._send)
+        session = self._settings.begin(self._state, Hidden(self._scope))
+        exchange = _Run(self._settings, session, Hidden(self._scope), self._send)
         # What a stale run sets in its context is forgotten with it.
         context = copy_context() if self._begun is not None else None
         receive = self._given.replay() if self._given is not None else self._receive
@@ -58,7 +63,7 @@ class Request:
             if self._settings.autoload:
                 await session.autoload()
             loaded = self._state.loaded
-            await call(self._app, self._scope, receive, exchange.send, loaded=loaded, context=context)
+            await call(self._app, Hidden(self._scope), receive, exchange.send, loaded=loaded, context=context)
             await exchange.done()
         except BaseException as error:
             await exchange.forget(error)
@@ -135,22 +140,24 @@ class Request:
 class _Run(Exchange):
     """What one run sends, on its way to the server."""
 
-    held: list[Message] | None = None
+    held: list[Hidden[Message]] | None = None
     """An error page of the app's, while it may raise an outage or a conflict: around the whole of a framework's app, that
     answers 500 first, and raises then."""
 
     async def send(self, message: Message) -> None:
+        said = Hidden(message)
+        del message
         if self.held is not None:
-            self.held.append(message)
-        elif message["type"] == "http.response.start" and not self.begun:
-            status = status_of(message)
+            self.held.append(said)
+        elif said.reveal()["type"] == "http.response.start" and not self.begun:
+            status = status_of(said.reveal())
             if status == 500 and (self.session._outage or self.session._conflict is not None):
-                self.held = [message]
+                self.held = [said]
             else:
                 await self._settle(status)
-                await self._start(message)
+                await self._start(said)
         else:
-            await self._send(message)
+            await self._send(said.reveal())
 
     async def done(self) -> None:
         await self.release()
@@ -170,7 +177,7 @@ class _Run(Exchange):
         await self._settle(500)
         await self._start(start)
         for message in rest:
-            await self._send(message)
+            await self._send(message.reveal())
 
     def drop(self) -> None:
         """Forget what was held back."""
@@ -193,7 +200,7 @@ class _Given:
         state = scope.get("state")
         self._state = dict(state) if isinstance(state, MutableMapping) else None
         self._receive = receive
-        self._messages: list[Message] | None = [] if messages else None
+        self._messages: list[Hidden[Message]] | None = [] if messages else None
 
     def restore(self, scope: Scope) -> None:
         """Make the scope again what it was, and the state in it; the same objects, which others may hold."""
@@ -214,10 +221,9 @@ class _Given:
         async def receive() -> Message:
             nonlocal place
             if place == len(messages):
-                messages.append(await self._receive())
-            message = messages[place]
+                messages.append(Hidden(await self._receive()))
             place += 1
-            return dict(message)
+            return dict(messages[place - 1].reveal())
 
         return receive
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 
+from dynamostore.hidden import Hidden
 from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
@@ -19,9 +20,9 @@ TRY_AGAIN_LATER = 1013
 REASON = "the session was changed by another request"
 
 
-async def serve_socket(settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_socket(settings: Settings, scope: Hidden[Scope], receive: Receive, send: Send) -> None:
     """Have the app serve a WebSocket."""
-    state = _state.begin(settings.manager.token(cookies(scope)), settings.manager._policy)
+    state = _state.begin(settings.manager.token(cookies(scope.reveal())), settings.manager._policy)
     session = settings.begin(state, scope)
     exchange = _WebSocket(settings, session, scope, receive, send)
     try:
@@ -46,29 +47,33 @@ async def serve_socket(settings: Settings, scope: Scope, receive: Receive, send:
 
 
 class _WebSocket(Exchange):
-    def __init__(self, settings: Settings, session: WebSession, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, settings: Settings, session: WebSession, scope: Hidden[Scope], receive: Receive, send: Send
+    ) -> None:
         super().__init__(settings, session, scope, send)
         self._receive = receive
         self._over = False
 
     async def receive(self) -> Message:
         """The app's ``receive``."""
-        message = await self._receive()
-        self._over |= message["type"] == "websocket.disconnect"
-        return message
+        message = Hidden(await self._receive())
+        self._over |= message.reveal()["type"] == "websocket.disconnect"
+        return message.reveal()
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "websocket.accept" and not self.begun:
+        said, kind = Hidden(message), message["type"]
+        del message
+        if kind == "websocket.accept" and not self.begun:
             await self._settle(101, close=False)
-            await self._start(message)
+            await self._start(said)
             self.session._late = True
-        elif message["type"] == "websocket.http.response.start" and not self.begun:
-            await self._settle(status_of(message))
-            await self._start(message)
+        elif kind == "websocket.http.response.start" and not self.begun:
+            await self._settle(status_of(said.reveal()))
+            await self._start(said)
         else:
-            if message["type"] == "websocket.close":
+            if kind == "websocket.close":
                 self.begun = self._over = True
-            await self._send(message)
+            await self._send(said.reveal())
 
     async def done(self) -> None:
         await self._adopt()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar, overload
 
+from dynamostore.hidden import Hidden
 from session.data import SessionData
 from session.typed import MISSING
 from session.types import JSONValue
@@ -46,7 +47,9 @@ class SessionStore(BaseSessionStore):
 
     async def aset(self, key: str, value: JSONValue) -> None:
         """As ``session[key] = value``."""
-        await self._when_read(lambda: self.update({key: value}))
+        hidden = Hidden(value)
+        del value
+        await self._when_read(lambda: self.update({key: hidden.reveal()}))
 
     @overload
     async def apop(self, key: str) -> JSONValue: ...
@@ -54,15 +57,21 @@ class SessionStore(BaseSessionStore):
     async def apop(self, key: str, default: D) -> JSONValue | D: ...
     async def apop(self, key: str, default: object = MISSING) -> object:
         """As `pop`."""
-        return await self._when_read(lambda: self.pop(key, default))
+        hidden = Hidden(default)
+        del default
+        return await self._when_read(lambda: self.pop(key, hidden.reveal()))
 
     async def asetdefault(self, key: str, value: JSONValue = None) -> JSONValue:
         """As `setdefault`."""
-        return await self._when_read(lambda: self.setdefault(key, value))
+        hidden = Hidden(value)
+        del value
+        return await self._when_read(lambda: self.setdefault(key, hidden.reveal()))
 
     async def aupdate(self, dict_: Updates) -> None:  # type: ignore[override]  # as update
         """As `update`."""
-        await self._when_read(lambda: self.update(dict_))
+        hidden = Hidden(dict_)
+        del dict_
+        await self._when_read(lambda: self.update(hidden.reveal()))
 
     async def asave(self, must_create: bool = False) -> None:
         """As `save`."""
@@ -78,11 +87,15 @@ class SessionStore(BaseSessionStore):
 
     async def aexists(self, session_key: str | None) -> bool:
         """As `exists`."""
-        return await asyncio.to_thread(self.exists, session_key)
+        hidden = Hidden(session_key)
+        del session_key
+        return await asyncio.to_thread(lambda: self.exists(hidden.reveal()))
 
     async def adelete(self, session_key: str | None = None) -> None:
         """As `delete`."""
-        await asyncio.to_thread(self.delete, session_key)
+        hidden = Hidden(session_key)
+        del session_key
+        await asyncio.to_thread(lambda: self.delete(hidden.reveal()))
 
     async def aflush(self) -> None:
         """As `flush`."""
@@ -94,7 +107,9 @@ class SessionStore(BaseSessionStore):
 
     async def apeek(self, key: str, default: JSONValue = None) -> JSONValue:
         """As `peek`."""
-        return await self._when_read(lambda: self.peek(key, default))
+        hidden = Hidden(default)
+        del default
+        return await self._when_read(lambda: self.peek(key, hidden.reveal()))
 
     @classmethod
     async def aclear_expired(cls) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils.asyncio import async_unsafe
 
+from dynamostore.hidden import Hidden, clear_frames, clears_frames
 from dynamostore.process_bound import ProcessBound
 from session import values
 from session.session import Session
@@ -30,6 +31,7 @@ waits_for_the_store = async_unsafe(
 )
 
 
+@clears_frames("get", "pop", "increment", "peek")
 class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(session.items()) copies its data"):
     """Django's API of a session's data, and its typed getters, on the core's session."""
 
@@ -82,7 +84,9 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """As `get`."""
-        return await self._when_read(lambda: self.get(key, default))
+        otherwise = Hidden(default)
+        del default
+        return await self._when_read(lambda: self.get(key, otherwise.reveal()))
 
     async def _when_read(self, do: Callable[[], T]) -> T:
         """Return what *do* returns; it runs in a thread if it has to read the session first."""
@@ -94,7 +98,9 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
 
     def __setitem__(self, key: str, value: JSONInput) -> None:
         """Set *key* to a value that JSON can express; see `Session.__setitem__ <session.Session.__setitem__>`."""
-        self._get_session()[key] = value
+        held = Hidden(value)
+        del value
+        self._get_session()[key] = held.reveal()
         self.modified = True
 
     def __delitem__(self, key: str) -> None:
@@ -119,18 +125,20 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
 
     def setdefault(self, key: str, value: JSONInput = None) -> JSONValue:
         """Return the value of *key*, set to *value* first if there is none; the session's own, to change."""
+        held = Hidden(value)
+        del value
         missing = not self._has(key)
-        held = self._get_session().setdefault(key, value)
+        there = self._get_session().setdefault(key, held.reveal())
         if missing:
             self.modified = True
-        return held
+        return there
 
     def update(self, dict_: Updates) -> None:  # type: ignore[override]  # a dict's, which it only is in the stubs
         """Set keys as ``[]`` does, or none of them if one is refused."""
-        entries = dict(dict_)
-        for key, value in entries.items():
-            values.native(key, value)
-        self._get_session().update(entries)  # type: ignore[arg-type]  # they were looked at
+        given = Hidden(dict_)
+        del dict_
+        entries = _checked(given)
+        self._get_session().update(entries.reveal())  # type: ignore[arg-type]  # they were looked at
         self.modified = True
 
     def clear(self) -> None:
@@ -164,7 +172,7 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
     def _followed(self, key: str, value: JSONValue) -> JSONValue:
         return self._get_session()._followed(key, value)
 
-    def _put(self, key: str, value: JSONValue) -> None:
+    def _put(self, key: str, value: Hidden[JSONValue]) -> None:
         self._get_session()._put(key, value)
         self.modified = True
 
@@ -173,3 +181,15 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
         if self._has(key):
             self.modified = True
         core.remove(key)
+
+
+def _checked(given: Hidden[Updates]) -> Hidden[dict[str, object]]:
+    """Return entries that a session takes; raise what putting them would."""
+    try:
+        entries = Hidden(dict(given.reveal()))
+        for key in entries.reveal():
+            values.native(key, entries.reveal()[key])
+    except BaseException as error:
+        clear_frames(error)
+        raise
+    return entries

@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden
 from session import _state
 from session.cookies import values_of
 from session.errors import SessionConflict, SessionTypeError
@@ -139,7 +140,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         if conflict is not None and (response.status_code == 409 or response.status_code >= 500):
             _take(request)
             return self._end_stale(request, response, conflict)
-        put = _take(request)
+        put = Hidden(_take(request))
         session = getattr(request, "session", None)
         shown = isinstance(session, BaseSessionStore) and session._refused
         try:
@@ -216,7 +217,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
             answer = (
                 self._page.make(request, partial(self.conflict, request, error)) if self._has_page else refusal(request)
             )
-            _adopt(anew, _take(request), answer.status_code)
+            _adopt(anew, Hidden(_take(request)), answer.status_code)
             if anew.modified or request.session is not anew:
                 return self._save(request, answer)
             patch_vary_headers(answer, ("Cookie",))
@@ -282,24 +283,31 @@ def _is_session(value: object) -> bool:
     return hasattr(value, "accessed")
 
 
-def _adopt(session: object, put: object, status: int) -> None:
+def _adopt(session: object, put: Hidden[object], status: int) -> None:
     """Have *session* be what the view put in its place: the data of a mapping; None flushes it."""
-    if not isinstance(session, BaseSessionStore) or _is_session(put):
+    if not isinstance(session, BaseSessionStore) or _is_session(put.reveal()):
         return
-    if put is None:
+    kind = type(put.reveal()).__name__
+    if put.reveal() is None:
         session.flush()
-    elif not isinstance(put, Mapping):
+    elif not isinstance(put.reveal(), Mapping):
         raise SessionTypeError(
-            f"request.session was replaced by a {type(put).__name__}: replace it by a SessionStore, by a dict (the session's new "
+            f"request.session was replaced by a {kind}: replace it by a SessionStore, by a dict (the session's new "
             "data), or by None, which flushes it",
             wanted="Mapping",
-            found=type(put).__name__,
+            found=kind,
         )
     elif status < 500:
         # As Django saves: not beside a 500.
-        data = dict(put)
+        data = Hidden(_copied(put))
         session.clear()
-        session.update(data)
+        session.update(data.reveal())
+
+
+def _copied(put: Hidden[object]) -> dict[str, object]:
+    given = put.reveal()
+    assert isinstance(given, Mapping)
+    return dict(given)
 
 
 def _note(request: HttpRequest | None = None, **_: object) -> None:

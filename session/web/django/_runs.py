@@ -12,6 +12,7 @@ from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import set_urlconf
 
+from dynamostore.hidden import Hidden
 from session._state import State
 from session.web._conflicts import masked_path
 from session.web._reruns import Course, Rerun, may_rerun
@@ -27,7 +28,11 @@ class Runs:
         self.request = request
         # A session that begins with this request cannot be stale.
         allowed = conf.settings.SESSION_COOKIE_NAME in request.COOKIES and may_rerun(
-            rerun, request, request.method or "", request.META.get("QUERY_STRING", ""), has_body=_has_body(request)
+            rerun,
+            Hidden(request),
+            request.method or "",
+            request.META.get("QUERY_STRING", ""),
+            has_body=_has_body(request),
         )
         if allowed and _has_body(request):
             allowed = _read_body(request)

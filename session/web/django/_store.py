@@ -11,6 +11,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.utils import timezone
 
 from dynamostore import DynamoStore
+from dynamostore.hidden import Hidden
 from dynamostore.instants import INT64_MAX, from_ns, to_ns
 from session import _state
 from session._policy import Policy
@@ -167,7 +168,7 @@ class BaseSessionStore(BaseSessionData):
                 self._lost()
             lifecycle.insist(state)
         insisted = self._insisted or self._moves_the_expiry()
-        modified, before = self.modified, state.token
+        modified, before = self.modified, Hidden(state.token)
         changing = insisted or state.changed or (bool(state.draft.pending()) if state.ended else state.record is None)
         if changing:
             # Django moves the expiry with each change: that is not the app's doing, and conflicts with nothing.
@@ -176,7 +177,7 @@ class BaseSessionStore(BaseSessionData):
         if state.ended and changing:
             self._lost()
         # The cookie is still to be set, for a new key in any case.
-        self._modified, self._insisted = modified or state.token != before, False
+        self._modified, self._insisted = modified or state.token != before.reveal(), False
 
     def _moves_the_expiry(self) -> bool:
         """Return True if a save of what nobody changed begins the lifetime anew, as one of Django's does."""
@@ -225,10 +226,10 @@ class BaseSessionStore(BaseSessionData):
     def create(self) -> None:
         """Store a new session with a key of its own and this one's data, if that was read; it is this one from now on."""
         state = self._core._state
-        data = dict(state.draft.data) if state.loaded else {}
+        data = Hidden(dict(state.draft.data) if state.loaded else {})
         settings = state.own_settings
         self._begin(None)
-        self._core.update(data)
+        self._core.update(data.reveal())
         self._core._state.told = settings
         self.save(must_create=True)
 
@@ -248,6 +249,7 @@ class BaseSessionStore(BaseSessionData):
         if state.coming is not None and session_key in (state.coming, state.token):
             return session_key == state.coming
         there = self._manager.load(session_key)
+        del session_key
         try:
             there._reading()
         except CORRUPT:
@@ -260,18 +262,25 @@ class BaseSessionStore(BaseSessionData):
         state = self._core._state
         state.rerun = False
         if session_key is None or session_key == self._session_key:
-            # A session that was renewed meanwhile is reached by the key that the client sent.
-            token = state.presented if state.ended else state.token
-            # All that the client sent: none of them may log it in again.
-            tokens = {token, *state.sent} if state.sent else {token}
-            keys = {self._manager._policy.key(token) for token in tokens if _state.is_well_formed_token(token)}
-            if state.record is not None:
-                # Within a renewal's grace that is another.
-                keys.add(state.record.token)
-            for key in keys:
-                self._manager.store.delete(key)
+            del session_key
+            for key in self._keys():
+                self._manager.store.delete(key.reveal())
         elif _state.is_well_formed_token(session_key) and not (state.coming and session_key == state.token):
-            self._manager.store.delete(self._manager._policy.key(session_key))
+            other = Hidden(self._manager._policy.key(session_key))
+            del session_key
+            self._manager.store.delete(other.reveal())
+
+    def _keys(self) -> set[Hidden[str]]:
+        """Return the keys of the session in the table, and of all that the client sent: none of them may log it in again."""
+        state = self._core._state
+        # A session that was renewed meanwhile is reached by the key that the client sent.
+        token = state.presented if state.ended else state.token
+        tokens = {token, *state.sent} if state.sent else {token}
+        keys = {Hidden(self._manager._policy.key(token)) for token in tokens if _state.is_well_formed_token(token)}
+        if state.record is not None:
+            # Within a renewal's grace that is another.
+            keys.add(Hidden(state.record.token))
+        return keys
 
     @waits_for_the_store
     def flush(self) -> None:

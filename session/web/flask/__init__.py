@@ -28,6 +28,7 @@ import flask.sessions
 from flask.sessions import SessionMixin
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden
 from session import _state
 from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
@@ -263,11 +264,10 @@ class SessionInterface(flask.sessions.SessionInterface):
             self._settle(session, response.status_code)
         # As Flask has it: to use it at all is enough. Its status, say, is known without looking.
         session._state.looked = session.accessed
-        before = list(response.headers)
-        after = self.manager.headers(session, before)
-        if after != before:
+        after = Hidden(self.manager.headers(session, list(response.headers)))
+        if after.reveal() != list(response.headers):
             response.headers.clear()
-            response.headers.extend(after)
+            response.headers.extend(after.reveal())
 
     def _settle(self, session: FlaskSession, status: int) -> None:
         """Commit or discard *session*, as the *status* of its response has it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dynamostore.hidden import Hidden
 from session.web._reruns import Course, Rerun, may_rerun
 from session.web._slots import open_slots
 
@@ -92,17 +93,17 @@ def drop_changes_of_others(environ: WSGIEnvironment) -> None:
         slot.drop(environ)
 
 
-def _is_rerunnable(environ: WSGIEnvironment, settings: Settings, request: Callable[[], flask.Request]) -> bool:
+def _is_rerunnable(held: Hidden[WSGIEnvironment], settings: Settings, request: Callable[[], flask.Request]) -> bool:
     """Return True if a request may be run again: it has a session, and no body, which could not be read again."""
     # A session that begins with this request cannot be stale.
-    if settings.cookie not in environ.get("HTTP_COOKIE", "") or settings.rerun == "never":
+    if settings.cookie not in held.reveal().get("HTTP_COOKIE", "") or settings.rerun == "never":
         return False
-    if environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+    if held.reveal().get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in held.reveal():
         return False
     if callable(settings.rerun):
         return settings.rerun(request())
-    method, query = environ.get("REQUEST_METHOD", "GET"), environ.get("QUERY_STRING", "")
-    return may_rerun(settings.rerun, None, method, query, has_body=False)
+    method, query = held.reveal().get("REQUEST_METHOD", "GET"), held.reveal().get("QUERY_STRING", "")
+    return may_rerun(settings.rerun, Hidden(None), method, query, has_body=False)
 
 
 def wrap(app: flask.Flask, settings: Settings, hooks: ErrorHooks) -> None:
@@ -117,10 +118,13 @@ def wrap(app: flask.Flask, settings: Settings, hooks: ErrorHooks) -> None:
     handle_exception: Callable[..., Any] = app.handle_exception
 
     def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop(_RUNS, None)
-        if not _is_rerunnable(environ, settings, lambda: app.request_class(environ)):
-            return inner(environ, start_response)
-        return _run(Runs(app, Course(True, settings.clock)), inner, environ, start_response, settings.sleep)
+        # The app runs within this frame, and a cookie is in it.
+        held = Hidden(environ)
+        del environ
+        held.reveal().pop(_RUNS, None)
+        if not _is_rerunnable(held, settings, lambda: app.request_class(held.reveal())):
+            return inner(held.reveal(), start_response)
+        return _run(Runs(app, Course(True, settings.clock)), inner, held, start_response, settings.sleep)
 
     def user_exception(*arguments: Any) -> Any:
         *context, error = arguments
@@ -138,25 +142,27 @@ def wrap(app: flask.Flask, settings: Settings, hooks: ErrorHooks) -> None:
 def _run(
     runs: Runs,
     inner: WSGIApplication,
-    environ: WSGIEnvironment,
+    environ: Hidden[WSGIEnvironment],
     start_response: StartResponse,
     sleep: Callable[[float], object],
 ) -> Iterable[bytes]:
     """Return the body of the first run that is not stale, or that is not to be followed by another one."""
-    before = dict(environ)
-    preserve = environ.get(_PRESERVE)
+    before = Hidden(dict(environ.reveal()))
+    preserve = environ.reveal().get(_PRESERVE)
 
     def start(*arguments: Any) -> Any:
         # An answer to an error goes out even if its session could not be stored.
-        return start_response(*arguments) if runs.stale is None else _write_nothing
+        given = Hidden(arguments)
+        del arguments
+        return start_response(*given.reveal()) if runs.stale is None else _write_nothing
 
     while True:
-        environ[_RUNS] = runs
+        environ.reveal()[_RUNS] = runs
         contexts: list[object] = []
         if preserve is not None:
-            environ[_PRESERVE] = contexts.append
+            environ.reveal()[_PRESERVE] = contexts.append
         try:
-            body = inner(environ, start)
+            body = inner(environ.reveal(), start)
         finally:
             if preserve is not None and runs.stale is None:
                 for context in contexts:
@@ -166,8 +172,8 @@ def _run(
         sleep(runs.course.pause())
         runs.stale = None
         # The server has this very dict.
-        environ.clear()
-        environ.update(before)
+        environ.reveal().clear()
+        environ.reveal().update(before.reveal())
 
 
 def unsent(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:  # noqa: ARG001 (a WSGI app)

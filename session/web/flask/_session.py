@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from flask.sessions import SessionMixin
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden
 from session._policy import Policy
 from session._state import Deadline, State, Status
 from session.data import SessionData
@@ -76,7 +77,7 @@ class FlaskSession(Session, SessionMixin):
             raise
         finally:
             if clears:
-                self._put(_REMEMBER, _CLEAR)
+                self._put(_REMEMBER, Hidden(_CLEAR))
 
     def destroy(self) -> None:
         """Delete the session, as `Session.destroy <session.session.Session.destroy>` does.
@@ -86,7 +87,7 @@ class FlaskSession(Session, SessionMixin):
         clears = self._clears_login_cookie()
         super().destroy()
         if clears:
-            self._put(_REMEMBER, _CLEAR)
+            self._put(_REMEMBER, Hidden(_CLEAR))
 
     def renew_token(self, *, grace: bool = False, deadline: Deadline = "new") -> None:
         """Give the session a new token, as `Session.renew_token <session.session.Session.renew_token>` does."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from dynamostore.hidden import Hidden
 from session.manager import SessionManager
 from session.session import Session
 from session.web._exchange import TAKEN
@@ -76,14 +77,17 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as WSGI has it (PEP 3333)."""
+        # The app runs within this frame, and a cookie is in it.
+        request = Hidden(environ)
+        del environ
         settings = self._settings
-        there = find_slot(environ, settings.keys)
+        there = find_slot(request.reveal(), settings.keys)
         if there is not None:
             if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.keys[0]))
             # This middleware is around the app twice.
-            return self._app(environ, start_response)
-        return Exchange(settings, environ, start_response).run()
+            return self._app(request.reveal(), start_response)
+        return Exchange(settings, request, start_response).run()
 
 
 def get_session(environ: WSGIEnvironment, key: str = "session") -> Session:
@@ -91,11 +95,13 @@ def get_session(environ: WSGIEnvironment, key: str = "session") -> Session:
     found = [environ[name] for name in _keys(key) if name in environ]
     if found and isinstance(found[0], Session):
         return found[0]
+    kind = type(found[0]).__name__ if found else None
+    del environ, found
     raise RuntimeError(
         f"there is no session in environ[{key!r}]"
         + (
-            f", but a {type(found[0]).__name__}: get the session before you replace it"
-            if found
+            f", but a {kind}: get the session before you replace it"
+            if kind is not None
             else ": is the app in a session.web.wsgi.SessionMiddleware?"
         )
     )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dynamostore import StoreError
+from dynamostore.hidden import Hidden
 from dynamostore.steps import Plan
 from session import _state
 from session._headers import Headers
@@ -52,35 +53,35 @@ class Settings:
 class Exchange:
     """One request: its runs, one after the other, and the answer of the last one."""
 
-    def __init__(self, settings: Settings, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+    def __init__(self, settings: Settings, request: Hidden[WSGIEnvironment], start_response: StartResponse) -> None:
         manager = settings.manager
         self.settings = settings
-        self.environ = environ
+        self.environ = request.reveal()
         self.start_response = start_response
         self.shown: SessionConflict | None = None
         """The last conflict that this run's app was shown."""
         self._app = settings.app
         self._delegated = False
-        self._state = _state.begin(manager.token(environ.get("HTTP_COOKIE")), manager._policy)
+        self._state = _state.begin(manager.token(self.environ.get("HTTP_COOKIE")), manager._policy)
         # When the first run began, of a request that may be run again; its course is made when it has to be.
         self._begun: float | None = None
         self._course: Course | None = None
         if (
             # A session that begins with this request cannot be stale, and a body cannot be read again.
             self._state.token is not None
-            and not _has_body(environ)
+            and not _has_body(self.environ)
             and may_rerun(
                 settings.rerun,
-                environ,
-                environ.get("REQUEST_METHOD", "GET"),
-                environ.get("QUERY_STRING", ""),
+                request,
+                self.environ.get("REQUEST_METHOD", "GET"),
+                self.environ.get("QUERY_STRING", ""),
                 has_body=False,
             )
         ):
             self._begun = settings.clock()
         self._saved: dict[str, Any] | None = None
         if self._begun is not None or settings.conflict is not None:
-            self._saved = dict(environ)
+            self._saved = dict(self.environ)
 
     def run(self) -> Iterable[bytes]:
         """Have the app answer, and again if it is stale; return the body."""
@@ -192,7 +193,7 @@ class _Response:
         self._manager = exchange.settings.manager
         self._environ = exchange.environ
         self._start_response = exchange.start_response
-        self._said: tuple[str, Headers] | None = None
+        self._said: tuple[str, Hidden[Headers]] | None = None
         self._write: Write | None = None
 
     @property
@@ -204,23 +205,27 @@ class _Response:
         """The app's ``start_response``."""
         if exc_info is None and self._said is not None:
             raise AssertionError("start_response was called twice, the second time without exc_info")
+        said = Hidden(list(headers))
+        del headers
         if self.begun:
             # It raises what is in exc_info if the headers are out.
-            return self._start_response(status, list(headers), exc_info)
-        self._said = (status, list(headers))
+            return self._start_response(status, said.reveal(), exc_info)
+        self._said = (status, said)
         return self._write_first
 
     def deliver(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body that the server sends; the session is committed before its first bytes."""
         if not self.begun and (self._said is None or self._is_made_while_sent(body)):
             return _Body(self, body)
+        made = Hidden(body)
+        del body
         try:
             self.begin()
         except BaseException:
-            _close(body)
+            _close(made.reveal())
             raise
         # As it is: the server sees how long it is, or that it is a file.
-        return body
+        return made.reveal()
 
     def begin(self) -> None:
         """Commit the session, or discard it, and give the server the status and the headers; nothing the second time."""
@@ -232,7 +237,7 @@ class _Response:
         # An invalid status is the server's to refuse.
         code = _STATUS.match(status)
         self._settle(int(code[0]) if code else 200)
-        self._write = self._start_response(status, self._manager.headers(self.session, headers))
+        self._write = self._start_response(status, self._manager.headers(self.session, headers.reveal()))
 
     def answer_to(self, error: BaseException) -> Answer | None:
         """Return what makes the answer to *error*, if there is one."""
@@ -266,13 +271,13 @@ class _Response:
         if self.session._state.closed:
             return
         shown = self._exchange.shown
-        data = self._slot.take(self._environ)
+        data = Hidden(self._slot.take(self._environ))
         if not commits(status, commit_errors=self._exchange.settings.commit_errors):
             self._manager.discard(self.session)
         else:
             try:
-                if data is not None:
-                    adopt(self.session, data)
+                if data.reveal() is not None:
+                    adopt(self.session, Hidden(data.reveal() or {}))
                 self._manager.commit(self.session)
             except SessionConflict as error:
                 if shown is None:
@@ -288,14 +293,17 @@ class _Response:
     def _refuse(self, status: str, headers: Headers, body: bytes) -> Iterable[bytes]:
         if self.session._state.stored:
             # By a `save` before: the client may need a new token.
-            headers = self._manager.headers(self.session, headers)
-        self._write = self._start_response(status, headers)
+            self._write = self._start_response(status, self._manager.headers(self.session, headers))
+        else:
+            self._write = self._start_response(status, headers)
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
     def _write_first(self, data: bytes) -> object:
+        first = Hidden(data)
+        del data
         self.begin()
         assert self._write is not None
-        return self._write(data)
+        return self._write(first.reveal())
 
     def _is_made_while_sent(self, body: Iterable[bytes]) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
@@ -330,22 +338,22 @@ class _Body:
         try:
             chunks = iter(self._body)
             # Empty ones send no headers.
-            first = next(filter(None, chunks), None)
+            first = Hidden(next(filter(None, chunks), None))
             self._response.begin()
         except BaseException as error:
             answer = self._response.answer_to(error)
             if answer is None:
                 raise
         else:
-            return chunks if first is None else _chain(first, chunks)
+            return chunks if first.reveal() is None else _chain(first, chunks)
         stale, self._body = self._body, ()
         _close(stale)
         self._body = answer()
         return self._body
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
+def _chain(first: Hidden[bytes | None], rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first.reveal() or b""
     yield from rest
 
 

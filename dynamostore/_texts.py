@@ -1,0 +1,45 @@
+"""Texts that others wrote, a server or whoever stores something, made fit for a message, a log or a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+__all__ = ["MAX_CODE", "MAX_QUOTED", "escaped", "quoted"]
+
+MAX_QUOTED: Final = 500
+"""How many characters of a server's text a message quotes."""
+
+MAX_CODE: Final = 100
+"""How many of the name of an error."""
+
+# Control characters; format characters, which turn the direction, join, or are tags that nobody sees; lone surrogates, what has
+# no meaning (yet), and the ends of lines and paragraphs.
+_ACTED_UPON: Final = frozenset(("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"))
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """Return *text* with all that a terminal acts upon, or that does not show, spelled out, but for the characters in *keep*.
+
+    >>> escaped("a\\x1b[2Jb\\u202ec\\N{TAG LATIN SMALL LETTER D}")
+    'a\\\\x1b[2Jb\\\\u202ec\\\\U000e0064'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char in keep or unicodedata.category(char) not in _ACTED_UPON else _spelled_out(char) for char in text
+    )
+
+
+def _spelled_out(char: str) -> str:
+    number = ord(char)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def quoted(text: str, most: int = MAX_QUOTED) -> str:
+    """Return *text* `escaped`, and cut off after *most* of its characters.
+
+    >>> quoted("no such table: " + 600 * "x", 20)
+    'no such table: xxxxx…'
+    """
+    return escaped(text) if len(text) <= most else f"{escaped(text[:most])}…"
