@@ -239,13 +239,13 @@ MUTANTS = [
     Mutant(
         "rename in two steps: what an earlier try left is known again",
         PLANS,
-        "        return items.decode(self.table, left.reveal()).version\n",
+        "        return items.decode(self.table, item.reveal()).version\n",
         "        return 0\n",
     ),
     Mutant(
         "rename in two steps: a renaming that was finished is not begun anew",
         PLANS,
-        "        if there.reveal().get(self.table.moved) == AttributeValue(S=new.token):\n",
+        "        if there is not None and there.reveal().get(self.table.moved) == AttributeValue(S=new.token):\n",
         "        if False:\n",
     ),
     Mutant(
