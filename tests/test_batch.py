@@ -331,11 +331,12 @@ def test_closing_a_scan_does_not_wait_for_its_rate(backends: Backends) -> None:
     url = backends.server("ministack").url
     code = f"""
 import sys, time
-from tests.backends import wire_client
 from dynamostore import DynamoStore, Table
 from dynamostore.batch import Batch
+from dynamostore.wire import Credentials, WireClient
 from tests.batch.meddling import Meddler, Through
-store = DynamoStore(Through(wire_client({url!r}), Meddler(page=1)), Table())
+client = WireClient("us-east-1", {url!r}, credentials=Credentials("key", "secret"))
+store = DynamoStore(Through(client, Meddler(page=1)), Table())
 store.create_table()
 Batch(store).save_many((f"t{{n}}", b"", __import__("datetime").datetime(2200, 1, 1, tzinfo=__import__("datetime").UTC)) for n in range(50))
 records = Batch(store, rate=0.01).scan(segments=4)
@@ -356,7 +357,7 @@ print("bye")
         for how in ("close", "abandon")
     ]
     try:
-        assert [process.communicate(timeout=20)[0] for process in processes] == ["bye\n"] * 2
+        assert [process.communicate(timeout=60)[0] for process in processes] == ["bye\n"] * 2
     finally:
         for process in processes:
             process.kill()

@@ -48,6 +48,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     What yields is an async iterator; what takes many takes any iterable, or an async one. Segments are read in tasks. A
     job that is cancelled ends with the calls that are under way, as after a lost connection.
 
+    >>> import asyncio
     >>> from datetime import UTC, datetime
     >>> from dynamostore.local import LocalDynamoDB
     >>> async def main(dynamodb: LocalDynamoDB) -> None:

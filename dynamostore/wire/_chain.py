@@ -49,6 +49,8 @@ _PROBE: Final = 0.5
 # Where a token is read from, by the setting that names the file.
 _TOKEN_FILES: Final = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 
+_TRUE: Final = re.compile(r"true", re.ASCII | re.IGNORECASE)
+
 _STATUS: Final = re.compile(r"non 200 response ([0-9]{3})")
 
 # Of STS: who is asked about a web identity is silent, or not yet there.
@@ -176,7 +178,7 @@ def _none_found(session: Session, known: BotocoreCredentials | None) -> WireErro
 
 def _ask_metadata(session: Session, *, known: bool) -> str | None:
     """What is wrong with the instance metadata service; None if it answers, or is not there and was not *known* to be."""
-    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+    if _TRUE.fullmatch(os.environ.get("AWS_EC2_METADATA_DISABLED", "")):
         return None
     try:
         url = _metadata_url(session)

@@ -8,6 +8,7 @@ The system's resolver has no time-out that could be set, so a caller waits for a
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -38,6 +39,8 @@ PATIENCE: Final = 0.25
 """The share of a caller's time that a lookup has if there is an outdated answer."""
 SILENT: Final = 5.0
 """After so many seconds without an answer, the same name may be asked for once more: the resolver may be back."""
+
+_DIGITS: Final = re.compile(r"[0-9]+")
 
 _AT_ONCE = 2  # lookups of one name
 _MOST = 64  # names that are remembered
@@ -295,7 +298,7 @@ def _is_address(family: socket.AddressFamily, text: str) -> bool:
 
 
 def _index_of(scope: str) -> int:
-    if scope.isascii() and scope.isdigit():
+    if _DIGITS.fullmatch(scope):
         return int(scope)
     try:
         return socket.if_nametoindex(scope)
