@@ -217,7 +217,7 @@ def test_a_right_that_is_missing_is_raised_and_not_blamed_on_each_record(drive: 
 def test_killed_again_and_again_while_others_write_nothing_is_lost(server: str) -> None:
     if reason := missing(server):
         pytest.skip(reason)
-    arguments = ["--records", "1000", "--kills", "2", "--page", "60", "--segments", "3", "--servers", server]
+    arguments = ["--records", "700", "--kills", "2", "--page", "60", "--segments", "3", "--servers", server]
     command = [sys.executable, "-m", "tests.batch", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
@@ -225,7 +225,7 @@ def test_killed_again_and_again_while_others_write_nothing_is_lost(server: str) 
     assert [row[2] for row in rows] == ["export", "load", "copy", "purge"] * 2
     assert sum(int(row[5]) for row in rows) >= 8, done.stdout
     for row in rows:
-        assert int(row[6].replace(",", "")) > 500, done.stdout
+        assert int(row[6].replace(",", "")) > 350, done.stdout
         assert (row[4] == "none") == (row in rows[:4])
         assert row[9] == "equal"
 

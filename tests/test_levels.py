@@ -283,7 +283,7 @@ class World:
 
 
 @pytest.mark.parametrize("on_conflict", ["serialize", "merge"])
-@settings(max_examples=1500)
+@settings(max_examples=1000)
 @given(programs=runs, schedule=schedules)
 def test_there_is_an_order_that_explains_what_was_committed(
     on_conflict: OnConflict, programs: list[list[Step]], schedule: list[int]

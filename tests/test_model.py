@@ -303,7 +303,7 @@ def strict(request: pytest.FixtureRequest, backends: Backends) -> Backend:
 
 
 def test_the_model_answers_as_servers_do(strict: Backend) -> None:
-    @settings(max_examples=150)
+    @settings(max_examples=90)
     @given(st.lists(calls(), min_size=1, max_size=12))
     def agree(schedule: list[Asked]) -> None:
         model, run = Client(), secrets.token_hex(8)

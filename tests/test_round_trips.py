@@ -100,7 +100,7 @@ def same(a: object, b: object) -> bool:
 
 
 @given(accesses)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_a_getter_returns_the_same_before_and_after_it_is_stored(
     store: Store, clock: FakeClock, accesses: tuple[tuple[Put, Get, object], ...]
 ) -> None:

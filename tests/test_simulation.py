@@ -22,7 +22,7 @@ from .simulation.drivers import DRIVERS, DriverName
 from .simulation.explore import Failure, Report, explore, replay
 from .simulation.scheduler import Options
 
-SECONDS = 7.0
+SECONDS = 5.0
 
 
 def check(report: Report, options: Options = Options()) -> None:  # noqa: B008 (frozen, so one for all is right)
@@ -46,7 +46,7 @@ def test_nor_on_the_drivers_themselves(driver: DriverName) -> None:
 
 
 def test_a_run_is_the_same_on_every_driver() -> None:
-    for run in range(150):
+    for run in range(90):
         traces = {str(replay(11, run, Options(driver=driver))[0]) for driver in DRIVERS}
         assert len(traces) == 1
 

