@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PLANS = "dynamostore/plans/verbs.py"
+PARTS = "dynamostore/plans/parts.py"
+RENAMING = "dynamostore/plans/renaming.py"
+VERBS = "dynamostore/plans/verbs.py"
 EXPRESSIONS = "dynamostore/plans/expressions.py"
 MARKERS = "dynamostore/markers.py"
 CHECKS = "dynamostore/plans/checks.py"
@@ -123,14 +125,14 @@ MUTANTS = [
         "attribute_not_exists(#version) AND #expiry = :read AND #data = :held",
         "attribute_not_exists(#version) AND #expiry = :read",
     ),
-    Mutant("touch: only a record with data", PLANS, '"attribute_exists(#data) AND {LIVE}', '"{LIVE}'),
+    Mutant("touch: only a record with data", VERBS, '"attribute_exists(#data) AND {LIVE}', '"{LIVE}'),
     Mutant(
         "touch: never an upsert",
-        PLANS,
+        VERBS,
         'f"attribute_exists(#data) AND {LIVE} AND {shortened}"',
         'f"attribute_not_exists(#token) OR {LIVE} AND {shortened}"',
     ),
-    Mutant("touch: not on what it was renamed to", PLANS, " or winner.token != record.token", ""),
+    Mutant("touch: not on what it was renamed to", VERBS, " or winner.token != record.token", ""),
     Mutant(
         "evict: only what is as it was read",
         EXPRESSIONS,
@@ -139,38 +141,38 @@ MUTANTS = [
     ),
     Mutant(
         "delete: what an old token leads to, too",
-        PLANS,
+        VERBS,
         "                chain.append(token)\n                there = self._lead(",
         "                chain.append(token)\n                there = None and self._lead(",
     ),
     Mutant(
         "delete: follows a marker past its expiry",
-        PLANS,
+        PARTS,
         "moved = item is not None and self._is_renamed(item)\n",
         "moved = item is not None and self._is_renamed(item) and items.decode_expiry(self.table, item.reveal()) >= self.clock()\n",
     ),
     Mutant(
         "delete: not what a marker led to, once it has ended",
-        PLANS,
+        PARTS,
         "moved = item is not None and self._is_renamed(item)\n",
         "moved = item is not None\n",
     ),
     Mutant(
         "find: follows a marker only before its expiry",
-        PLANS,
+        PARTS,
         "            if expiry_ns < now_ns:\n",
         "            if expiry_ns < now_ns and not markers.is_kept(self.table, item.reveal(), now_ns):\n",
     ),
     Mutant("find: follows two markers, and no more", MARKERS, "MAX_HOPS: Final = 2\n", "MAX_HOPS: Final = 3\n"),
     Mutant(
         "find: does not evict a marker before its ttl",
-        PLANS,
+        PARTS,
         "if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):",
         "if expiry_ns < sure_ns:",
     ),
     Mutant(
         "find: evicts a marker that has ended",
-        PLANS,
+        PARTS,
         "if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):",
         "if expiry_ns < sure_ns and not markers.is_marker(self.table, item.reveal()):",
     ),
@@ -188,63 +190,63 @@ MUTANTS = [
     ),
     Mutant(
         "rename: a conflict says that the record was renamed",
-        PLANS,
+        PARTS,
         "return conflict(token.reveal(), current, renamed=self._is_renamed(item))",
         "return conflict(token.reveal(), current)",
     ),
     Mutant(
         "remove: only what is as it was read",
-        PLANS,
-        "self._where(_unchanged(record), _was(record))",
+        VERBS,
+        "self._where(expressions.unchanged(record), expressions.was(record))",
         'self._where("attribute_exists(#token)", {})',
     ),
     Mutant(
         "remove: what is gone when it is sent again was removed",
-        PLANS,
+        VERBS,
         "if item is not None or not failure.retried:",
         "if True:",
     ),
     Mutant(
         "remove: what is gone when it is sent once is a conflict",
-        PLANS,
+        VERBS,
         "if item is not None or not failure.retried:",
         "if item is not None:",
     ),
-    Mutant("an open outcome is told with its version", PLANS, "        error.version = new.version\n", ""),
+    Mutant("an open outcome is told with its version", PARTS, "        error.version = new.version\n", ""),
     Mutant(
         "rename: removes only the record that was read",
-        PLANS,
-        '        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"\n        return condition,',
-        '        condition = f"attribute_not_exists(#token) OR {LIVE} AND {_not_shortened(record, new)}"\n        return condition,',
+        RENAMING,
+        '        condition = f"{LIVE} AND {expressions.not_shortened(record, new)} AND {expressions.unchanged(record)}"\n        return condition,',
+        '        condition = f"attribute_not_exists(#token) OR {LIVE} AND {expressions.not_shortened(record, new)}"\n        return condition,',
     ),
     Mutant(
         "rename: one transaction",
-        PLANS,
+        RENAMING,
         "            yield from self._patiently(transaction)\n",
         "            raise Unsupported\n",
     ),
     Mutant(
         "rename in two steps: what was not renamed is taken back",
-        PLANS,
+        RENAMING,
         "                yield from self._take_back(new, before)\n                raise found from failure\n",
         "                raise found from failure\n",
     ),
     Mutant(
         "rename in two steps: nothing is taken back whose marker may be there",
-        PLANS,
+        RENAMING,
         "        except (UnavailableError, ThrottledError):\n            # The marker may be there: then the new record is the only one.\n"
         "            raise\n",
         "",
     ),
     Mutant(
         "rename in two steps: what an earlier try left is known again",
-        PLANS,
+        RENAMING,
         "        return items.decode(self.table, item.reveal()).version\n",
         "        return 0\n",
     ),
     Mutant(
         "rename in two steps: a renaming that was finished is not begun anew",
-        PLANS,
+        RENAMING,
         "        if there is not None and there.reveal().get(self.table.moved) == AttributeValue(S=new.token):\n",
         "        if False:\n",
     ),
@@ -256,7 +258,7 @@ MUTANTS = [
     ),
     Mutant(
         "the winner is read consistently, and alive",
-        PLANS,
+        PARTS,
         "current = yield from self._record(token, item, evict=False)",
         "current = (yield from ()) or (items.decode(self.table, item) if item else None)",
     ),
@@ -272,12 +274,12 @@ MUTANTS = [
     Mutant("a retry is known though others wrote meanwhile", ITEMS, "RECENT = 8\n", "RECENT = 0\n"),
     Mutant(
         "a retry that cannot be known is no conflict",
-        PLANS,
+        PARTS,
         "if (failure.retried or (failure.retried is None and version)) and items.forgot(",
         "if False and items.forgot(",
     ),
     Mutant(
-        "expiry is checked on read", PLANS, "            if expiry_ns < now_ns:\n", "            if expiry_ns < 0:\n"
+        "expiry is checked on read", PARTS, "            if expiry_ns < now_ns:\n", "            if expiry_ns < 0:\n"
     ),
     Mutant(
         "session: written where it was read",
@@ -673,9 +675,9 @@ MUTANTS = [
     ),
     Mutant(
         "rename: the new record remembers the versions before it",
-        PLANS,
-        "beside=record.beside, recent=items.recent(record)\n        )\n        return (yield from _tagging(new, self._rename",
-        "beside=record.beside\n        )\n        return (yield from _tagging(new, self._rename",
+        RENAMING,
+        "beside=record.beside, recent=items.recent(record)\n        )\n        return (yield from tagging(new, self._rename",
+        "beside=record.beside\n        )\n        return (yield from tagging(new, self._rename",
     ),
     Mutant(
         "atomic: what it read and changed counts as read",
