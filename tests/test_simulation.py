@@ -70,6 +70,14 @@ def test_a_run_has_a_number_and_is_the_same_again() -> None:
     assert len({str(trace) for trace, _ in traces}) == 30
 
 
+@pytest.mark.parametrize(
+    ("seed", "run"), [(242, 1071)], ids=["a save without changes between a lost step and a commit"]
+)
+def test_a_false_alarm_of_before_is_none(seed: int, run: int) -> None:
+    _, violation = replay(seed, run)
+    assert violation is None
+
+
 def found(options: Options = Options()) -> Failure:  # noqa: B008 (frozen, so one for all is right)
     """What the simulation finds; it must find something (with this seed it does soon)."""
     failure = explore(steps=400_000, seed=10, options=options).failure
