@@ -23,6 +23,13 @@ VERBS = "dynamostore/plans/verbs.py"
 EXPRESSIONS = "dynamostore/plans/expressions.py"
 MARKERS = "dynamostore/markers.py"
 CHECKS = "dynamostore/plans/checks.py"
+FAULTS = "dynamostore/plans/faults.py"
+CREATE_TABLE = "dynamostore/plans/create_table.py"
+LINES = "dynamostore/batch/_lines.py"
+FETCHING = "dynamostore/wire/_fetching.py"
+WIRE_RETRIES = "dynamostore/wire/_retries.py"
+SOCKETS = "dynamostore/wire/_sockets.py"
+STREAMS = "dynamostore/wire/_streams.py"
 ITEMS = "dynamostore/items.py"
 LIFECYCLE = "session/plans/lifecycle.py"
 STORING = "session/plans/storing.py"
@@ -34,7 +41,7 @@ CHANGES = "session/changes.py"
 DRAFT = "session/draft.py"
 MERGING = "session/merging.py"
 
-# The tests that are asked, by the package of the guard; those that are likely to notice first.
+# The tests that are asked, by the package of the guard, the innermost that is here; those that are likely to notice first.
 TESTS = {
     "dynamostore": [
         "tests/test_contract.py",
@@ -45,7 +52,13 @@ TESTS = {
         "tests/test_markers.py",
         "tests/test_deadline.py",
         "tests/test_global_tables.py",
+        "tests/test_eviction.py",
+        "tests/test_faults.py",
+        "tests/test_create_table.py",
+        "tests/test_public_errors.py",
     ],
+    "dynamostore/batch": ["tests/test_hostile_files.py"],
+    "dynamostore/wire": ["tests/test_dead_pools.py", "tests/test_damaged_replies.py", "tests/test_wire_credentials.py"],
     "session": [
         "tests/test_stale.py",
         "tests/test_atomic.py",
@@ -66,6 +79,7 @@ TESTS = {
         "tests/test_like_a_dict.py",
     ],
 }
+UNSIMULATED = ("dynamostore/batch/", "dynamostore/wire/")
 SIMULATION = ["-m", "tests.simulation", "--steps"]
 # A guard that the tests notice is looked for a while, one that they do not much longer.
 STEPS = {True: ["100000"], False: ["400000", "400000"]}
@@ -697,6 +711,132 @@ MUTANTS = [
         "    state.deciding, state.loaded = True, False\n",
         "    state.deciding, state.loaded = False, True\n",
     ),
+    Mutant(
+        "find: evicts only what has expired by the server's clock, too",
+        PARTS,
+        "sure_ns = self.server_time.earlier(self.clock, now_ns, reply and reply.reveal())",
+        "sure_ns = now_ns",
+    ),
+    Mutant(
+        "a transaction that was cancelled for want of capacity is made again",
+        FAULTS,
+        '    "ThrottlingError": Overloaded,\n',
+        "",
+    ),
+    Mutant(
+        "what a transaction is in the way of is made again",
+        PARTS,
+        "                if attempts >= error.attempts:\n",
+        "                if True:\n",
+    ),
+    Mutant(
+        "no private class of errors leaves the package",
+        FAULTS,
+        "    elif isinstance(error, PRIVATE):\n",
+        "    elif False:\n",
+    ),
+    Mutant(
+        "rename in two steps: where the marker may have ended, nobody knows",
+        RENAMING,
+        "            if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "rename in two steps: what it took the place of is put back",
+        RENAMING,
+        "            if before is not None and items.decode_expiry(self.table, before.reveal()) < self.clock():\n",
+        "            if before is None:\n",
+    ),
+    Mutant(
+        "create_table: a table that is being deleted is none",
+        CREATE_TABLE,
+        '        if description is not None and status != "DELETING":\n',
+        "        if description is not None:\n",
+    ),
+    Mutant(
+        "create_table: a table that is gone while it is waited for is created",
+        CREATE_TABLE,
+        "        if description is not None:\n            created = False\n",
+        "        if description is not None:\n            created = True\n",
+    ),
+    Mutant(
+        "load: only what can be found",
+        LINES,
+        "    if reason := items.why_not_findable(table, item.reveal()):\n",
+        "    if reason := None:\n",
+    ),
+    Mutant(
+        "credentials: one fetch for all who come at once",
+        FETCHING,
+        "        return self._next.setdefault(None, next_)\n",
+        "        return next_\n",
+    ),
+    Mutant(
+        "credentials: while they are good they are used, though their renewal hangs",
+        FETCHING,
+        "            if not found.is_good():\n                return None\n",
+        "            return None\n",
+    ),
+    Mutant(
+        "credentials: those that are not good any more are waited for",
+        FETCHING,
+        "            if not found.is_good():\n                return None\n",
+        "",
+    ),
+    Mutant(
+        "credentials: a failure is remembered for a second",
+        FETCHING,
+        "        if latest.has_failed and now - latest.ended < LOOK_EVERY:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "credentials: those that were just fetched and are refused are not fetched again",
+        FETCHING,
+        "            if self._monotonic() - self._found_at < LOOK_EVERY:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "credentials: those that have expired are fetched anew",
+        WIRE_RETRIES,
+        "        return refusal.code in EXPIRED and self._access.refuse(access)\n",
+        "        return False\n",
+    ),
+    Mutant(
+        "credentials: a forked child fetches for itself",
+        FETCHING,
+        "        here = self._processes.get(_forks)\n",
+        "        here = self._processes.get(0)\n",
+    ),
+    Mutant(
+        "a dead connection takes the older ones with it",
+        SOCKETS,
+        "            if kept is not None and looks_dead(error, begun):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a dead connection takes the older ones with it, async",
+        STREAMS,
+        "            if kept is not None and looks_dead(error, begun):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a new connection that is silent takes no others with it",
+        SOCKETS,
+        "            if kept is not None and looks_dead(error, begun):\n",
+        "            if looks_dead(error, begun):\n",
+    ),
+    Mutant(
+        "a retry after a lost connection is on a new one",
+        WIRE_RETRIES,
+        "                fresh = isinstance(error, TransportError)\n",
+        "                fresh = False\n",
+    ),
+    Mutant(
+        "atomic: a step whose reply was lost may be stored",
+        ATOMIC,
+        "        note_tried_step(state, policy, error.version, payload.reveal(), target, changed=changed)\n",
+        "",
+    ),
 ]
 
 
@@ -728,7 +868,10 @@ def try_out(mutant: Mutant) -> list[str]:
                 f"mutants: {mutant.guard}: {mutant.file} has {mutant.old!r} {text.count(mutant.old)} times, not once"
             )
         file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-        noticed = by_tests(copy, TESTS[mutant.file.split("/")[0]])
+        package = max((name for name in TESTS if mutant.file.startswith(f"{name}/")), key=len)
+        noticed = by_tests(copy, TESTS[package])
+        if mutant.file.startswith(UNSIMULATED):
+            return noticed
         return [*noticed, *by_simulation(copy, STEPS[bool(noticed)])]
 
 
