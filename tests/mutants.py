@@ -17,10 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PLANS = "dynamostore/plans/verbs.py"
+PARTS = "dynamostore/plans/parts.py"
+RENAMING = "dynamostore/plans/renaming.py"
+VERBS = "dynamostore/plans/verbs.py"
 EXPRESSIONS = "dynamostore/plans/expressions.py"
 MARKERS = "dynamostore/markers.py"
 CHECKS = "dynamostore/plans/checks.py"
+FAULTS = "dynamostore/plans/faults.py"
+CREATE_TABLE = "dynamostore/plans/create_table.py"
+LINES = "dynamostore/batch/_lines.py"
+FETCHING = "dynamostore/wire/_fetching.py"
+WIRE_RETRIES = "dynamostore/wire/_retries.py"
+SOCKETS = "dynamostore/wire/_sockets.py"
+STREAMS = "dynamostore/wire/_streams.py"
 ITEMS = "dynamostore/items.py"
 LIFECYCLE = "session/plans/lifecycle.py"
 STORING = "session/plans/storing.py"
@@ -32,7 +41,7 @@ CHANGES = "session/changes.py"
 DRAFT = "session/draft.py"
 MERGING = "session/merging.py"
 
-# The tests that are asked, by the package of the guard; those that are likely to notice first.
+# The tests that are asked, by the package of the guard, the innermost that is here; those that are likely to notice first.
 TESTS = {
     "dynamostore": [
         "tests/test_contract.py",
@@ -43,7 +52,13 @@ TESTS = {
         "tests/test_markers.py",
         "tests/test_deadline.py",
         "tests/test_global_tables.py",
+        "tests/test_eviction.py",
+        "tests/test_faults.py",
+        "tests/test_create_table.py",
+        "tests/test_public_errors.py",
     ],
+    "dynamostore/batch": ["tests/test_hostile_files.py"],
+    "dynamostore/wire": ["tests/test_dead_pools.py", "tests/test_damaged_replies.py", "tests/test_wire_credentials.py"],
     "session": [
         "tests/test_stale.py",
         "tests/test_atomic.py",
@@ -64,6 +79,7 @@ TESTS = {
         "tests/test_like_a_dict.py",
     ],
 }
+UNSIMULATED = ("dynamostore/batch/", "dynamostore/wire/")
 SIMULATION = ["-m", "tests.simulation", "--steps"]
 # A guard that the tests notice is looked for a while, one that they do not much longer.
 STEPS = {True: ["100000"], False: ["400000", "400000"]}
@@ -123,14 +139,14 @@ MUTANTS = [
         "attribute_not_exists(#version) AND #expiry = :read AND #data = :held",
         "attribute_not_exists(#version) AND #expiry = :read",
     ),
-    Mutant("touch: only a record with data", PLANS, '"attribute_exists(#data) AND {LIVE}', '"{LIVE}'),
+    Mutant("touch: only a record with data", VERBS, '"attribute_exists(#data) AND {LIVE}', '"{LIVE}'),
     Mutant(
         "touch: never an upsert",
-        PLANS,
+        VERBS,
         'f"attribute_exists(#data) AND {LIVE} AND {shortened}"',
         'f"attribute_not_exists(#token) OR {LIVE} AND {shortened}"',
     ),
-    Mutant("touch: not on what it was renamed to", PLANS, " or winner.token != record.token", ""),
+    Mutant("touch: not on what it was renamed to", VERBS, " or winner.token != record.token", ""),
     Mutant(
         "evict: only what is as it was read",
         EXPRESSIONS,
@@ -139,38 +155,38 @@ MUTANTS = [
     ),
     Mutant(
         "delete: what an old token leads to, too",
-        PLANS,
+        VERBS,
         "                chain.append(token)\n                there = self._lead(",
         "                chain.append(token)\n                there = None and self._lead(",
     ),
     Mutant(
         "delete: follows a marker past its expiry",
-        PLANS,
+        PARTS,
         "moved = item is not None and self._is_renamed(item)\n",
         "moved = item is not None and self._is_renamed(item) and items.decode_expiry(self.table, item.reveal()) >= self.clock()\n",
     ),
     Mutant(
         "delete: not what a marker led to, once it has ended",
-        PLANS,
+        PARTS,
         "moved = item is not None and self._is_renamed(item)\n",
         "moved = item is not None\n",
     ),
     Mutant(
         "find: follows a marker only before its expiry",
-        PLANS,
+        PARTS,
         "            if expiry_ns < now_ns:\n",
         "            if expiry_ns < now_ns and not markers.is_kept(self.table, item.reveal(), now_ns):\n",
     ),
     Mutant("find: follows two markers, and no more", MARKERS, "MAX_HOPS: Final = 2\n", "MAX_HOPS: Final = 3\n"),
     Mutant(
         "find: does not evict a marker before its ttl",
-        PLANS,
+        PARTS,
         "if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):",
         "if expiry_ns < sure_ns:",
     ),
     Mutant(
         "find: evicts a marker that has ended",
-        PLANS,
+        PARTS,
         "if expiry_ns < sure_ns and not markers.is_kept(self.table, item.reveal(), sure_ns):",
         "if expiry_ns < sure_ns and not markers.is_marker(self.table, item.reveal()):",
     ),
@@ -188,63 +204,63 @@ MUTANTS = [
     ),
     Mutant(
         "rename: a conflict says that the record was renamed",
-        PLANS,
+        PARTS,
         "return conflict(token.reveal(), current, renamed=self._is_renamed(item))",
         "return conflict(token.reveal(), current)",
     ),
     Mutant(
         "remove: only what is as it was read",
-        PLANS,
-        "self._where(_unchanged(record), _was(record))",
+        VERBS,
+        "self._where(expressions.unchanged(record), expressions.was(record))",
         'self._where("attribute_exists(#token)", {})',
     ),
     Mutant(
         "remove: what is gone when it is sent again was removed",
-        PLANS,
+        VERBS,
         "if item is not None or not failure.retried:",
         "if True:",
     ),
     Mutant(
         "remove: what is gone when it is sent once is a conflict",
-        PLANS,
+        VERBS,
         "if item is not None or not failure.retried:",
         "if item is not None:",
     ),
-    Mutant("an open outcome is told with its version", PLANS, "        error.version = new.version\n", ""),
+    Mutant("an open outcome is told with its version", PARTS, "        error.version = new.version\n", ""),
     Mutant(
         "rename: removes only the record that was read",
-        PLANS,
-        '        condition = f"{LIVE} AND {_not_shortened(record, new)} AND {_unchanged(record)}"\n        return condition,',
-        '        condition = f"attribute_not_exists(#token) OR {LIVE} AND {_not_shortened(record, new)}"\n        return condition,',
+        RENAMING,
+        '        condition = f"{LIVE} AND {expressions.not_shortened(record, new)} AND {expressions.unchanged(record)}"\n        return condition,',
+        '        condition = f"attribute_not_exists(#token) OR {LIVE} AND {expressions.not_shortened(record, new)}"\n        return condition,',
     ),
     Mutant(
         "rename: one transaction",
-        PLANS,
+        RENAMING,
         "            yield from self._patiently(transaction)\n",
         "            raise Unsupported\n",
     ),
     Mutant(
         "rename in two steps: what was not renamed is taken back",
-        PLANS,
+        RENAMING,
         "                yield from self._take_back(new, before)\n                raise found from failure\n",
         "                raise found from failure\n",
     ),
     Mutant(
         "rename in two steps: nothing is taken back whose marker may be there",
-        PLANS,
+        RENAMING,
         "        except (UnavailableError, ThrottledError):\n            # The marker may be there: then the new record is the only one.\n"
         "            raise\n",
         "",
     ),
     Mutant(
         "rename in two steps: what an earlier try left is known again",
-        PLANS,
+        RENAMING,
         "        return items.decode(self.table, item.reveal()).version\n",
         "        return 0\n",
     ),
     Mutant(
         "rename in two steps: a renaming that was finished is not begun anew",
-        PLANS,
+        RENAMING,
         "        if there is not None and there.reveal().get(self.table.moved) == AttributeValue(S=new.token):\n",
         "        if False:\n",
     ),
@@ -256,7 +272,7 @@ MUTANTS = [
     ),
     Mutant(
         "the winner is read consistently, and alive",
-        PLANS,
+        PARTS,
         "current = yield from self._record(token, item, evict=False)",
         "current = (yield from ()) or (items.decode(self.table, item) if item else None)",
     ),
@@ -272,12 +288,12 @@ MUTANTS = [
     Mutant("a retry is known though others wrote meanwhile", ITEMS, "RECENT = 8\n", "RECENT = 0\n"),
     Mutant(
         "a retry that cannot be known is no conflict",
-        PLANS,
+        PARTS,
         "if (failure.retried or (failure.retried is None and version)) and items.forgot(",
         "if False and items.forgot(",
     ),
     Mutant(
-        "expiry is checked on read", PLANS, "            if expiry_ns < now_ns:\n", "            if expiry_ns < 0:\n"
+        "expiry is checked on read", PARTS, "            if expiry_ns < now_ns:\n", "            if expiry_ns < 0:\n"
     ),
     Mutant(
         "session: written where it was read",
@@ -673,9 +689,9 @@ MUTANTS = [
     ),
     Mutant(
         "rename: the new record remembers the versions before it",
-        PLANS,
-        "beside=record.beside, recent=items.recent(record)\n        )\n        return (yield from _tagging(new, self._rename",
-        "beside=record.beside\n        )\n        return (yield from _tagging(new, self._rename",
+        RENAMING,
+        "beside=record.beside, recent=items.recent(record)\n        )\n        return (yield from tagging(new, self._rename",
+        "beside=record.beside\n        )\n        return (yield from tagging(new, self._rename",
     ),
     Mutant(
         "atomic: what it read and changed counts as read",
@@ -694,6 +710,132 @@ MUTANTS = [
         ATOMIC,
         "    state.deciding, state.loaded = True, False\n",
         "    state.deciding, state.loaded = False, True\n",
+    ),
+    Mutant(
+        "find: evicts only what has expired by the server's clock, too",
+        PARTS,
+        "sure_ns = self.server_time.earlier(self.clock, now_ns, reply and reply.reveal())",
+        "sure_ns = now_ns",
+    ),
+    Mutant(
+        "a transaction that was cancelled for want of capacity is made again",
+        FAULTS,
+        '    "ThrottlingError": Overloaded,\n',
+        "",
+    ),
+    Mutant(
+        "what a transaction is in the way of is made again",
+        PARTS,
+        "                if attempts >= error.attempts:\n",
+        "                if True:\n",
+    ),
+    Mutant(
+        "no private class of errors leaves the package",
+        FAULTS,
+        "    elif isinstance(error, PRIVATE):\n",
+        "    elif False:\n",
+    ),
+    Mutant(
+        "rename in two steps: where the marker may have ended, nobody knows",
+        RENAMING,
+        "            if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "rename in two steps: what it took the place of is put back",
+        RENAMING,
+        "            if before is not None and items.decode_expiry(self.table, before.reveal()) < self.clock():\n",
+        "            if before is None:\n",
+    ),
+    Mutant(
+        "create_table: a table that is being deleted is none",
+        CREATE_TABLE,
+        '        if description is not None and status != "DELETING":\n',
+        "        if description is not None:\n",
+    ),
+    Mutant(
+        "create_table: a table that is gone while it is waited for is created",
+        CREATE_TABLE,
+        "        if description is not None:\n            created = False\n",
+        "        if description is not None:\n            created = True\n",
+    ),
+    Mutant(
+        "load: only what can be found",
+        LINES,
+        "    if reason := items.why_not_findable(table, item.reveal()):\n",
+        "    if reason := None:\n",
+    ),
+    Mutant(
+        "credentials: one fetch for all who come at once",
+        FETCHING,
+        "        return self._next.setdefault(None, next_)\n",
+        "        return next_\n",
+    ),
+    Mutant(
+        "credentials: while they are good they are used, though their renewal hangs",
+        FETCHING,
+        "            if not found.is_good():\n                return None\n",
+        "            return None\n",
+    ),
+    Mutant(
+        "credentials: those that are not good any more are waited for",
+        FETCHING,
+        "            if not found.is_good():\n                return None\n",
+        "",
+    ),
+    Mutant(
+        "credentials: a failure is remembered for a second",
+        FETCHING,
+        "        if latest.has_failed and now - latest.ended < LOOK_EVERY:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "credentials: those that were just fetched and are refused are not fetched again",
+        FETCHING,
+        "            if self._monotonic() - self._found_at < LOOK_EVERY:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "credentials: those that have expired are fetched anew",
+        WIRE_RETRIES,
+        "        return refusal.code in EXPIRED and self._access.refuse(access)\n",
+        "        return False\n",
+    ),
+    Mutant(
+        "credentials: a forked child fetches for itself",
+        FETCHING,
+        "        here = self._processes.get(_forks)\n",
+        "        here = self._processes.get(0)\n",
+    ),
+    Mutant(
+        "a dead connection takes the older ones with it",
+        SOCKETS,
+        "            if kept is not None and looks_dead(error, begun):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a dead connection takes the older ones with it, async",
+        STREAMS,
+        "            if kept is not None and looks_dead(error, begun):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a new connection that is silent takes no others with it",
+        SOCKETS,
+        "            if kept is not None and looks_dead(error, begun):\n",
+        "            if looks_dead(error, begun):\n",
+    ),
+    Mutant(
+        "a retry after a lost connection is on a new one",
+        WIRE_RETRIES,
+        "                fresh = isinstance(error, TransportError)\n",
+        "                fresh = False\n",
+    ),
+    Mutant(
+        "atomic: a step whose reply was lost may be stored",
+        ATOMIC,
+        "        note_tried_step(state, policy, error.version, payload.reveal(), target, changed=changed)\n",
+        "",
     ),
 ]
 
@@ -726,7 +868,10 @@ def try_out(mutant: Mutant) -> list[str]:
                 f"mutants: {mutant.guard}: {mutant.file} has {mutant.old!r} {text.count(mutant.old)} times, not once"
             )
         file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-        noticed = by_tests(copy, TESTS[mutant.file.split("/")[0]])
+        package = max((name for name in TESTS if mutant.file.startswith(f"{name}/")), key=len)
+        noticed = by_tests(copy, TESTS[package])
+        if mutant.file.startswith(UNSIMULATED):
+            return noticed
         return [*noticed, *by_simulation(copy, STEPS[bool(noticed)])]
 
 

@@ -70,6 +70,14 @@ def test_a_run_has_a_number_and_is_the_same_again() -> None:
     assert len({str(trace) for trace, _ in traces}) == 30
 
 
+@pytest.mark.parametrize(
+    ("seed", "run"), [(242, 1071)], ids=["a save without changes between a lost step and a commit"]
+)
+def test_a_false_alarm_of_before_is_none(seed: int, run: int) -> None:
+    _, violation = replay(seed, run)
+    assert violation is None
+
+
 def found(options: Options = Options()) -> Failure:  # noqa: B008 (frozen, so one for all is right)
     """What the simulation finds; it must find something (with this seed it does soon)."""
     failure = explore(steps=400_000, seed=10, options=options).failure
@@ -83,7 +91,7 @@ STORED = {"overwritten", "renamed", "acknowledged"}
 # Guards turned off, one by one: (what is patched, what with, the promises that break without it).
 GUARDS = {
     "a replace does not ask what version is there": (
-        "dynamostore.plans.verbs.SAME",
+        "dynamostore.plans.expressions.SAME",
         "attribute_exists(#version)",
         STORED,
     ),
@@ -100,7 +108,7 @@ GUARDS = {
     ),
     "a change that was made on older data is forgotten": ("session.plans.meeting.merged", None, STORED),
     "what was read is not compared": ("session.plans.meeting.stale_keys", None, {"explained", "created"}),
-    "a renewal takes back a touch": ("dynamostore.plans.verbs._not_shortened", None, STORED),
+    "a renewal takes back a touch": ("dynamostore.plans.expressions.not_shortened", None, STORED),
 }
 
 
@@ -126,7 +134,7 @@ def nothing_is_stale(*arguments: object, **more: object) -> list[str]:
 
 
 def whatever_the_expiry(record: Record, new: Record) -> str:
-    """`_plans._not_shortened`, if it asked nothing."""
+    """`expressions.not_shortened`, if it asked nothing."""
     return "attribute_exists(#token)"
 
 
@@ -134,7 +142,7 @@ INSTEAD = {
     "dynamostore.items.bears": last_only,
     "session.plans.meeting.merged": only_theirs,
     "session.plans.meeting.stale_keys": nothing_is_stale,
-    "dynamostore.plans.verbs._not_shortened": whatever_the_expiry,
+    "dynamostore.plans.expressions.not_shortened": whatever_the_expiry,
 }
 
 
@@ -183,7 +191,7 @@ def test_a_create_that_arrives_late_and_twice_is_a_known_limit() -> None:
 
 
 def test_a_failure_is_shrunk_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamostore.plans.verbs.SAME", "attribute_exists(#version)")
+    monkeypatch.setattr("dynamostore.plans.expressions.SAME", "attribute_exists(#version)")
     failure = found()
     whole, _ = replay(failure.seed, failure.run)
     assert len(failure.trace.splitlines()) <= len(whole.lines)

@@ -283,6 +283,23 @@ def test_what_a_lost_atomic_step_did_to_a_list_that_was_handed_out_is_not_undone
     assert read(manager, token) == {"a": 1, "list": [0, 1]}
 
 
+@pytest.mark.parametrize("level", ["merge", "serialize"])
+@pytest.mark.parametrize("saves", [0, 1])
+def test_after_a_lost_atomic_step_the_request_shows_what_was_there_before_and_is_not_stale(
+    store: LossyStore, clock: FakeClock, level: OnConflict, saves: int
+) -> None:
+    manager = SessionManager(store, on_conflict=level, clock=clock)
+    token = begin(manager, n=1)
+    with manager.session(token) as s:
+        losing(store, "replace", lambda: s.atomic(lambda stored: stored.setdefault("b", 1)))
+        for _ in range(saves):
+            s.save()
+        assert "b" not in s
+        assert s.get("b") is None
+        s["a"] = 2
+    assert read(manager, token) == {"a": 2, "b": 1, "n": 1}
+
+
 # Cancelled
 
 

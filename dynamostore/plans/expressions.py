@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
-from dynamostore.client import Item
+from dynamostore import items
+from dynamostore.client import AttributeValue, Item
+from dynamostore.contract import Record
 from dynamostore.table import Table
 
 __all__ = [
@@ -30,6 +32,9 @@ __all__ = [
     "UNKEPT",
     "UNMOVED",
     "arguments",
+    "not_shortened",
+    "unchanged",
+    "was",
     "words",
 ]
 
@@ -65,6 +70,25 @@ def arguments(table: Table, condition: str, values: Item, update: str = "") -> d
     if placeholders:
         where["ExpressionAttributeValues"] = {value: values[value] for value in placeholders}
     return where
+
+
+def unchanged(record: Record) -> str:
+    """The condition that what is there is what was read."""
+    return SAME if record.version else SAME_BY_SCS
+
+
+def not_shortened(record: Record, new: Record) -> str:
+    """The condition that *new* does not take back an expiry that somebody else has given the record since."""
+    return NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
+
+
+def was(record: Record) -> dict[str, AttributeValue]:
+    """The values that `unchanged` and AS_READ compare with."""
+    return {
+        ":was": items.number(record.version),
+        ":read": items.number(record.expiry_ns),
+        ":held": {"B": record.data},
+    }
 
 
 @cache

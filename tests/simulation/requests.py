@@ -320,6 +320,8 @@ class Request:
             base, before = commit.base(), self.notes
             self._starts_from(base, carried(before, commit.events(), base, UNIVERSE))
             self.notes.unsure = before.unsure or bool(before.landed or before.overlay)
+            # It still shows what was there before an atomic step whose reply was lost.
+            self.notes.overlay = before.overlay
 
     def _atomic(self) -> Plan[None]:
         """Decide on what is stored now; the same again for each time that it runs."""

@@ -107,13 +107,13 @@ def determinism() -> Iterator[None]:
         for target, replacement in (
             ("dynamostore.items.new_version", Tags.version),
             ("session._state.new_token", Tags.token),
-            ("dynamostore.plans.verbs.uniform", Tags.longest),
+            ("dynamostore.plans.parts.uniform", Tags.longest),
             ("session.plans.calls.uniform", Tags.longest),
             # How many versions an item remembers: a run's setting, so that some runs forget.
             ("dynamostore.items.RECENT", items.RECENT),
         ):
             stack.enter_context(patch(target, replacement))
-        stack.enter_context(patch("dynamostore.plans.verbs.logger.disabled", True))
+        stack.enter_context(patch("dynamostore.plans.parts.logger.disabled", True))
         stack.enter_context(patch("dynamostore.plans.transactions.Transactions.note_refusal", Tags.forgotten))
         stack.enter_context(patch("session.plans.meeting._log.disabled", True))
         yield
