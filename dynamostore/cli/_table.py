@@ -237,7 +237,10 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     examples=(
         ("for CloudFormation", "dynamostore template cloudformation --table sessions > sessions.yaml"),
         ("for Terraform", "dynamostore template terraform --table sessions > sessions.tf"),
-        ("a global table, with another replica", "dynamostore template terraform --replica eu-west-1"),
+        (
+            "for Terraform, a global table with a replica in another Region",
+            "dynamostore template terraform --replica eu-west-1",
+        ),
     ),
 )
 @click.argument("tool", type=click.Choice(["cloudformation", "terraform"]))
@@ -247,7 +250,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     cls=Option,
     multiple=True,
     metavar="REGION",
-    help="Another Region that the table is in; many times. See docs/global-tables.md first.",
+    help="Add a replica in another Region; can be repeated. Read docs/global-tables.md first.",
 )
 @click.option(
     "--multi-region-consistency",
@@ -256,9 +259,11 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     type=click.Choice(get_args(Consistency)),
     default="EVENTUAL",
     show_default=True,
-    help="How the replicas agree.",
+    help="The consistency between the Regions.",
 )
-@click.option("--witness", cls=Option, metavar="REGION", help="The third Region, without a replica; with STRONG only.")
+@click.option(
+    "--witness", cls=Option, metavar="REGION", help="The Region of the witness, which has no replica; with STRONG only."
+)
 @everywhere
 @click.pass_obj
 def template(
