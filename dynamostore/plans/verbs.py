@@ -134,7 +134,7 @@ class Plans:
         item = reply.get("Item") or None
         if item is not None and items.bears_another_token(self.table, item, token.reveal()):
             raise UnavailableError(
-                f"GetItem: the reply is not to this call: record {digest(token.reveal())}", operation="GetItem"
+                f"GetItem: the reply has another token than record {digest(token.reveal())}", operation="GetItem"
             )
         return item
 
@@ -292,8 +292,8 @@ class Plans:
             item = yield from self._met(failure, Hidden(record.token))
             if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):
                 raise UnavailableError(
-                    f"record {digest(new.token)}: when the call was sent again, the marker that it may have made had ended; "
-                    "whether it was applied the first time is not known",
+                    f"record {digest(new.token)}: the marker that the first try may have written had ended before the retry, so it is "
+                    "not known whether the record was renamed",
                     operation=failure.operation,
                     code=failure.code,
                 ) from failure
