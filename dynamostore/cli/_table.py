@@ -220,7 +220,7 @@ def _finding(state: State, level: str, message: str) -> RenderableType:
 @everywhere
 @click.pass_obj
 def print_policy(state: State, *, role: Role, account: str) -> None:
-    """Print the least IAM policy that ROLE needs, as JSON, for the region that is configured, if any. It asks nobody.
+    """Print the least IAM policy that ROLE needs, as JSON, for the configured region, if any. It makes no call.
 
     web: the application itself. reader: stats, export and show. sweeper: purge. administrator: everything here.
     """
@@ -269,7 +269,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
 def template(
     state: State, *, tool: str, replicas: tuple[str, ...], consistency: Consistency, witness: str | None
 ) -> None:
-    """Print the table as a template for TOOL. It asks nobody."""
+    """Print the table as a template for TOOL. It makes no call."""
     make = cloudformation if tool == "cloudformation" else terraform
     try:
         text = make(state.table, replicas=replicas, consistency=consistency, witness=witness)
