@@ -36,7 +36,7 @@ _USABLE: Final = ("ACTIVE", "UPDATING")
 # What waiting does not change.
 _UNUSABLE: Final[Mapping[str, str]] = {
     "INACCESSIBLE_ENCRYPTION_CREDENTIALS": "DynamoDB cannot use its KMS key: enable the key, and DynamoDB's grant on it, "
-    "within seven days, or the table is archived",
+    "within seven days; after that, DynamoDB archives the table",
     "ARCHIVING": "it is being archived, as its KMS key could not be used for seven days: restore it from its backup",
     "ARCHIVED": "it was archived, as its KMS key could not be used for seven days: restore it from its backup",
 }
