@@ -32,8 +32,8 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
     The other arguments, what each verb promises, and what it raises are those of `DynamoStore`.
 
     A verb that is cancelled may have been done or not, as after a lost connection: look, or try again. Each is one
-    request that is conditional, or a transaction, so nothing is half done. (On a table without transactions a renaming is two
-    requests: one that is cancelled in between leaves the record as it was, and another under a token that nobody has.)
+    request that is conditional, or a transaction, so nothing is half done. (On a table without transactions, a renaming is two
+    requests. If it is cancelled between them, the record stays as it was, and there is another under a token that no client has.)
 
     >>> import asyncio
     >>> from datetime import UTC, datetime

@@ -6,7 +6,7 @@
          ├─ TableSchemaError       a table of that name is there, but is not one of ours
          ├─ AccessDeniedError      no credentials, wrong ones, or ones that may not do this
          ├─ ThrottledError         too fast for the table or the account: try again later
-         ├─ UnavailableError       network, time-out, 5xx: it is not known if it was done; or who gives out credentials is silent
+         ├─ UnavailableError       network, time-out, 5xx, or no answer from the source of credentials: a write may have been applied
          ├─ ItemTooLargeError      over DynamoDB's 400 KB for one item
          ├─ CorruptRecordError     an item is there, but cannot be read as a record
          └─ Conflict               the record changed, is gone, or its token is taken
@@ -74,9 +74,9 @@ class TableSchemaError(StoreError):
 
 
 class AccessDeniedError(StoreError):
-    """No credentials were found, they were refused, or they do not allow this operation.
+    """There are no credentials, DynamoDB refused them, or they do not allow this operation.
 
-    If they could not be fetched because of the network, that is an `UnavailableError`.
+    If the network keeps the client from fetching credentials, the error is `UnavailableError`.
     """
 
 
@@ -95,7 +95,7 @@ class ThrottlingReason:
     """Why DynamoDB throttled a request: which limit (*reason*) of which table or index (*resource*, its ARN).
 
     *reason* is DynamoDB's word: ``Table`` or ``Index``, ``Read`` or ``Write``, and the limit (``ProvisionedThroughputExceeded``,
-    ``AccountLimitExceeded``, ``KeyRangeThroughputExceeded``, ``MaxOnDemandThroughputExceeded``). Either is ``""`` if not said.
+    ``AccountLimitExceeded``, ``KeyRangeThroughputExceeded``, ``MaxOnDemandThroughputExceeded``). Each is ``""`` if DynamoDB does not name it.
     """
 
     reason: str
@@ -106,7 +106,7 @@ class ThrottledError(_OutcomeOpenError):
     """The table or the account is over its throughput, also after the client's own retries.
 
     Attributes: *version*, as that of `UnavailableError` (an earlier try of the write may have been applied); and
-    *throttling_reasons*, a tuple of `ThrottlingReason`, ``()`` where the service gave none.
+    *throttling_reasons*, a tuple of `ThrottlingReason`, ``()`` if the service gave none.
 
     >>> reason = ThrottlingReason("TableWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:eu-west-1:1:table/sessions")
     >>> error = ThrottledError("slow down", throttling_reasons=[reason])

@@ -1,7 +1,7 @@
 """Keeps secrets out of frames: `Hidden`, and what clears the frames of an error. Error trackers record the locals of each frame.
 
-A frame that lives while the library waits, or while the app's code runs, holds what is secret as a `Hidden`, or within an object
-whose repr shows none of it. A function that only computes may hold it in clear; if it raises, `clear_frames` at the rim clears it.
+A frame that lives while the library waits, or while the app's code runs, holds a secret as a `Hidden`, or in an object whose repr
+does not show it. A function that only computes may hold it in clear. If it raises, the caller at the boundary clears it with `clear_frames`.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Hidden(Generic[T_co]):
 
 
 def clear_frames(error: BaseException) -> None:
-    """Clear the locals of this library's functions in the traceback of *error*, and of all that it was raised from.
+    """Clear the locals of this library's functions in the traceback of *error*, and in those of its causes and contexts.
 
-    Functions that have not returned yet keep theirs, and so do generators and coroutines, which may have caught it, and go on.
+    Functions that have not returned yet keep their locals. So do generators and coroutines: they may have caught the error, and continue.
 
     >>> from dynamostore import items
     >>> try:
@@ -101,9 +101,9 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def clears_frames(*methods: str) -> Callable[[type[T]], type[T]]:
-    """Have *methods* of a class, which take secrets and are not awaited, leave none of them in a frame when they raise.
+    """Clear the frames of *methods* of a class when they raise. They take secrets, and are not awaited.
 
-    A decorator of the class, and not of each method: type checkers know a method that is decorated less well.
+    It decorates the class, not each method, because type checkers lose information about a decorated method.
 
     >>> @clears_frames("parse")
     ... class Parser:

@@ -45,7 +45,7 @@ def open_private(path: Path) -> BinaryIO:
             return os.fdopen(_open(path, os.O_RDWR), "r+b")
         with suppress(FileExistsError):
             return os.fdopen(_open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL), "r+b")
-    raise _refusal(path, "appears and disappears")
+    raise _refusal(path, "keeps appearing and disappearing")
 
 
 def check_private(file: BinaryIO, path: Path) -> None:
@@ -79,11 +79,13 @@ def create_private(path: Path) -> BinaryIO:
         with suppress(FileNotFoundError):
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
-                raise _refusal(path, "is no regular file" if not stat.S_ISLNK(found.st_mode) else "is a symbolic link")
+                raise _refusal(
+                    path, "is not a regular file" if not stat.S_ISLNK(found.st_mode) else "is a symbolic link"
+                )
             if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
                 raise _refusal(path, f"belongs to another user (uid {found.st_uid})")
             path.unlink()
-    raise _refusal(path, "appears and disappears")
+    raise _refusal(path, "keeps appearing and disappearing")
 
 
 def read_only(path: Path) -> BinaryIO:
@@ -152,12 +154,12 @@ def _open(path: Path, flags: int) -> int:
     except OSError as error:
         if error.errno not in _NO_FILE:
             raise
-        raise _refusal(path, "is a symbolic link, or no regular file") from None
+        raise _refusal(path, "is a symbolic link or not a regular file") from None
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise _refusal(path, "is no regular file")
+        raise _refusal(path, "is not a regular file")
     return file
 
 
 def _refusal(path: Path, why: str) -> PermissionError:
-    return PermissionError(errno.EPERM, f"{why}, so it is not used: delete it, or choose another place", str(path))
+    return PermissionError(errno.EPERM, f"{why}, so it is not used: delete it, or choose another path", str(path))

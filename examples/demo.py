@@ -141,7 +141,7 @@ def print_item(store: dynamostore.DynamoStore) -> None:
     import boto3
     from botocore.config import Config
 
-    # What is on this machine is not behind the proxy that HTTP_PROXY may name.
+    # HTTP_PROXY must not apply: no proxy can reach a server on this machine.
     client = boto3.client("dynamodb", config=Config(proxies={}))
     items = client.scan(TableName=store.table.name)["Items"]
     print(f"  The table has {len(items)} item{'' if len(items) == 1 else 's'}:" if items else "  The table is empty")

@@ -73,7 +73,7 @@ def test_a_line_is_its_item_again(item: dict[str, Any]) -> None:
     else:
         # It is kept in the file, for whoever wants to look at it.
         assert msgspec.json.decode(line, type=Line).item == item
-        with pytest.raises(RefusedLineError, match="its item is no record") as caught:
+        with pytest.raises(RefusedLineError, match="its item is not a record") as caught:
             decode_line(Table(), line)
         assert caught.value.token == item["token"]["S"]
 
@@ -122,7 +122,9 @@ def test_an_export_is_exact_and_loads_as_it_was(drive: Drive, clock: FakeClock, 
     tally = loading.load(path, expired=True)
     whole = findable(stored)
     assert (tally.done, tally.skipped, set(tally.failed)) == (len(whole), 0, set(stored) - set(whole))
-    assert all(re.match(r"line \d+: its item is no record: data is of type S", str(e)) for e in tally.failed.values())
+    assert all(
+        re.match(r"line \d+: its item is not a record: data is of type S", str(e)) for e in tally.failed.values()
+    )
     assert 0 < len(tally.failed) < 30
     assert drive.items(target) == whole
     # Again, over what is there.
@@ -267,7 +269,7 @@ def test_a_damaged_compressed_file_is_refused(drive: Drive, clock: FakeClock, tm
     with pytest.raises(ValueError, match="is damaged"):
         verify(damaged)
     (tmp_path / "z.jsonl").write_bytes(whole)
-    with pytest.raises(ValueError, match="is no whole export"):
+    with pytest.raises(ValueError, match="is not a complete export"):
         verify(tmp_path / "z.jsonl")
 
 

@@ -525,7 +525,7 @@ def test_some_that_failed_are_told_by_digest_and_make_it_incomplete(
         ("load nobodys.jsonl", 2, "'nobodys.jsonl' does not exist"),
         ("load {tmp}/damaged.gz", 1, "damaged"),
         ("load {tmp}/empty", 1, "empty"),
-        ("load {tmp}/other", 1, "no whole export"),
+        ("load {tmp}/other", 1, "not a complete export"),
         ("export {tmp}/nowhere/file --table {table}", 2, "nowhere/file: there is no directory"),
         ("purge --yes --resume-file {tmp}/nowhere/file --table {table}", 2, "nowhere/file: there is no directory"),
         ("purge --yes --resume-file {tmp}/other --table {table}", 1, "no resume token"),

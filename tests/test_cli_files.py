@@ -97,7 +97,7 @@ def test_an_export_does_not_go_on_with_what_is_not_ones_own(table: str, run: Run
     (tmp_path / "x.jsonl.resume").write_text("{}")
     said = run("export", str(tmp_path / "x.jsonl"), "--table", table)
     assert said.code == 1
-    assert "x.jsonl.partial: is a symbolic link, or no regular file, so it is not used: delete it" in said.err
+    assert "x.jsonl.partial: is a symbolic link or not a regular file, so it is not used: delete it" in said.err
     assert "going on" not in said.err
     assert (tmp_path / "victim").read_text() == "precious"
 
@@ -109,7 +109,7 @@ def test_a_resume_file_that_is_a_link_is_not_used(table: str, run: Run, tmp_path
         said = run("purge", "--yes", "--table", table, "--resume-file", str(tmp_path / "a.resume"))
         assert (said.code, said.out) == (1, "")
         assert f"{tmp_path / name}: is a symbolic link" in said.err
-        assert "delete it, or choose another place" in said.err
+        assert "delete it, or choose another path" in said.err
         assert (tmp_path / "victim").read_text() == "precious"
         (tmp_path / name).unlink()
 
@@ -118,11 +118,11 @@ def test_lines_that_no_record_is_in_are_told_by_digest_and_number(table: str, ru
     lines = [b'{"token":"odd","item":{"token":{"S":"odd"}}}\n', b'{"token":"a","text":"x","expiry":1}\n']
     said = run("load", str(made(tmp_path / "x.jsonl", *lines)), "--table", table, "--yes", "--expired")
     assert said.code == 3
-    assert f"{digest('odd')}: line 2: its item is no record: expiry is missing" in said.err
+    assert f"{digest('odd')}: line 2: its item is not a record: expiry is missing" in said.err
     wrong = made(tmp_path / "y.jsonl", lines[1], b'{"token":"a","text":"x","expiry":1,"version":-7}\n')
     said = run("load", str(wrong), "--table", table, "--yes")
     assert (said.code, said.out) == (1, "")
-    assert f"{wrong}, line 3: this is no record: version is not between 1 and 2^63 - 1" in said.err
+    assert f"{wrong}, line 3: this is not a record: version is not between 1 and 2^63 - 1" in said.err
 
 
 # What is suggested

@@ -231,7 +231,7 @@ def test_a_refused_transaction_is_remembered_for_an_hour(
     assert watched.taken() == ["transact_write_items", *in_two]
     (warning,) = caplog.records
     assert (warning.name, warning.levelname) == ("dynamostore", "WARNING")
-    assert "scs_session has no transactions" in warning.getMessage()
+    assert "scs_session refuses transactions" in warning.getMessage()
 
 
 def test_a_table_that_has_become_an_ordinary_one_has_transactions_within_the_hour(

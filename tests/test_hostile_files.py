@@ -68,7 +68,7 @@ def nested(depth: int) -> bytes:
 HOSTILE = [
     (b'{"token":"t","text":"x","expiry":%d}' % 10**20, "expiry is outside signed 64-bit nanoseconds"),
     (b'{"token":"t","text":"x","expiry":%d}' % (INT64_MIN - 1), "expiry is outside signed 64-bit nanoseconds"),
-    (b'{"token":"t","text":"x","expiry":%d}' % 10**40, "no record"),
+    (b'{"token":"t","text":"x","expiry":%d}' % 10**40, "not a record"),
     (b'{"token":"t","text":"x","expiry":%d,"version":-7}' % FAR, "version is not between 1 and"),
     (b'{"token":"t","text":"x","expiry":%d,"version":%d}' % (FAR, 2**70), "version is not between 1 and"),
     (b'{"token":"t","text":"x","expiry":%d,"version":7,"recent":"AAAAAAA="}' % FAR, "not versions of 8 bytes each"),
@@ -114,7 +114,7 @@ def test_what_an_export_may_hold_and_nobody_could_find_fails_alone(
     line = json.dumps({"token": "t", "item": item}).encode() + b"\n"
     tally = drive.batch(table).load(made(tmp_path / "x.jsonl.gz", line, GOOD), expired=True)
     assert (tally.done, list(tally.failed)) == (1, ["t"])
-    assert str(tally.failed["t"]).startswith(f"line 2: its item is no record: {reason}")
+    assert str(tally.failed["t"]).startswith(f"line 2: its item is not a record: {reason}")
     assert list(drive.items(table)) == ["good"]
 
 
@@ -218,7 +218,7 @@ def bomb(path: Path, unit: bytes, megabytes: int) -> Path:
 def test_a_bomb_is_refused_in_bounded_memory(drive: Drive, tmp_path: Path, unit: bytes) -> None:
     path = bomb(tmp_path / "bomb.jsonl.gz", unit, 30)
     batch = drive.batch(Table(name="nowhere"))
-    reasons = {b"\n": "no record", b"{}\n": "no record"}
+    reasons = {b"\n": "not a record", b"{}\n": "not a record"}
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=reasons.get(unit, "line 2: the line is longer than 4,194,304 bytes")):
@@ -244,7 +244,7 @@ def test_a_file_that_is_one_line_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_pipe_is_no_file_that_can_be_read_twice() -> None:
     ours, theirs = os.pipe()
     try:
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             verify(f"/dev/fd/{ours}")
     finally:
         os.close(ours)
@@ -265,7 +265,7 @@ def test_the_largest_items_are_no_longer_than_a_line_may_be(data: bytes) -> None
 @pytest.mark.parametrize("first", [b"[" * 100_000, b'{"dynamostore":1,"table":"a","attributes":' + b"[" * 100_000])
 def test_a_first_line_that_is_nested_is_no_whole_export(tmp_path: Path, first: bytes) -> None:
     (tmp_path / "x.jsonl").write_bytes(first + b"\n\n")
-    with pytest.raises(ValueError, match="no whole export"):
+    with pytest.raises(ValueError, match="not a complete export"):
         verify(tmp_path / "x.jsonl")
 
 

@@ -1259,7 +1259,7 @@ def test_the_adaptive_retry_mode_is_refused_with_the_way_out(
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no region": ({"region": None}, r"give region=\.\.\., or set AWS_DEFAULT_REGION"),
-    "an empty region": ({"region": ""}, r"look at region=\.\.\. \(or AWS_DEFAULT_REGION\)"),
+    "an empty region": ({"region": ""}, r"check region=\.\.\. \(or AWS_DEFAULT_REGION\)"),
     "a region with a blank": ({"region": "eu central"}, "region="),
     "a region that would end a header": ({"region": "eu\r\nX: y"}, "region="),
     "a region with a line's end": ({"region": "eu-central-1\n"}, "region="),

@@ -33,7 +33,7 @@ _RAISED = (TableNotFoundError, ThrottledError, UnavailableError)
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A replica, or the witness, of a global table in another *region*; *status* is "ACTIVE" or DynamoDB's word for what else."""
+    """A replica, or the witness, of a global table in another *region*; *status* is DynamoDB's, such as "ACTIVE"."""
 
     region: str
     status: str
@@ -49,7 +49,7 @@ class Description:
     *point_in_time_recovery* is None if it is not known. *region* and *endpoint* are where the client sends its calls.
 
     Of a global table: *replicas* are those in other Regions; *multi_region_consistency* is "EVENTUAL"
-    or "STRONG", and None for a table in one Region; *witness* is the one that a table with strong consistency may have.
+    or "STRONG", and None for a table in one Region; *witness* is that of a table with strong consistency, if it has one.
     """
 
     name: str
@@ -140,7 +140,7 @@ def witness(described: DescribedTable) -> Replica | None:
 
 
 def consistency(described: DescribedTable) -> str | None:
-    """The consistency mode of a global table; DynamoDB does not say it of one that was made before there were two."""
+    """The consistency mode of a global table; "EVENTUAL" if DynamoDB does not report one, as for older tables."""
     if not replicas(described):
         return None
     return described.get("MultiRegionConsistency", "EVENTUAL")

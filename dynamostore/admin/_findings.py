@@ -93,15 +93,15 @@ KEY_OTHER = _kind(
 REPLICAS_EVENTUAL = _kind(
     "replicas",
     "warning",
-    "a global table with multi-Region eventual consistency (also in {where}): what is promised holds within one Region, and between "
-    "two the last writer wins: a touch in one undoes a logout in another",
-    "send all requests on a session to one Region, and those of a user to the same; see docs/global-tables.md",
+    "a global table with multi-Region eventual consistency (also in {where}): a session's promises hold within one Region; between "
+    "two, the last write wins, so a touch in one can undo a logout in the other",
+    "send all requests of a user to one Region; see docs/global-tables.md",
 )
 REPLICAS_STRONG = _kind(
     "replicas",
     "ok",
-    "a global table with multi-Region strong consistency (also in {where}): what is promised holds in all its Regions, but for "
-    "renewals, which take two steps",
+    "a global table with multi-Region strong consistency (also in {where}): a session's promises hold in all its Regions, except "
+    "that a renewal takes two steps",
 )
 REPLICA_BUSY = _kind(
     "replica:{region}", "warning", "the {what} in {region} is {status}", "wait until it is ACTIVE, and look again"
@@ -110,7 +110,7 @@ REPLICA_CUT_OFF = _kind(
     "replica:{region}",
     "error",
     "the {what} in {region} is {status}: nothing is replicated to it or from it",
-    "mend it soon, or DynamoDB gives it up (after 20 hours, or some days): aws dynamodb describe-table --table-name {table}{at}",
+    "repair it soon, or DynamoDB ends its replication for good (after 20 hours or a few days); its state: aws dynamodb describe-table --table-name {table}{at}",
 )
 
 TTL_OK = _kind("ttl", "ok", "TTL is on, by attribute {attribute}")
@@ -135,8 +135,8 @@ TTL_NONE = _kind(
 TTL_STRONG = _kind(
     "ttl",
     "note",
-    "a global table with multi-Region strong consistency has no TTL: expired records stay, and cost, until they are purged",
-    "purge expired records yourself, every day, say: Batch(store).purge_expired()",
+    "a global table with multi-Region strong consistency has no TTL: expired records stay and cost money until you purge them",
+    "purge expired records every day: Batch(store).purge_expired()",
 )
 
 CLOCK_OK = _kind("clock", "ok", "this clock and the server's agree")
@@ -230,7 +230,7 @@ TRANSACTIONS_STRONG = _kind(
     "note",
     "a global table with multi-Region strong consistency has no transactions: a renewal takes two steps, and for a moment both "
     "tokens work",
-    "nothing: a renewal that stops in between leaves a record that nobody can reach, until it expires and is purged",
+    "nothing: a renewal that stops between them leaves a record that no client can reach, until it expires and you purge it",
 )
 TRANSACTIONS_UNTRIED = _kind("transactions", "warning", "{reason}", "look again later")
 

@@ -51,7 +51,7 @@ def policy(
     *table* is its name or its ARN, or a `Table` if its attributes have other names; *region* and *account* (12 digits) are "*"
     for any. Raises `ValueError` for what is no role, table, region or account. It is plain data: ``json.dumps`` makes the document.
 
-    A *sweeper* may neither read nor compare the payload: its policy names the attributes that it may.
+    The *sweeper*'s policy names the attributes that it may use, so it can neither read nor compare the payload.
 
     >>> policy("reader", region="eu-central-1", account="123456789012")["Statement"]
     ... # doctest: +NORMALIZE_WHITESPACE

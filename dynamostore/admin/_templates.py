@@ -11,7 +11,7 @@ from dynamostore.table import Table
 __all__ = ["Consistency", "cloudformation", "terraform"]
 
 Consistency: TypeAlias = Literal["EVENTUAL", "STRONG"]
-"""How the replicas of a global table agree: DynamoDB's words for MREC and MRSC."""
+"""The consistency between the Regions of a global table: DynamoDB's names for MREC and MRSC."""
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
 _CLOUDFORMATION = """\
@@ -127,9 +127,9 @@ def cloudformation(
     On demand, with its key and TTL, as ``create_table`` makes it; point-in-time recovery and deletion protection are on, and it
     is kept when the stack is deleted. It is encrypted with DynamoDB's own key, as any table is that says nothing of it.
 
-    *replicas* are other Regions than the stack's own: with any, it is a global table, whose replicas agree by *consistency*. A
-    global table with strong consistency has three Regions, one of which may be just a *witness*; it has no TTL. `ValueError` for
-    Regions that make no such table.
+    *replicas* are Regions other than the stack's own. If there are any, the table is a global table with this *consistency*. A
+    global table with strong consistency has three Regions, one of which can be a *witness*, and no TTL. Raises `ValueError` if a
+    global table cannot have these Regions.
 
     >>> print(cloudformation(Table(name="sessions", token="id")))  # doctest: +ELLIPSIS
     AWSTemplateFormatVersion: "2010-09-09"
@@ -176,7 +176,7 @@ def terraform(
 
 
 def _is_strong(replicas: Sequence[str], consistency: Consistency, witness: str | None) -> bool:
-    """Return True for strong consistency; `ValueError` if no global table can be so."""
+    """Return True for strong consistency. Raise `ValueError` if a global table cannot have these settings."""
     if consistency not in get_args(Consistency):
         raise ValueError(f'consistency must be "EVENTUAL" or "STRONG", not {consistency!r}')
     if isinstance(replicas, str):
@@ -186,16 +186,18 @@ def _is_strong(replicas: Sequence[str], consistency: Consistency, witness: str |
         if not _REGION.fullmatch(region):
             raise ValueError(f'a replica must be a Region, such as "eu-central-1", not {region!r}')
     if len(set(regions)) < len(regions):
-        raise ValueError(f"a global table has one replica, or the witness, in a Region; these are {', '.join(regions)}")
+        raise ValueError(
+            f"a global table has at most one replica, or the witness, in each Region; you named {', '.join(regions)}"
+        )
     strong = consistency == "STRONG"
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html#V2globaltables_HowItWorks.consistency-modes
     if strong and not (replicas and len(regions) == _STRONG_REGIONS - 1):
         raise ValueError(
-            "a global table with strong consistency has exactly three Regions: name two replicas beside its own Region, or one "
+            "a global table with strong consistency has exactly three Regions: name two replicas besides its own Region, or one "
             f"replica and a witness, not {len(replicas)} and {'a' if witness else 'no'} witness"
         )
     if witness is not None and not strong:
-        raise ValueError("only a global table with strong consistency has a witness")
+        raise ValueError("only a global table with strong consistency can have a witness")
     return strong
 
 

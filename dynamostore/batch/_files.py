@@ -200,7 +200,7 @@ def _lock(file: int, path: Path) -> None:
 
 
 def _taken(path: Path) -> FileExistsError:
-    return FileExistsError(f"{path} is there already: overwrite=True replaces it")
+    return FileExistsError(f"{path} exists already: pass overwrite=True to replace it")
 
 
 class _Whole:
@@ -219,7 +219,9 @@ class _Whole:
         if self.head is None:
             self.head = msgspec.json.decode(lines.line, type=Head)
             if self.head.dynamostore != FORMAT:
-                raise ValueError(f"{self.path} is of format {self.head.dynamostore}, and this version reads {FORMAT}")
+                raise ValueError(
+                    f"{self.path} has format {self.head.dynamostore}, but this version of dynamostore reads {FORMAT}"
+                )
             if (number := len(self.head.attributes)) != len(_NAMES):
                 raise ValueError(f"{self.path} is damaged: its first line names {number} attributes, not {len(_NAMES)}")
         elif self._check is not None and self.lines > 1:
@@ -232,15 +234,15 @@ class _Whole:
     def end(self) -> Exported:
         """What the file is, if its last line is right."""
         if self.head is None or self.lines < 2:
-            raise ValueError(f"{self.path} is no whole export: it is empty")
+            raise ValueError(f"{self.path} is not a complete export: it is empty")
         if not self._last.startswith(b'{"records":'):
             raise ValueError(
-                f"{self.path} was cut off: its last line, with the number of records and the checksum, is not there"
+                f"{self.path} was cut off: its last line, with the number of records and the checksum, is missing"
             )
         end = msgspec.json.decode(self._last, type=End)
         right = self._sha256.hexdigest(), self.lines - 2, msgspec.json.encode(end) + b"\n"
         if (end.sha256, end.records, self._last) != right:
-            raise ValueError(f"{self.path} is damaged: it is not as it was written (its SHA-256 is another)")
+            raise ValueError(f"{self.path} is damaged: its content does not match its SHA-256")
         return Exported(self.path, self.head.table, end.records, end.sha256, self.head.attributes)
 
 
@@ -261,7 +263,7 @@ def verify_lines(path: Path, check: Check | None) -> Exported:
     except LineTooLongError as error:
         raise ValueError(f"{path}, line {whole.lines + 1}: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no whole export of dynamostore's: {shortened(error)}") from None
+        raise ValueError(f"{path} is not a complete export of dynamostore: {shortened(error)}") from None
     except (EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
@@ -283,5 +285,5 @@ def _open(path: Path) -> BinaryIO:
     if not file.seekable():
         # It is read twice.
         file.close()
-        raise OSError(errno.ESPIPE, "is no regular file", str(path))
+        raise OSError(errno.ESPIPE, "is not a regular file", str(path))
     return file

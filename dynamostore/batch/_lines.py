@@ -121,8 +121,8 @@ def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> 
     if reason := items.why_not_findable(table, item.reveal()):
         if parsed.reveal().item is None:
             # No export writes such a line.
-            raise ValueError(f"this is no record: {reason}")
-        raise RefusedLineError(f"its item is no record: {reason}", parsed.reveal().token)
+            raise ValueError(f"this is not a record: {reason}")
+        raise RefusedLineError(f"its item is not a record: {reason}", parsed.reveal().token)
     # No item is larger than its line.
     if len(line.reveal()) > items.MAX_ITEM and (size := items.item_size(item.reveal())) > items.MAX_ITEM:
         why = f"its item has {size:,} bytes; DynamoDB's limit is {items.MAX_ITEM:,}"
@@ -134,7 +134,7 @@ def _parsed(text: Hidden[bytes]) -> Hidden[Line]:
     try:
         line = Hidden(_decode(text.reveal()))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"this is no record: {shortened(error)}") from None
+        raise ValueError(f"this is not a record: {shortened(error)}") from None
     except RecursionError:
         raise _too_deep() from None
     if _is_too_deep(line.reveal().beside) or _is_too_deep(line.reveal().item or {}):
@@ -143,7 +143,7 @@ def _parsed(text: Hidden[bytes]) -> Hidden[Line]:
 
 
 def _too_deep() -> ValueError:
-    return ValueError(f"this is no record: it is nested deeper than the {MAX_DEPTH} levels that DynamoDB takes")
+    return ValueError(f"this is not a record: it is nested deeper than the {MAX_DEPTH} levels that DynamoDB allows")
 
 
 def _item(table: Table, line: Hidden[Line], attributes: tuple[str, ...]) -> Item:
@@ -154,16 +154,16 @@ def _item(table: Table, line: Hidden[Line], attributes: tuple[str, ...]) -> Item
             error.token = line.reveal().token
             raise
         if item.reveal().get(table.token, {}).get("S") != line.reveal().token:
-            raise ValueError("this is no record: its item has another token, or another name for it")
+            raise ValueError("this is not a record: its item has another token, or another name for it")
         return item.reveal()
     if line.reveal().expiry is None or (line.reveal().text is None) == (line.reveal().base64 is None):
-        raise ValueError("this is no record: it takes an expiry, and either text or base64")
+        raise ValueError("this is not a record: it needs an expiry, and either text or base64")
     if taken := sorted(set(table.own) & line.reveal().beside.keys()):
         raise _taken(taken[0], line.reveal().token)
     try:
         return items.encode(table, _record(line.reveal()))
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"this is no record: {error}") from None
+        raise ValueError(f"this is not a record: {error}") from None
 
 
 def _record(line: Line) -> Record:
@@ -209,7 +209,8 @@ class RefusedLineError(ValueError):
 
 def _taken(name: str, token: str = "") -> RefusedLineError:
     return RefusedLineError(
-        f"it bears an attribute {name!r} of somebody else's, and that table has one of its own by this name", token
+        f"it has an attribute {name!r} beside its record, but the other table uses this name for a record's attribute",
+        token,
     )
 
 

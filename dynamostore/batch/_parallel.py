@@ -100,7 +100,7 @@ def _started(work: Callable[[], None], number: int) -> Iterator[threading.Thread
             thread.start()
         except RuntimeError as error:
             if not started:
-                raise UnavailableError(f"no thread could be started to read a segment in: {error}") from error
+                raise UnavailableError(f"could not start a thread to read a segment: {error}") from error
             return
         yield thread
 
@@ -176,5 +176,5 @@ async def in_thread(work: Callable[[], T]) -> T:
     try:
         threading.Thread(target=run, name="dynamostore-file", daemon=True).start()
     except RuntimeError as error:
-        raise UnavailableError(f"no thread could be started to work on a file in: {error}") from error
+        raise UnavailableError(f"could not start a thread to work on a file: {error}") from error
     return await done

@@ -55,7 +55,7 @@ class Position:
             raise ValueError("this is no resume token of this version of dynamostore")
         if len(found.after) > MAX_SEGMENTS:
             raise ValueError(
-                f"this resume token has {len(found.after):,} segments, and {MAX_SEGMENTS:,} are the most there can be"
+                f"this resume token has {len(found.after):,} segments; at most {MAX_SEGMENTS:,} are allowed"
             )
         if (found.table, found.job, found.scope) != (table.name, job, scope):
             raise ValueError(

@@ -25,7 +25,7 @@ class LineTooLongError(ValueError):
     """A line is longer than that of any item."""
 
     def __init__(self) -> None:
-        super().__init__(f"the line is longer than {MAX_LINE:,} bytes, and so no record")
+        super().__init__(f"the line is longer than {MAX_LINE:,} bytes, so it is not a record")
 
 
 class Lines:

@@ -192,9 +192,11 @@ class Batch(BaseBatch[DynamoStore]):
     ) -> Exported:
         """Write all records to a file of JSON Lines, compressed if its name ends with ``.gz``: readable, exact, checksummed.
 
-        It is ``PATH.partial`` until it is whole; if the process is killed, the same call goes on where it was, and nothing is
-        there twice. Raises `FileExistsError` if it is there already or appears meanwhile, unless told to *overwrite*, or if
-        another process is just writing it; `PermissionError` if PATH.partial or PATH.resume is a link or somebody else's. Reads are eventually consistent, unless *consistent*.
+        It writes ``PATH.partial`` until the file is complete. If the process is killed, the same call resumes, and writes no record
+        twice. Reads are eventually consistent, unless *consistent*.
+
+        Raises `FileExistsError` if PATH exists or another process creates it meanwhile, unless *overwrite*, and if another process
+        is writing PATH.partial. Raises `PermissionError` if PATH.partial or PATH.resume is a link or belongs to another user.
         """
         file = self._export_to(path, segments, expired=expired, overwrite=overwrite)
         jobs = self._start()
@@ -212,9 +214,9 @@ class Batch(BaseBatch[DynamoStore]):
     def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
         """Put the records of a file of `export` into the table, as they were; *expired* ones, too, or skip them.
 
-        The file is read to its end first, and refused with `ValueError` if it is not as it was written, or if a line is no
-        record. A record that `find` would call corrupt fails alone. It overwrites what is there under the same token, so it may
-        be run again on a table that nobody else writes.
+        It first reads the whole file. It raises `ValueError`, and puts nothing, if the file was changed or a line is not a record.
+        If `find` would call a record corrupt, only that record fails. `load` overwrites what is there under the same token. So you can
+        run it again on a table that no other process writes.
         """
         loading, whole = self._loading(path, expired=expired, resume=resume)
         scope = self._loading_scope(whole, expired=expired)

@@ -132,8 +132,8 @@ def purge(
 ) -> int:
     """Delete the records that have expired; DynamoDB's TTL does so by itself, in a day or two.
 
-    Each is deleted on condition that it was not renewed meanwhile. It reads the whole table; of a record it receives the key and
-    the expiry, never the data. Ended early, it goes on where it was with the same --resume-file.
+    Each is deleted on condition that it was not renewed meanwhile. The command reads the whole table. It receives keys and
+    expiries, never the data of a record. Ended early, it goes on where it was with the same --resume-file.
     """
     with connect(state) as store:
         total = items_of(store)
@@ -178,7 +178,7 @@ def export(
     """Write all live records to FILE: JSON Lines with a checksum, compressed if its name ends with .gz.
 
     It holds tokens and data, and only you can read it. Ended early, there are FILE.partial and FILE.resume: the same command
-    goes on. If another file gets its name meanwhile, that one stays, unless told to --overwrite.
+    goes on. If another file has the name FILE by the end, the command does not replace it without --overwrite.
     """
     if os.path.lexists(file) and not overwrite:
         raise WrongUsageError(f"{file} is there already: --overwrite replaces it")
@@ -245,9 +245,9 @@ def load(
 ) -> int:
     """Put the live records of FILE, which export wrote, into the table, as they were.
 
-    FILE is checked first, to its last line: if a line is no record, nothing is put. A record that is corrupt fails alone. What
-    is in the table under the same token is overwritten: it asks before that if the table has records. Ended early, it goes on
-    where it was with the same --resume-file.
+    The command first checks all of FILE. If a line is not a record, it puts nothing. If a record is corrupt, only this record
+    fails. It overwrites what is in the table under the same token, and asks first if the table has records. Ended early, it goes
+    on where it was with the same --resume-file.
     """
     whole = verify(file)
     with connect(state) as store:

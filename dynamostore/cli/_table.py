@@ -220,7 +220,7 @@ def _finding(state: State, level: str, message: str) -> RenderableType:
 @everywhere
 @click.pass_obj
 def print_policy(state: State, *, role: Role, account: str) -> None:
-    """Print the least IAM policy that ROLE needs, as JSON, for the region that is configured, if any. It asks nobody.
+    """Print the least IAM policy that ROLE needs, as JSON, for the configured region, if any. It makes no call.
 
     web: the application itself. reader: stats, export and show. sweeper: purge. administrator: everything here.
     """
@@ -237,7 +237,10 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     examples=(
         ("for CloudFormation", "dynamostore template cloudformation --table sessions > sessions.yaml"),
         ("for Terraform", "dynamostore template terraform --table sessions > sessions.tf"),
-        ("a global table, with another replica", "dynamostore template terraform --replica eu-west-1"),
+        (
+            "for Terraform, a global table with a replica in another Region",
+            "dynamostore template terraform --replica eu-west-1",
+        ),
     ),
 )
 @click.argument("tool", type=click.Choice(["cloudformation", "terraform"]))
@@ -247,7 +250,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     cls=Option,
     multiple=True,
     metavar="REGION",
-    help="Another Region that the table is in; many times. See docs/global-tables.md first.",
+    help="Add a replica in another Region; can be repeated. Read docs/global-tables.md first.",
 )
 @click.option(
     "--multi-region-consistency",
@@ -256,15 +259,17 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     type=click.Choice(get_args(Consistency)),
     default="EVENTUAL",
     show_default=True,
-    help="How the replicas agree.",
+    help="The consistency between the Regions.",
 )
-@click.option("--witness", cls=Option, metavar="REGION", help="The third Region, without a replica; with STRONG only.")
+@click.option(
+    "--witness", cls=Option, metavar="REGION", help="The Region of the witness, which has no replica; with STRONG only."
+)
 @everywhere
 @click.pass_obj
 def template(
     state: State, *, tool: str, replicas: tuple[str, ...], consistency: Consistency, witness: str | None
 ) -> None:
-    """Print the table as a template for TOOL. It asks nobody."""
+    """Print the table as a template for TOOL. It makes no call."""
     make = cloudformation if tool == "cloudformation" else terraform
     try:
         text = make(state.table, replicas=replicas, consistency=consistency, witness=witness)

@@ -36,7 +36,7 @@ _USABLE: Final = ("ACTIVE", "UPDATING")
 # What waiting does not change.
 _UNUSABLE: Final[Mapping[str, str]] = {
     "INACCESSIBLE_ENCRYPTION_CREDENTIALS": "DynamoDB cannot use its KMS key: enable the key, and DynamoDB's grant on it, "
-    "within seven days, or the table is archived",
+    "within seven days; after that, DynamoDB archives the table",
     "ARCHIVING": "it is being archived, as its KMS key could not be used for seven days: restore it from its backup",
     "ARCHIVED": "it was archived, as its KMS key could not be used for seven days: restore it from its backup",
 }
@@ -57,7 +57,7 @@ def create_table(table: Table, *, timeout: float, monotonic: Callable[[], float]
     if is_strongly_consistent(description):
         logger.warning(
             "table %s is a global table with multi-Region strong consistency, which has no TTL: expired records stay until "
-            "they are purged: dynamostore purge, or Batch(store).purge_expired()",
+            "you purge them with dynamostore purge or Batch(store).purge_expired()",
             table.name,
         )
         return
@@ -114,7 +114,7 @@ def _until_usable(table: Table, wait: _Wait) -> Plan[DescribedTable]:
             why = f" ({refused})" if refused is not None else ""
             raise UnavailableError(
                 f"table {table.name!r} is still {status} after {wait.timeout:g} s{why}; "
-                "call create_table() again to go on waiting"
+                "call create_table() again to wait longer"
             ) from refused
         if description is None and not created:
             # Reads are eventually consistent: what was created may not be seen yet.

@@ -83,7 +83,7 @@ class Parts:
         item = reply.get("Item") or None
         if item is not None and items.bears_another_token(self.table, item, token.reveal()):
             raise UnavailableError(
-                f"GetItem: the reply is not to this call: record {digest(token.reveal())}", operation="GetItem"
+                f"GetItem: the reply has another token than record {digest(token.reveal())}", operation="GetItem"
             )
         return item
 

@@ -109,8 +109,8 @@ class Renaming(Parts):
             item = yield from self._met(failure, Hidden(record.token))
             if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):
                 raise UnavailableError(
-                    f"record {digest(new.token)}: when the call was sent again, the marker that it may have made had ended; "
-                    "whether it was applied the first time is not known",
+                    f"record {digest(new.token)}: the marker that the first try may have written had ended before the "
+                    "retry, so it is not known whether the record was renamed",
                     operation=failure.operation,
                     code=failure.code,
                 ) from failure

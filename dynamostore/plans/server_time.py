@@ -62,8 +62,8 @@ class ServerTime:
             return
         self._warned = now
         logger.warning(
-            "this host's clock is %d s %s DynamoDB's, so records expire at the wrong time for it: set the clock. "
-            "Records that have not expired by DynamoDB's clock are not evicted",
+            "this host's clock is %d s %s DynamoDB's, so records expire too early or too late on it: set the clock. "
+            "The store evicts no record that is live by DynamoDB's clock",
             abs(ahead_ns) // NS_PER_S,
             "ahead of" if ahead_ns > 0 else "behind",
         )

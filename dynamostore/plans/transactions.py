@@ -36,8 +36,8 @@ class Transactions:
         if not self._warned:
             self._warned = True
             logger.warning(
-                "table %s has no transactions, as a global table with multi-Region strong consistency has none: "
-                "a record is renamed in two steps (%s)",
+                "table %s refuses transactions, as a global table with multi-Region strong consistency does: "
+                "renaming a record takes two writes (%s)",
                 table.name,
                 refusal,
             )

@@ -126,7 +126,7 @@ def _failure(error: Exception, session: Session) -> WireError:
     elif isinstance(error, OSError) and isinstance(error.filename, str):
         reason = f"{_file(error.filename, session)} cannot be read: {error.strerror}"
     elif isinstance(error, RuntimeError) and "still expired" in str(error):
-        reason = "those that were fetched had expired already; is this host's clock right?"
+        reason = "the fetched credentials had already expired; check this host's clock"
     elif isinstance(error, CredentialRetrievalError) and (status := _status_of_agent(error)):
         reason = f"the container's agent answered with status {status}"
     elif isinstance(error, BotoCoreError) and not _is_a_process(error):

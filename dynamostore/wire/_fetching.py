@@ -240,7 +240,9 @@ class Renewed:
                 self._start(lambda: self._work(here, mine, anew=anew))
             except BaseException as error:
                 here.running.discard(mine)
-                mine.end(CredentialsUnavailableError(f"no thread to fetch the AWS credentials in: {error}"), now)
+                mine.end(
+                    CredentialsUnavailableError(f"could not start a thread to fetch the AWS credentials: {error}"), now
+                )
                 # "can't start new thread", or "at interpreter shutdown".
                 if not isinstance(error, RuntimeError):
                     raise

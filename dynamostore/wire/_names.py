@@ -303,7 +303,9 @@ def _index_of(scope: str) -> int:
     try:
         return socket.if_nametoindex(scope)
     except OSError:
-        raise ConnectError(f"there is no network interface {scope!r}, which the endpoint's address names") from None
+        raise ConnectError(
+            f"the endpoint's address names the network interface {scope!r}, which does not exist"
+        ) from None
 
 
 def interleaved(addresses: Sequence[Address]) -> Answer:

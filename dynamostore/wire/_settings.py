@@ -56,7 +56,7 @@ def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
 
     if getproxies().get(scheme) and not proxy_bypass(endpoint.authority):
         raise SettingsError(
-            f"an HTTP proxy is configured ({scheme.upper()}_PROXY), which the wire client does not go through: name "
+            f"an HTTP proxy is configured ({scheme.upper()}_PROXY), which the wire client does not support: name "
             f"{endpoint.host} in NO_PROXY, or {_WAY_OUT}"
         )
 
@@ -64,7 +64,7 @@ def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
 def check_region(region: str) -> None:
     """`SettingsError` for what cannot be a region's name: it stands in host names, and is signed."""
     if not _REGION.fullmatch(region):
-        raise SettingsError(f"region {region[:70]!r} cannot be one: look at region=... (or AWS_DEFAULT_REGION)")
+        raise SettingsError(f"region {region[:70]!r} is not a valid name: check region=... (or AWS_DEFAULT_REGION)")
 
 
 def check_bundle(path: str | None) -> None:
@@ -75,7 +75,7 @@ def check_bundle(path: str | None) -> None:
 
 def unsupported(what: str) -> SettingsError:
     """What is configured and cannot be had, with the way out."""
-    return SettingsError(f"{what}, which the wire client does not do: {_WAY_OUT}")
+    return SettingsError(f"{what}, which the wire client does not support: {_WAY_OUT}")
 
 
 def check_lengths(**seconds: float | None) -> None:

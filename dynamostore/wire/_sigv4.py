@@ -75,7 +75,7 @@ def _refusal(*parts: object) -> TypeError | ValueError | None:
         if not isinstance(part, str):
             return TypeError(f"credentials must be str, not {type(part).__name__}")
         if not part or not part.isascii() or not part.isprintable() or " " in part:
-            return ValueError("an access key, its secret and its token are of printable ASCII, without blanks")
+            return ValueError("an access key, its secret and its token must be printable ASCII without blanks")
     return None
 
 

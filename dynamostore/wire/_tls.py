@@ -48,7 +48,7 @@ class Trust:
         except OSError as error:
             if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
                 raise SettingsError(
-                    f"SSLKEYLOGFILE {error.filename!r} cannot be written ({error.strerror}): unset it, or name a file that can"
+                    f"SSLKEYLOGFILE {error.filename!r} cannot be written ({error.strerror}): unset it, or name a writable file"
                 ) from None
             raise SettingsError(f"ca_bundle (or AWS_CA_BUNDLE) {bundle!r} holds no certificates: {error}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -2,19 +2,20 @@
 
     Exception
      └─ WireError
-         ├─ SettingsError              it cannot be set up so; also a ValueError
-         ├─ CredentialsError           there are no credentials, or none that are whole
-         ├─ ServiceError               DynamoDB answered, and said no
-         └─ TransportError             no answer that counts; also an OSError
-             ├─ ConnectError           nobody there: name, address, time-out, TLS; nothing was sent
-             │   ├─ CertificateError   somebody is there who cannot prove to be it; never tried again
-             │   └─ CredentialsUnavailableError   who gives out credentials did not answer
+         ├─ SettingsError              invalid settings; also a ValueError
+         ├─ CredentialsError           no credentials, or none that can be used
+         ├─ ServiceError               DynamoDB refused the call, or failed
+         └─ TransportError             no valid reply; also an OSError
+             ├─ ConnectError           no connection: name, address, time-out, TLS; nothing was sent
+             │   ├─ CertificateError   the server's certificate is not trusted; never retried
+             │   └─ CredentialsUnavailableError   the source of the credentials did not answer
              ├─ ReplyTimeoutError      no reply in time
              ├─ ConnectionLostError    the connection ended before the reply did
-             └─ DamagedReplyError      what came is not a whole reply of DynamoDB's
+             └─ DamagedReplyError      the reply is incomplete, damaged, or not DynamoDB's
 
 `ServiceError` has the shape of botocore's ``ClientError`` (its ``response`` and ``operation_name``), so that code
-which reads the one reads the other. No message holds a credential, a key, an item, or a byte of a reply's body.
+which reads the one reads the other. No message holds a credential, a key or an item. Of a reply's body, a message quotes only
+DynamoDB's error code and message.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ __all__ = [
 
 
 class WireError(Exception):
-    """The base of all that a wire client raises, but for `TypeError` for arguments that an operation has not."""
+    """The base of all errors of a wire client, except `TypeError` for arguments that an operation does not have."""
 
 
 class SettingsError(WireError, ValueError):
-    """The client cannot be set up so: a setting makes no sense, or asks for what it does not have."""
+    """Invalid settings: a value makes no sense, or the client does not support it."""
 
 
 class CredentialsError(WireError):
-    """No credentials were found, half of a pair was, or they could not be renewed."""
+    """The client found no credentials, found half of a pair, or could not renew them."""
 
 
 class ServiceError(WireError):
@@ -91,7 +92,7 @@ class ServiceError(WireError):
 
 
 class TransportError(WireError, OSError):
-    """No reply that counts has come; of a write it is not known whether it was done."""
+    """No valid reply arrived. A write may have been applied."""
 
 
 class ConnectError(TransportError):
@@ -99,13 +100,13 @@ class ConnectError(TransportError):
 
 
 class CertificateError(ConnectError):
-    """The server's certificate is not one to trust: its issuer, its host name, or its dates."""
+    """The server's certificate is not trusted: its issuer, host name or dates are wrong."""
 
 
 class CredentialsUnavailableError(ConnectError):
-    """Credentials could not be fetched in time, or who gives them out (STS, instance metadata) could not be reached.
+    """The client could not fetch credentials in time, or could not reach their source (STS, instance metadata).
 
-    Nothing was sent. It says nothing about whether there are credentials, as `CredentialsError` does.
+    Nothing was sent to DynamoDB. There may be credentials; if the client knows that there are none, it raises `CredentialsError`.
     """
 
 
@@ -118,4 +119,4 @@ class ConnectionLostError(TransportError):
 
 
 class DamagedReplyError(TransportError):
-    """What came is no HTTP, too much of it, not DynamoDB's, or not what its checksum says."""
+    """The reply is not valid HTTP, is too large, does not come from DynamoDB, or does not match its checksum."""

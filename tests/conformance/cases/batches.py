@@ -69,7 +69,7 @@ CASES = (
     ),
     Case(
         "batch-get-no-table",
-        "BatchGetItem from a table that is not there",
+        "BatchGetItem from a table that does not exist",
         (READ,),
         (read(key(), table=NEW),),
         refused("ResourceNotFoundException"),
@@ -88,7 +88,7 @@ CASES = (
         (WRITE,),
         (write(*(puts(item(f":{n}")) for n in range(24)), deletes(":old")), read(key(":23"), key(":old"))),
         replied("done, and no `UnprocessedItems`", lambda body: body["UnprocessedItems"] == {}, at=0)
-        & replied("the items are as they should be", lambda body: body["Responses"][TABLE] == [item(":23")]),
+        & replied("the items are as expected", lambda body: body["Responses"][TABLE] == [item(":23")]),
         before=(put(item(":old")),),
     ),
     Case(
@@ -128,7 +128,7 @@ CASES = (
     ),
     Case(
         "batch-write-no-table",
-        "BatchWriteItem to a table that is not there",
+        "BatchWriteItem to a table that does not exist",
         (WRITE,),
         (write(deletes(), table=NEW),),
         refused("ResourceNotFoundException"),

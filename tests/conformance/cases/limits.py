@@ -109,7 +109,7 @@ CASES = (
     ),
     Case(
         "number-none",
-        "PutItem with a number that is none",
+        "PutItem with a number that is not numeric",
         (TYPES,),
         (put({**key(), "n": {"N": "soon"}}),),
         refused(INVALID),
@@ -117,14 +117,14 @@ CASES = (
     Case("number-empty", "PutItem with an empty number", (TYPES,), (put({**key(), "n": {"N": ""}}),), refused(INVALID)),
     Case(
         "empty-set",
-        "PutItem with an empty set, beside a record",
+        "PutItem of a record with an empty set as another attribute",
         (TYPES,),
         (put({**key(), "beside": {"SS": []}}),),
         refused(INVALID),
     ),
     Case(
         "beside",
-        "PutItem of what may be beside a record: a list, a map, a set, null, a boolean",
+        "PutItem of a record with other attributes: a list, a map, a set, null, a boolean",
         (TYPES,),
         (
             put(

@@ -45,7 +45,7 @@ def too_large(answers: Sequence[Answer]) -> bool:
 CASES = (
     Case(
         "unknown-operation",
-        "An operation that there is not",
+        "An operation that does not exist",
         (TEXTS.format("connection"),),
         (Request("GuessItem", {}),),
         refused("UnknownOperationException"),
@@ -53,14 +53,14 @@ CASES = (
     ),
     Case(
         "no-json",
-        "A body that is no JSON",
+        "A body that is not JSON",
         (TEXTS.format("connection"),),
         (Request("GetItem", b'{"TableName": '),),
         refused("SerializationException"),
     ),
     Case(
         "other-json",
-        "A body with a number where a string should be",
+        "A body with a number in place of a string",
         (TEXTS.format("getItem"),),
         (Request("GetItem", {"TableName": 5, "Key": key()}),),
         refused("SerializationException"),
@@ -74,7 +74,7 @@ CASES = (
     ),
     Case(
         "too-much",
-        "A body of 17 MB, where 16 MB are the limit",
+        "A body of 17 MB; the limit is 16 MB",
         (TEXTS.format("connection"),),
         (put({**key(), "data": {"S": "x" * (17 * MB)}}),),
         Expectation("status 400 or 413", too_large),
@@ -98,7 +98,7 @@ CASES = (
     ),
     Case(
         "error-type",
-        "GetItem from a table that is not there",
+        "GetItem from a table that does not exist",
         (ERRORS,),
         (_MISSING,),
         Expectation("`__type` is the error's name behind a `#`", has_qualified_type),

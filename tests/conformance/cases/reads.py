@@ -46,7 +46,7 @@ _BIG_GONE = tuple(call("DeleteItem", Key=key(f":{n}")) for n in range(3))
 CASES = (
     Case(
         "get-missing",
-        "GetItem of a key that is not there, consistent",
+        "GetItem of a key that does not exist, consistent",
         (GET,),
         (get(),),
         replied("no `Item` in the reply", lambda body: "Item" not in body),
@@ -75,7 +75,7 @@ CASES = (
     ),
     Case(
         "get-no-table",
-        "GetItem from a table that is not there",
+        "GetItem from a table that does not exist",
         (GET,),
         (Request("GetItem", {"TableName": NEW, "Key": key()}),),
         refused("ResourceNotFoundException"),
@@ -106,14 +106,14 @@ CASES = (
     ),
     Case(
         "get-units-missing",
-        "GetItem, consistent, of a key that is not there",
+        "GetItem, consistent, of a key that does not exist",
         (SIZES,),
         (get(ReturnConsumedCapacity="TOTAL"),),
         units("1 unit", 1.0),
     ),
     Case(
         "scan-filter",
-        "Scan with the filter of a purge: expired, and not a marker whose ttl is to come",
+        "Scan with the filter of a purge: expired items, except markers whose `ttl` is in the future",
         (SCAN,),
         (
             mine(
@@ -123,7 +123,7 @@ CASES = (
             ),
         ),
         replied(
-            "those items only; `Count` is how many, `ScannedCount` how many were read",
+            "only those items; `Count` is their number, `ScannedCount` the number of items read",
             lambda body: (
                 tokens(body) == {f"{KEY}:expired", f"{KEY}:moved, and over"}
                 and body["Count"] == 2 < body["ScannedCount"]
@@ -146,7 +146,7 @@ CASES = (
     ),
     Case(
         "scan-limit",
-        "Scan with `Limit` 1, and on from its `LastEvaluatedKey`",
+        "Scan with `Limit` 1, then from its `LastEvaluatedKey`",
         (SCAN, PAGING),
         (call("Scan", Limit=1),),
         replied(
@@ -157,7 +157,7 @@ CASES = (
     ),
     Case(
         "scan-start",
-        "Scan from an `ExclusiveStartKey`, which need not be there any more",
+        "Scan from an `ExclusiveStartKey` that may no longer exist",
         (SCAN,),
         (call("Scan", Limit=1, ExclusiveStartKey=key(":never")),),
         replied("a page, or the end", lambda body: body["Count"] <= 1),
@@ -203,7 +203,7 @@ CASES = (
     ),
     Case(
         "scan-units",
-        "Scan of three items of 390 KB in all, with a filter that takes none: what is read is paid for",
+        "Scan of three items of 390 KB in all, with a filter that no item passes: the items read are charged",
         (SIZES, SCAN),
         (
             call(
@@ -224,7 +224,7 @@ CASES = (
     ),
     Case(
         "scan-no-table",
-        "Scan of a table that is not there",
+        "Scan of a table that does not exist",
         (SCAN,),
         (Request("Scan", {"TableName": NEW}),),
         refused("ResourceNotFoundException"),

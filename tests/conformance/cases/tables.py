@@ -51,18 +51,18 @@ CASES = (
         "GetItem with the table's ARN for its name",
         (API.format("GetItem"),),
         (Request("GetItem", {"TableName": ARN, "Key": {"token": {"S": "none"}}}),),
-        replied("as with its name"),
+        replied("the same reply as with the name"),
     ),
     Case(
         "describe-missing",
-        "DescribeTable of a table that is not there",
+        "DescribeTable of a table that does not exist",
         (DESCRIBE,),
         (Request("DescribeTable", {"TableName": NEW}),),
         refused(MISSING),
     ),
     Case(
         "create-again",
-        "CreateTable of a table that is there",
+        "CreateTable of a table that exists",
         (CREATE,),
         (call("CreateTable", **_KEY),),
         refused("ResourceInUseException"),
@@ -97,15 +97,15 @@ CASES = (
     ),
     Case(
         "ttl-other",
-        "UpdateTimeToLive on another attribute, where it is on",
+        "UpdateTimeToLive on another attribute while TTL is on",
         (TTL, GUIDE.format("TTL")),
         (ttl("expiry"), call("DescribeTimeToLive")),
         refused("ValidationException", at=0)
-        & replied("as it was", lambda body: body["TimeToLiveDescription"]["AttributeName"] == "ttl"),
+        & replied("TTL unchanged", lambda body: body["TimeToLiveDescription"]["AttributeName"] == "ttl"),
     ),
     Case(
         "ttl-missing",
-        "UpdateTimeToLive and DescribeTimeToLive of a table that is not there",
+        "UpdateTimeToLive and DescribeTimeToLive of a table that does not exist",
         (TTL, TTL_STATE),
         (
             Request(
@@ -122,7 +122,7 @@ CASES = (
         (BACKUPS,),
         (call("DescribeContinuousBackups"),),
         replied(
-            "whether it can be brought back to a point in time",
+            "whether point-in-time recovery is on",
             lambda body: (
                 body["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
                 in ("ENABLED", "DISABLED")
@@ -131,21 +131,21 @@ CASES = (
     ),
     Case(
         "backups-missing",
-        "DescribeContinuousBackups of a table that is not there",
+        "DescribeContinuousBackups of a table that does not exist",
         (BACKUPS,),
         (Request("DescribeContinuousBackups", {"TableName": NEW}),),
         refused("TableNotFoundException"),
     ),
     Case(
         "delete-missing-table",
-        "DeleteTable of a table that is not there",
+        "DeleteTable of a table that does not exist",
         (DELETE,),
         (Request("DeleteTable", {"TableName": NEW}),),
         refused(MISSING),
     ),
     Case(
         "create-delete",
-        "CreateTable, and DeleteTable as soon as it may be",
+        "CreateTable, then DeleteTable as soon as possible",
         (CREATE, DELETE),
         (Request("CreateTable", {"TableName": NEW, **_KEY}), Request("DeleteTable", {"TableName": NEW})),
         replied(
@@ -154,7 +154,7 @@ CASES = (
             at=0,
         )
         & Expectation(
-            "`DELETING`, or `ResourceInUseException` while it is being made",
+            "`DELETING`, or `ResourceInUseException` while the table is being created",
             lambda answers: (
                 answers[1].code == "ResourceInUseException"
                 or answers[1].body["TableDescription"]["TableStatus"] == "DELETING"

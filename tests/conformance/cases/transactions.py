@@ -63,7 +63,7 @@ CASES = (
     ),
     Case(
         "rename-again",
-        "The same once more, with the same `ClientRequestToken`, although its conditions do not hold any more",
+        "The same once more, with the same `ClientRequestToken`, although its conditions no longer hold",
         (TRANSACT, HOW),
         (renamed("2" * 36), renamed("2" * 36)),
         replied("done", at=0) & replied("done, without another effect"),
@@ -101,7 +101,7 @@ CASES = (
     ),
     Case(
         "rename-gone",
-        "A renaming of an item that is not there",
+        "A renaming of an item that does not exist",
         (TRANSACT,),
         (renamed("6" * 36),),
         reasons("without an `Item`", "None", "ConditionalCheckFailed", items=(None, None)),
@@ -156,7 +156,7 @@ CASES = (
     ),
     Case(
         "transact-no-table",
-        "A transaction in a table that is not there",
+        "A transaction in a table that does not exist",
         (TRANSACT,),
         (transaction({"Put": {"TableName": NEW, "Item": item()}}),),
         refused("ResourceNotFoundException"),

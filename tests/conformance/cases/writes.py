@@ -51,7 +51,7 @@ def then(there: Any) -> Expectation:
     """What a read finds that comes last."""
     if there is None:
         return replied("nothing is stored", lambda body: "Item" not in body)
-    return replied("the item is then as it should be", lambda body: body["Item"] == there)
+    return replied("the item is then as expected", lambda body: body["Item"] == there)
 
 
 def done(words: str = "done") -> Expectation:
@@ -101,7 +101,7 @@ CASES = (
     ),
     Case(
         "put-taken",
-        "PutItem if the token is free, and it is taken",
+        "PutItem if the token is free; it is taken",
         (PUT, CONDITIONS),
         (put(_NEW, **conditional(our.NOT_TAKEN)), get()),
         with_item(item(), at=0) & then(item()),
@@ -133,7 +133,7 @@ CASES = (
     ),
     Case(
         "update-gone",
-        "UpdateItem of an item that is not there, on a condition",
+        "UpdateItem of an item that does not exist, on a condition",
         (UPDATE,),
         (write(our.REPLACE, _REPLACE), get()),
         without_item(at=0) & then(None),
@@ -218,7 +218,7 @@ CASES = (
     ),
     Case(
         "evict-changed",
-        "DeleteItem by the expiry that was read, and it has changed",
+        "DeleteItem by the expiry that was read, which has changed",
         (DELETE, CONDITIONS),
         (delete(our.AS_READ, read={"N": "1"}),),
         with_item(item()),
@@ -226,14 +226,14 @@ CASES = (
     ),
     Case(
         "delete-missing",
-        "DeleteItem of a key that is not there",
+        "DeleteItem of a key that does not exist",
         (DELETE,),
         (delete(),),
         done(),
     ),
     Case(
         "delete-missing-by-version",
-        "DeleteItem of a key that is not there, by its version (`remove`)",
+        "DeleteItem of a key that does not exist, by its version (`remove`)",
         (DELETE,),
         (delete(our.SAME),),
         without_item(),
@@ -248,7 +248,7 @@ CASES = (
     ),
     Case(
         "delete-marker",
-        "DeleteItem unless it is a marker, and it is one",
+        "DeleteItem unless the item is a marker; it is one",
         (DELETE, CONDITIONS),
         (delete(our.UNMOVED),),
         with_item(_MARKER),
@@ -264,7 +264,7 @@ CASES = (
     ),
     Case(
         "purge-kept",
-        "DeleteItem by expiry, unless it is a marker whose ttl is to come (`purge`)",
+        "DeleteItem by expiry, unless it is a marker whose `ttl` is in the future (`purge`)",
         (DELETE, CONDITIONS),
         (delete(f"{our.AS_READ} AND {our.UNKEPT}", read={"N": str(PAST)}),),
         with_item(_MARKER),
@@ -272,7 +272,7 @@ CASES = (
     ),
     Case(
         "purge-without-ttl",
-        "The same of a marker without a ttl: NOT of a comparison with what is not there",
+        "The same for a marker without a `ttl`: NOT of a comparison with an attribute that does not exist",
         (DELETE, CONDITIONS),
         (delete(f"{our.AS_READ} AND {our.UNKEPT}", read={"N": str(PAST)}), get()),
         done() & then(None),
@@ -315,7 +315,7 @@ CASES = (
     ),
     Case(
         "undefined-value",
-        "DeleteItem with a value in its condition that is not given",
+        "DeleteItem with a value in its condition that the request does not define",
         (GUIDE.format("Expressions.ExpressionAttributeValues"), DELETE),
         (call("DeleteItem", Key=key(), ConditionExpression="#e = :e", ExpressionAttributeNames={"#e": "expiry"}),),
         refused("ValidationException"),
@@ -336,7 +336,7 @@ CASES = (
     ),
     Case(
         "put-no-table",
-        "PutItem to a table that is not there",
+        "PutItem to a table that does not exist",
         (PUT,),
         (Request("PutItem", {"TableName": NEW, "Item": item()}),),
         refused("ResourceNotFoundException"),
