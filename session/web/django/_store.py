@@ -42,7 +42,7 @@ class BaseSessionStore(BaseSessionData):
         """Begin with the session of a client's *session_key*; a key that is not well-formed counts as none."""
         self._site = get_site()
         self._manager = self._site.manager
-        self._core = self._manager._begin(None, self._site.unchecked)
+        self._core = self._manager._begin(Hidden(None), self._site.unchecked)
         # True if the app was shown a conflict, by `save` or `atomic`.
         self._refused = False
         # Whether the middleware is to save in any case, and whether that is to be written in any case; and whether it
@@ -54,8 +54,10 @@ class BaseSessionStore(BaseSessionData):
         self._dismissed = False
 
     def _begin(self, session_key: str | None) -> None:
+        held = Hidden(session_key)
+        del session_key
         before = self._core._state
-        self._core = self._manager._begin(session_key, self._core._policy)
+        self._core = self._manager._begin(held, self._core._policy)
         state = self._core._state
         state.attempt, state.route, state.only_if_there = before.attempt, before.route, before.only_if_there
         state.rerun = before.rerun and not before.stored
