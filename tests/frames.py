@@ -211,7 +211,13 @@ _live: list[str] = []
 
 
 def check_live_frames() -> None:
-    """Note if one of our frames, which wait for the caller of this, shows a secret. For code of an app's, and for stores."""
+    """Note if one of our frames, which wait for the caller of this, shows a secret, or the error that is just handled.
+
+    For code of an app's, and for stores.
+    """
+    error = sys.exception()
+    if error is not None:
+        _live.extend(holders_in(error))
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if _is_ours(frame):
@@ -236,6 +242,8 @@ class _Checking(logging.Handler):
             self.found.append(f"log: {record.msg}")
         if record.exc_info and record.exc_info[1] is not None:
             self.found += holders_in(record.exc_info[1])
+        if (error := sys.exception()) is not None:
+            self.found += holders_in(error)
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             # A message may be sent with the frames that are live.
@@ -245,10 +253,10 @@ class _Checking(logging.Handler):
 
 
 @contextmanager
-def checked_logs() -> Iterator[None]:
-    """Check all that is logged meanwhile, and the frames that are live then."""
+def checked_logs(*others: str) -> Iterator[None]:
+    """Check all that is logged meanwhile, by *others* too, and the frames that are live then, and the error that is handled."""
     handler = _Checking()
-    loggers = [logging.getLogger(name) for name in ("dynamostore", "session")]
+    loggers = [logging.getLogger(name) for name in ("dynamostore", "session", *others)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
