@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import flask
 import msgspec
 import pytest
 from botocore.config import Config
 from botocore.loaders import create_loader
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
 
 import dynamostore
 from dynamostore import (
@@ -43,7 +46,10 @@ from dynamostore.wire import AsyncWireClient, WireClient
 from dynamostore.wire.errors import ConnectionLostError, ServiceError
 from session import AsyncSessionManager, SessionManager
 from session.codecs import JSONCodec
+from session.web import asgi, django, wsgi
+from session.web.flask import SessionInterface
 
+from . import django_site  # noqa: F401 (importing it sets Django up)
 from .faulty import Fault, FaultyDynamoDB, Reply, Request, honestly, reply
 from .frames import (
     DATA,
@@ -61,6 +67,7 @@ from .frames import (
     watched,
 )
 from .test_secrets import (
+    COOKIES,
     CREDENTIALS,
     FAULTS,
     RECORD,
@@ -69,6 +76,7 @@ from .test_secrets import (
     Async,
     Sync,
     acts_of,
+    ask,
     async_acts_of,
     caught,
     environment,
@@ -76,6 +84,7 @@ from .test_secrets import (
     refusing,
     saying,
     stored,
+    use,
     verbs,
 )
 from .test_secrets import (
@@ -453,6 +462,68 @@ def test_a_clock_that_raises(last: int, sent: Sent) -> None:
 
         asyncio.run(main())
     assert number > 8
+
+
+@pytest.mark.parametrize("last", range(5))
+def test_a_clock_that_raises_in_an_adapter(last: int, sent: Sent) -> None:
+    def manager() -> SessionManager:
+        return SessionManager(**managed(Sync(stored()), idle_timeout=timedelta(hours=1)), clock=Clock(last))
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        use(wsgi.get_session(environ))
+        start_response("200 OK", [])
+        yield b""
+
+    async def aapp(scope: Any, receive: Any, send: Any) -> None:
+        del receive
+        session = asgi.get_session(scope)
+        await session.load()
+        use(session)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def serve() -> None:
+        store = Async(stored())
+        settings = managed(store, idle_timeout=timedelta(hours=1))
+        served = asgi.SessionMiddleware(aapp, AsyncSessionManager(**settings, clock=Clock(last)))
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        async def send(message: object) -> None:
+            del message
+            check_live_frames()
+
+        scope: Any = {"type": "http", "method": "GET", "path": "/", "headers": [(b"cookie", COOKIES.encode())]}
+        await served(scope, receive, send)
+
+    flasks = flask.Flask("app")
+    flasks.config["PROPAGATE_EXCEPTIONS"] = True
+    SessionInterface(manager()).init_app(flasks)
+
+    @flasks.get("/")
+    def answer_flask() -> str:
+        shown: Any = flask.session
+        use(shown)
+        return ""
+
+    def ask_django() -> None:
+        def answer(request: Any) -> HttpResponse:
+            use(request.session)
+            return HttpResponse()
+
+        with override_settings(SESSION_MANAGER=manager(), SESSION_COOKIE_NAME="session"):
+            django.SessionMiddleware(answer)(RequestFactory().get("/", HTTP_COOKIE=COOKIES))
+
+    acts: list[Act] = [
+        lambda: ask(wsgi.SessionMiddleware(app, manager())),
+        lambda: asyncio.run(serve()),
+        lambda: ask(flasks),
+        ask_django,
+    ]
+    with checked_logs("app"), watched():
+        raised = [caught(act, sent) for act in acts]
+    assert any(raised) or last > 3
 
 
 class Codec:

@@ -40,6 +40,8 @@ class BaseSessionStore(BaseSessionData):
 
     def __init__(self, session_key: str | None = None) -> None:
         """Begin with the session of a client's *session_key*; a key that is not well-formed counts as none."""
+        held = Hidden(session_key)
+        del session_key
         self._site = get_site()
         self._manager = self._site.manager
         self._core = self._manager._begin(Hidden(None), self._site.unchecked)
@@ -50,7 +52,7 @@ class BaseSessionStore(BaseSessionData):
         self._modified = self._insisted = self._dismissed = False
         # True while our middleware saves what the app left.
         self._closing = False
-        super().__init__(session_key)
+        super().__init__(held.reveal())
         self._dismissed = False
 
     def _begin(self, session_key: str | None) -> None:
@@ -88,7 +90,9 @@ class BaseSessionStore(BaseSessionData):
 
     @_session_key.setter
     def _session_key(self, value: str | None) -> None:
-        self._begin(value)
+        held = Hidden(value)
+        del value
+        self._begin(held.reveal())
 
     @property
     def modified(self) -> bool:
