@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
@@ -40,7 +40,7 @@ from dynamostore import (
     UnavailableError,
 )
 from dynamostore.admin import describe, doctor
-from dynamostore.batch import Batch, BatchIncompleteError, Outcome, Progress, Tally
+from dynamostore.batch import AsyncBatch, Batch, BatchIncompleteError, Outcome, Progress, Tally
 from dynamostore.cli import main
 from dynamostore.wire import AsyncWireClient, WireClient
 from dynamostore.wire.errors import ConnectionLostError, ServiceError
@@ -124,6 +124,19 @@ class Scripted:
             if isinstance(reply, Exception):
                 raise reply
             return reply
+
+        return call
+
+
+class AsyncScripted(Scripted):
+    """`Scripted`, awaited."""
+
+    def __getattr__(self, operation: str) -> Callable[..., object]:
+        answer = super().__getattr__(operation)
+
+        async def call(**arguments: object) -> object:
+            await asyncio.sleep(0)
+            return answer(**arguments)
 
         return call
 
@@ -346,6 +359,36 @@ def test_jobs(sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
                 error = caught(run, sent)
                 number += (error is not None) + check_kept(error, sent)
     assert number > 60
+
+
+def test_jobs_that_are_awaited(sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.0)
+    number = 0
+
+    async def main(name: str, case: Mapping[str, list[Any]], watch: Callable[[object], None]) -> None:
+        nonlocal number
+        client: Any = AsyncScripted(**{operation: list(replies) for operation, replies in case.items()})
+        to: Any = AsyncScripted(**{operation: list(replies) for operation, replies in case.items()})
+        batch = AsyncBatch(AsyncDynamoStore(client), attempts=2, watch=watch)
+        try:
+            made = jobs(batch, AsyncDynamoStore(to, KEYED), tmp_path)[name]()
+            if isinstance(made, AsyncIterator):
+                async for one in made:
+                    number += check_kept(one, sent)
+            else:
+                number += check_kept(await made, sent)
+        except BaseException as error:  # noqa: BLE001 (whatever it is)
+            check_error(error, sent)
+            number += 1 + check_kept(error, sent)
+
+    seen: set[str] = set()
+    with checked_logs(), watched():
+        for name, case in cases():
+            if name not in seen or "batch_write_item" in case:
+                for watch in (quiet,) if name in seen else (quiet, raising):
+                    asyncio.run(main(name, case, watch))
+            seen.add(name)
+    assert number > 15
 
 
 def test_resumed_jobs(sent: Sent, tmp_path: Path) -> None:
