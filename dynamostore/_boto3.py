@@ -9,17 +9,21 @@ from zlib import crc32
 
 import msgspec
 
+from ._texts import has_userinfo, quoted
 from .client import DynamoClient
 from .errors import AccessDeniedError
+from .hidden import Hidden
 from .loopback import is_loopback
 
 __all__ = ["boto3_client"]
+
+_NO_USERINFO: Final = "the endpoint must be without user name and password"
 
 
 def boto3_client(
     *,
     region: str | None,
-    endpoint_url: str | None,
+    endpoint_url: Hidden[str | None],
     profile: str | None,
     threads: int,
     connect_timeout: float,
@@ -41,16 +45,24 @@ def boto3_client(
         parameter_validation=False,
         user_agent_extra="dynamostore",
     )
+    failure: ValueError
     try:
+        if has_userinfo(endpoint_url.reveal() or ""):
+            raise ValueError(_NO_USERINFO)  # noqa: TRY301 (caught below, as botocore's own)
         # A port out of range botocore would only notice at the first call.
-        _ = urlsplit(endpoint_url or "").port
+        _ = urlsplit(endpoint_url.reveal() or "").port
         session = boto3.Session(profile_name=profile, region_name=region)
-        client = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
+        client = session.client("dynamodb", endpoint_url=endpoint_url.reveal(), config=config)
+        if has_userinfo(client.meta.endpoint_url):
+            raise ValueError(_NO_USERINFO)  # noqa: TRY301 (caught below, as botocore's own)
         if is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):
             # Where the endpoint is, only the client knows. A proxy could not reach this machine.
-            client = session.client("dynamodb", endpoint_url=endpoint_url, config=config.merge(Config(proxies={})))
+            client = session.client(
+                "dynamodb", endpoint_url=endpoint_url.reveal(), config=config.merge(Config(proxies={}))
+            )
         client.meta.events.register("before-parse.dynamodb", _spot_damage)
         client.meta.events.register("after-call.dynamodb", _refuse_damage)
+        return client
     except PartialCredentialsError as error:
         raise AccessDeniedError(f"connect: no usable AWS credentials: {error}") from error
     except NoRegionError as error:
@@ -58,8 +70,11 @@ def boto3_client(
     except ProfileNotFound as error:
         raise ValueError(f"connect: {error} (profile=... or AWS_PROFILE)") from error
     except (BotoCoreError, ValueError) as error:
-        raise ValueError(f"connect: {error} (look at region=... and endpoint_url=...)") from error
-    return client
+        failure = ValueError(f"connect: {quoted(str(error))} (look at region=... and endpoint_url=...)")
+        if not has_userinfo(str(error)):
+            failure.__cause__ = error
+    # Raised out here: as a context, an exception would bring along what it quotes, and botocore's frames.
+    raise failure
 
 
 # What SDKs retry without further ado; it is no code of DynamoDB's own.

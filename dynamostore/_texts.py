@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
-__all__ = ["MAX_CODE", "MAX_QUOTED", "escaped", "quoted"]
+__all__ = ["MAX_CODE", "MAX_QUOTED", "escaped", "has_userinfo", "quoted", "without_userinfo"]
 
 MAX_QUOTED: Final = 500
 """How many characters of a server's text a message quotes."""
@@ -16,6 +17,24 @@ MAX_CODE: Final = 100
 # Control characters; format characters, which turn the direction, join, or are tags that nobody sees; lone surrogates, what has
 # no meaning (yet), and the ends of lines and paragraphs.
 _ACTED_UPON: Final = frozenset(("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"))
+
+
+# What stands before the @ in the authority of a URL: a user's name, and a password.
+_USERINFO: Final = re.compile(r"(?<=://)[^\s/?#]*@")
+
+
+def has_userinfo(url: str) -> bool:
+    """Return True if there is a user's name, or a password, in *url*."""
+    return _USERINFO.search(url) is not None
+
+
+def without_userinfo(text: str) -> str:
+    """Return *text* without users' names and passwords in the URLs that it quotes.
+
+    >>> without_userinfo("no answer (https://me:secret@example.org:8000)")
+    'no answer (https://example.org:8000)'
+    """
+    return _USERINFO.sub("", text) if "@" in text else text
 
 
 def escaped(text: str, *, keep: str = "") -> str:
@@ -37,9 +56,10 @@ def _spelled_out(char: str) -> str:
 
 
 def quoted(text: str, most: int = MAX_QUOTED) -> str:
-    """Return *text* `escaped`, and cut off after *most* of its characters.
+    """Return *text* `escaped`, `without_userinfo`, and cut off after *most* of its characters.
 
     >>> quoted("no such table: " + 600 * "x", 20)
     'no such table: xxxxx…'
     """
+    text = without_userinfo(text)
     return escaped(text) if len(text) <= most else f"{escaped(text[:most])}…"

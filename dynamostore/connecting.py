@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from .aio import AsyncDynamoStore
 from .client import DynamoClient
+from .hidden import Hidden
 from .instants import Clock
 from .store import DynamoStore
 from .table import Table
@@ -64,6 +65,8 @@ def connect(
     ...     store
     <DynamoStore table 'sessions'>
     """
+    url = Hidden(endpoint_url)
+    del endpoint_url
     table = _table(table)
     _check(threads, attempts, connect_timeout, read_timeout)
     client: DynamoClient
@@ -72,7 +75,7 @@ def connect(
 
         client = boto3_client(
             region=region,
-            endpoint_url=endpoint_url,
+            endpoint_url=url,
             profile=profile,
             threads=threads,
             connect_timeout=connect_timeout,
@@ -84,7 +87,7 @@ def connect(
 
         client = WireClient(
             region,
-            endpoint_url,
+            url.reveal(),
             profile=profile,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -124,11 +127,13 @@ def connect_async(
     """
     from .wire import AsyncWireClient
 
+    url = Hidden(endpoint_url)
+    del endpoint_url
     table = _table(table)
     _check(max_connections, attempts, connect_timeout, read_timeout)
     client = AsyncWireClient(
         region,
-        endpoint_url,
+        url.reveal(),
         profile=profile,
         max_connections=max_connections,
         connect_timeout=connect_timeout,

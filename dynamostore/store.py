@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from ._texts import without_userinfo
 from .client import DynamoClient
 from .contract import Record
 from .errors import StoreError
@@ -217,4 +218,4 @@ def _whereabouts(client: object) -> str:
     """Where a client sends its calls, for an error message; boto3's says so in ``client.meta``."""
     meta = getattr(client, "meta", None)
     region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
-    return f" in {region} ({endpoint})" if region and endpoint else ""
+    return f" in {region} ({without_userinfo(str(endpoint))})" if region and endpoint else ""

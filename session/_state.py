@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, TypeGuard
 
 from dynamostore import Record
 from dynamostore.digests import digest
+from dynamostore.hidden import Hidden
 
 from ._policy import Policy
 from ._settings import NO_SETTINGS, Settings, take_settings
@@ -243,14 +244,19 @@ def _presented(tokens: Iterable[str]) -> str:
     return presented
 
 
-def begin(presented: str | None, policy: Policy) -> State:
+def begin(presented: Hidden[str | None], policy: Policy) -> State:
     """Return the state at the start of a request whose client presented a token, or none.
 
     A token that could not be one of ours counts as none.
     """
+    # The app's clock may raise.
+    return _begun(presented.reveal(), policy.new_deadline_ns())
+
+
+def _begun(presented: str | None, deadline_ns: int) -> State:
     if not is_well_formed_token(presented):
-        return State(presented, None, policy.new_deadline_ns(), loaded=True)
-    state = State(presented, presented, policy.new_deadline_ns(), draft=_UNREAD)
+        return State(presented, None, deadline_ns, loaded=True)
+    state = State(presented, presented, deadline_ns, draft=_UNREAD)
     if isinstance(presented, PresentedToken):
         state.presented = state.token = str(presented)
         state.others = presented.others
@@ -260,7 +266,7 @@ def begin(presented: str | None, policy: Policy) -> State:
 
 def begin_again(last: State, policy: Policy) -> State:
     """Return the state at the start of a later run of the request of *last*: it has the same session, or none."""
-    state = begin(_presented(last.sent) if last.sent else last.presented, policy)
+    state = begin(Hidden(_presented(last.sent) if last.sent else last.presented), policy)
     keep_to(state, last)
     return state
 

@@ -59,8 +59,9 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 
     async def load(self, token: str | None) -> AsyncSession:
         """Return the session of a client's *token*, read, for callers without a block: `commit` or `discard` it."""
-        session = self._begin(token, self._policy)
+        held = Hidden(token)
         del token
+        session = self._begin(held, self._policy)
         await self._load(session)
         return session
 
@@ -116,7 +117,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
             self._drop(session)
             raise
 
-    def _begin(self, token: str | None, policy: Policy) -> AsyncSession:
+    def _begin(self, token: Hidden[str | None], policy: Policy) -> AsyncSession:
         return AsyncSession(_state.begin(token, policy), policy, self._drive)
 
     async def _drive(self, plan: Plan[T], /) -> T:
@@ -150,7 +151,7 @@ class _Block:
             state = _state.begin_at(self._record, self._policy)
             self._session = AsyncSession(state, self._policy, self._manager._drive)
             return self._session
-        self._session = self._manager._begin(self._token, self._policy)
+        self._session = self._manager._begin(Hidden(self._token), self._policy)
         if self._last is not None:
             _state.keep_to(self._session._state, self._last)
         if not self._lazy:

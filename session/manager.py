@@ -222,7 +222,9 @@ class SessionManager(BaseSessionManager[Store]):
         >>> s.put_int("user_id", 7)
         >>> manager.commit(s)
         """
-        return self._begin(token, self._policy)
+        held = Hidden(token)
+        del token
+        return self._begin(held, self._policy)
 
     def commit(self, session: Session) -> None:
         """Store the changes in *session*, if any, and close it; raises what leaving a block would."""
@@ -290,7 +292,7 @@ class SessionManager(BaseSessionManager[Store]):
             visited += run(lifecycle.visit(record, policy, attempts), _Visitor(self, change), sleep=time.sleep)
         return visited
 
-    def _begin(self, token: str | None, policy: Policy) -> Session:
+    def _begin(self, token: Hidden[str | None], policy: Policy) -> Session:
         return Session(_state.begin(token, policy), policy, self._drive)
 
     def _drive(self, plan: Plan[T], /) -> T:
@@ -318,7 +320,7 @@ class _Block:
 
     def __enter__(self) -> Session:
         if self._record is None:
-            self._session = self._manager._begin(self._token, self._policy)
+            self._session = self._manager._begin(Hidden(self._token), self._policy)
         else:
             state = _state.begin_at(self._record, self._policy)
             self._session = Session(state, self._policy, self._manager._drive)

@@ -151,19 +151,26 @@ def _told_by_capture_locals(error: BaseException) -> list[str]:
 
 
 class Sent(Transport):
-    """What sentry-sdk would send, with its defaults."""
+    """What sentry-sdk would send, with its defaults (but for the lines of the sources, which take long to read)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.events: list[dict[str, Any]] = []
-        self.client = sentry_sdk.Client(dsn="http://public@127.0.0.1:1/1", transport=self, default_integrations=False)
+        self.client = sentry_sdk.Client(
+            dsn="http://public@127.0.0.1:1/1", transport=self, default_integrations=False, include_source_context=False
+        )
 
     def capture_envelope(self, envelope: Envelope) -> None:
         self.events += [item.payload.json for item in envelope.items if item.headers.get("type") == "event"]  # type: ignore[misc]  # as it is in an event
 
     def holders_in(self, error: BaseException) -> list[str]:
         """Return the variables of our frames, as they are sent, in which a secret shows."""
-        event, hint = sentry_sdk.utils.event_from_exception(error, client_options=self.client.options)
+        frames = error.__traceback__
+        # Those of the tests are large.
+        while frames is not None and not _is_ours(frames.tb_frame):
+            frames = frames.tb_next
+        told = (type(error), error, frames)
+        event, hint = sentry_sdk.utils.event_from_exception(told, client_options=self.client.options)
         self.client.capture_event(event, hint=hint)
         found: list[str] = []
         for exception in self.events.pop()["exception"]["values"]:
@@ -180,21 +187,21 @@ class Sent(Transport):
         return found
 
 
-_seen: set[tuple[tuple[CodeType, int, frozenset[str]], ...]] = set()
+_seen: set[tuple[CodeType, frozenset[str]]] = set()
 
 
 def check_error(error: BaseException, sent: Sent) -> None:
     """Fail if a secret shows in *error*."""
     found = holders_in(error)
-    # What sentry-sdk and the standard library make of it is less than was searched just now, and takes long: once for each way.
-    way = tuple(
-        (frame.f_code, number, frozenset(frame.f_locals))
+    # What sentry-sdk and the standard library make of it is less than was searched just now, and takes long: once for each frame, and what is in it.
+    frames = {
+        (frame.f_code, frozenset(frame.f_locals))
         for each in _chain(error)
-        for frame, number in traceback.walk_tb(each.__traceback__)
+        for frame, _ in traceback.walk_tb(each.__traceback__)
         if _is_ours(frame)
-    )
-    if way not in _seen:
-        _seen.add(way)
+    }
+    if not frames <= _seen:
+        _seen.update(frames)
         found += _told_by_capture_locals(error) + sent.holders_in(error)
     _fail(found)
 
@@ -211,7 +218,13 @@ _live: list[str] = []
 
 
 def check_live_frames() -> None:
-    """Note if one of our frames, which wait for the caller of this, shows a secret. For code of an app's, and for stores."""
+    """Note if one of our frames, which wait for the caller of this, shows a secret, or the error that is just handled.
+
+    For code of an app's, and for stores.
+    """
+    error = sys.exception()
+    if error is not None:
+        _live.extend(holders_in(error))
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if _is_ours(frame):
@@ -236,6 +249,8 @@ class _Checking(logging.Handler):
             self.found.append(f"log: {record.msg}")
         if record.exc_info and record.exc_info[1] is not None:
             self.found += holders_in(record.exc_info[1])
+        if (error := sys.exception()) is not None:
+            self.found += holders_in(error)
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             # A message may be sent with the frames that are live.
@@ -245,10 +260,10 @@ class _Checking(logging.Handler):
 
 
 @contextmanager
-def checked_logs() -> Iterator[None]:
-    """Check all that is logged meanwhile, and the frames that are live then."""
+def checked_logs(*others: str) -> Iterator[None]:
+    """Check all that is logged meanwhile, by *others* too, and the frames that are live then, and the error that is handled."""
     handler = _Checking()
-    loggers = [logging.getLogger(name) for name in ("dynamostore", "session")]
+    loggers = [logging.getLogger(name) for name in ("dynamostore", "session", *others)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
@@ -288,6 +303,7 @@ class _Tracer:
             )
         if not matters:
             return None
+        frame.f_trace_lines = False
         waits = event == "return" and frame.f_code.co_code[frame.f_lasti] != _RETURN
         if waits or event == "exception":
             self.found.update(_holders(frame))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dynamostore import MemoryStore, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.local import LocalDynamoDB
 from dynamostore.testing import FakeClock
 from session import (
@@ -302,7 +303,7 @@ class _Keeping(AsyncSessionManager):
         super().__init__(store, clock=clock)
         self._kept = kept
 
-    def _begin(self, token: str | None, policy: Any) -> AsyncSession:
+    def _begin(self, token: Hidden[str | None], policy: Any) -> AsyncSession:
         session = super()._begin(token, policy)
         self._kept.append(session)
         return session

@@ -27,6 +27,7 @@ from dynamostore import (
     connect_async,
 )
 from dynamostore.batch import AsyncBatch, Batch
+from dynamostore.hidden import Hidden
 from dynamostore.local import LocalDynamoDB
 from dynamostore.process_bound import ProcessBound
 from dynamostore.testing import AsyncFaultyStore, BlockingStore, FakeClock, FaultyStore, LoopThread
@@ -94,7 +95,7 @@ BOUND: dict[str, tuple[Callable[[], object], str]] = {
     "a middleware": (lambda: wsgi.SessionMiddleware(print, SessionManager(MemoryStore())), "copied"),  # type: ignore[arg-type]
     "a session": (session, r"Session belongs to its process .*: dict\(session\) copies its data"),
     "an async session": (
-        lambda: AsyncSessionManager(AsyncMemoryStore())._begin(None, SessionManager(MemoryStore())._policy),
+        lambda: AsyncSessionManager(AsyncMemoryStore())._begin(Hidden(None), SessionManager(MemoryStore())._policy),
         "AsyncSession belongs",
     ),
     "a session of Flask": (flask_session, "FlaskSession belongs"),

@@ -43,7 +43,7 @@ from dynamostore.hidden import Hidden, clear_frames
 from dynamostore.steps import asleep
 from dynamostore.wire import AsyncWireClient, Credentials, WireClient
 from dynamostore.wire.errors import WireError
-from session import AsyncSession, AsyncSessionManager, Session, SessionManager
+from session import AsyncSession, AsyncSessionManager, Session, SessionConflict, SessionManager
 from session.codecs import JSONCodec
 from session.web import asgi, django, wsgi
 from session.web.flask import SessionInterface
@@ -919,11 +919,26 @@ def test_asgi(sent: Sent) -> None:
 @pytest.mark.usefixtures("known_tokens")
 def test_flask(sent: Sent) -> None:
     number = [0]
-    with checked_logs(), watched():
+    with checked_logs("app"), watched():
         for name, view, store in cases():
             app = flask.Flask("app")
             app.config["PROPAGATE_EXCEPTIONS"] = True
             SessionInterface(SessionManager(**managed(store)), sleep=lambda _: None).init_app(app)
+
+            if name == "clash":
+                # Others are shown what was raised.
+                @app.errorhandler(SessionConflict)
+                @app.errorhandler(StoreError)
+                def shown(error: Exception) -> Any:
+                    check_live_frames()
+                    check_error(error, sent)
+                    raise error
+
+            @app.after_request
+            def after(response: Any, name: str = name) -> Any:
+                if name == "renew":
+                    raise Bad
+                return response
 
             @app.get("/")
             def answer(view: Any = view, name: str = name) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamostore._texts import MAX_CODE, MAX_QUOTED, escaped, quoted
+from dynamostore._texts import MAX_CODE, MAX_QUOTED, escaped, has_userinfo, quoted
 from dynamostore.cli._state import printable
 from dynamostore.errors import CODES
 from dynamostore.plans.faults import explain
@@ -65,6 +65,15 @@ def test_messages_quote_a_server_briefly(message: str, code: str, known: str) ->
             assert is_fit(str(each))
             assert len(str(each)) < most
     assert is_fit(str(explain(ConnectError(message), "get_item", "sessions")))
+
+
+@pytest.mark.parametrize("userinfo", ["me:secret@", "secret@", ":secret@", "me:se@secret@"])
+@pytest.mark.parametrize("url", ["https://{}example.org", "http://{}[::1]:8000/path?a@b", "ftp://{}example.org/#x"])
+def test_no_password_of_a_url_is_quoted(userinfo: str, url: str) -> None:
+    text = f"no answer ({url}); {url}"
+    assert has_userinfo(url.format(userinfo))
+    assert not has_userinfo(url.format(""))
+    assert quoted(text.format(userinfo, userinfo)) == text.format("", "")
 
 
 def test_a_long_text_is_cut_off() -> None:

@@ -6,6 +6,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from dynamostore._texts import without_userinfo
+
 __all__ = ["Where"]
 
 # Where the AWS CLI goes by itself, if it knows the region: there, or to the account's own.
@@ -25,6 +27,8 @@ class Where:
         """What a client says of itself: boto3's and the package's own do so in ``client.meta``."""
         meta = getattr(client, "meta", None)
         region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
+        if isinstance(endpoint, str):
+            endpoint = without_userinfo(endpoint)
         return cls(region, endpoint, frozenset(method for method in methods if hasattr(client, method)))
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from dynamostore import markers
 from dynamostore.client import Item
 from dynamostore.errors import StoreError, UnavailableError
-from dynamostore.hidden import Hidden, clears_frames
+from dynamostore.hidden import Hidden, clear_frames, clears_frames
 from dynamostore.instants import NS_PER_S
 from dynamostore.items import key_of
 from dynamostore.plans.expressions import UNKEPT
@@ -194,7 +194,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
             try:
                 translated.append(translate(item, self.store.table.own, to.table))
             except RefusedLineError as error:
-                tally.failed[key_of(self.store.table, item)] = error
+                tally.failed[key_of(self.store.table, item)] = error.with_traceback(None)
         return Hidden(translated)
 
     def _projection(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -296,7 +296,8 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
     def _accounted(self, what: str, tally: Tally, resume: Callable[[], str] = lambda: "") -> Iterator[Account]:
         """Whatever ends a job early: what was done until then is told with it."""
         try:
-            yield Account(tally)
+            with _clearing():
+                yield Account(tally)
         except BatchIncompleteError:
             raise
         except StoreError as error:
@@ -324,10 +325,23 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
     def _report(
         self, jobs: Jobs, seen: int, done: int, *, position: Position | None = None, resume: str | None = None
     ) -> None:
+        # It names tokens, and the app's function may raise.
+        text = Hidden(resume)
+        del resume
         if self._watch is not None:
             left = 0 if position is None else len(position.left)
-            text = resume if position is None else position.text
-            self._watch(Progress(seen, done, jobs.budget.consumed, left, text))
+            consumed = jobs.budget.consumed
+            self._watch(Progress(seen, done, consumed, left, text.reveal() if position is None else position.text))
+
+
+@contextmanager
+def _clearing() -> Iterator[None]:
+    """Leave no entry in the frames of what takes them in."""
+    try:
+        yield
+    except BaseException as error:
+        clear_frames(error)
+        raise
 
 
 class Course:

@@ -337,7 +337,7 @@ class Jobs:
                 key = {"Key": items.key(self.table, _token(self.table, item.reveal()))}
                 call: Call[Mapping[str, Any]] = Call("delete_item", where | key)
                 del key
-                reply = yield from self._patiently(call)
+                spent = units((yield from self._patiently(call)))
             except ConditionFailed:
                 # That is paid for, too.
                 self.budget.spend(write_units(None))
@@ -349,7 +349,7 @@ class Jobs:
                 raise StoppedError(error, tally) from error
             else:
                 tally.done += 1
-                self.budget.spend(units(reply) or write_units(None))
+                self.budget.spend(spent or write_units(None))
         return tally
 
     def put_all(self, page: Hidden[list[Item]]) -> Plan[Tally]:

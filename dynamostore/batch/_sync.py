@@ -35,7 +35,7 @@ __all__ = ["Batch"]
 T = TypeVar("T")
 
 
-@clears_frames("save_many", "delete_many", "scan", "scan_items", "count", "purge_expired", "copy", "export", "load")
+@clears_frames("scan", "scan_items")
 class Batch(BaseBatch[DynamoStore]):
     """Jobs over many records of a *store*, politely: in as few calls as can be, and no faster than you say.
 
@@ -93,9 +93,11 @@ class Batch(BaseBatch[DynamoStore]):
 
     def save_many(self, records: Iterable[tuple[str, bytes, datetime]]) -> Tally:
         """Add or overwrite records of token, data and expiry, 25 a call; of one token the last counts."""
+        hidden = Hidden(records)
+        del records
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("save_many", tally) as account:
-            for chunk in in_chunks(Hidden(records), WRITE_MANY, lambda entry: entry[0]):
+            for chunk in in_chunks(hidden, WRITE_MANY, lambda entry: entry[0]):
                 self._take(account, self.store._run(jobs.save(chunk)), tokens_of(chunk))
                 seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
@@ -106,9 +108,11 @@ class Batch(BaseBatch[DynamoStore]):
 
         Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow markers.
         """
+        hidden = Hidden(tokens)
+        del tokens
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
-            for chunk in in_chunks(Hidden(tokens), WRITE_MANY, str, repeats=True):
+            for chunk in in_chunks(hidden, WRITE_MANY, str, repeats=True):
                 self._take(account, self.store._run(jobs.delete(chunk)), iter(chunk.reveal()))
                 seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
@@ -149,7 +153,7 @@ class Batch(BaseBatch[DynamoStore]):
     def count(self, *, segments: int = 1) -> Counts:
         """How many records there are. It reads the whole table, if only there: the price is that of a `scan`."""
         job, markers = self._counting()
-        tally = self._do(job, segments, None)
+        tally = self._do(job, segments, Hidden(None))
         return Counts(tally.done, tally.skipped, sum(markers))
 
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
@@ -158,7 +162,9 @@ class Batch(BaseBatch[DynamoStore]):
         Markers are deleted once they have ended. DynamoDB's TTL does all of this by itself, in a day or two. *dry_run*
         deletes nothing, and counts them as skipped.
         """
-        return self._do(self._purging(dry_run=dry_run), segments, resume)
+        held = Hidden(resume)
+        del resume
+        return self._do(self._purging(dry_run=dry_run), segments, held)
 
     def copy(
         self,
@@ -174,10 +180,12 @@ class Batch(BaseBatch[DynamoStore]):
         It overwrites what is there under the same token: run again on a table that is in use, it would bring back what was
         deleted there since. Reads are eventually consistent, unless *consistent*. `ValueError` if the two are one table.
         """
+        held = Hidden(resume)
+        del resume
         self._check_store(to)
         if may_be_one(self.store, to) and (self.store._run(identity(self.store)) == to._run(identity(to))):
             raise ValueError("these are one table, which cannot be copied to itself")
-        return self._do(self._copying(to, expired=expired, consistent=consistent), segments, resume)
+        return self._do(self._copying(to, expired=expired, consistent=consistent), segments, held)
 
     # Files
 
@@ -218,7 +226,9 @@ class Batch(BaseBatch[DynamoStore]):
         If `find` would call a record corrupt, only that record fails. `load` overwrites what is there under the same token. So you can
         run it again on a table that no other process writes.
         """
-        loading, whole = self._loading(path, expired=expired, resume=resume)
+        held = Hidden(resume)
+        del resume
+        loading, whole = self._loading(path, expired=expired, resume=held.reveal())
         scope = self._loading_scope(whole, expired=expired)
         with self._accounted("load", loading.tally, lambda: f"{scope}:{loading.safe}"):
             for chunk in loading.chunks():
@@ -227,8 +237,8 @@ class Batch(BaseBatch[DynamoStore]):
 
     # How
 
-    def _do(self, job: Job[DynamoStore], segments: int, resume: str | None) -> Tally:
-        position = self._position(job.name, segments, resume, job.scope)
+    def _do(self, job: Job[DynamoStore], segments: int, resume: Hidden[str | None]) -> Tally:
+        position = self._position(job.name, segments, resume.reveal(), job.scope)
         tally = Tally()
         with self._adding(tally):
             for _, part in self._pages(job.request, position, job):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
+from dynamostore._texts import without_userinfo
 from dynamostore.client import DescribeTableReply
 from dynamostore.errors import StoreError
 from dynamostore.steps import Call, Plan, issue
@@ -46,4 +47,4 @@ def _where(store: BaseDynamoStore[C]) -> tuple[str, str]:
     """The region and the endpoint of a store's client, this machine by one name."""
     meta = getattr(store.client, "meta", None)
     endpoint = str(getattr(meta, "endpoint_url", ""))
-    return str(getattr(meta, "region_name", "")), _LOOPBACK.sub(r"\g<1>127.0.0.1", endpoint)
+    return str(getattr(meta, "region_name", "")), _LOOPBACK.sub(r"\g<1>127.0.0.1", without_userinfo(endpoint))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from dynamostore.hidden import Hidden
+
 __all__ = ["main"]
 
 
@@ -27,4 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write("dynamostore: the command line needs two more packages: pip install 'dynamostore[cli]'\n")
         return 2
-    return run(sys.argv[1:] if arguments is None else list(arguments))
+    # There are tokens among them.
+    given = Hidden(sys.argv[1:] if arguments is None else list(arguments))
+    del arguments
+    return run(given)

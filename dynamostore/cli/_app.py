@@ -9,13 +9,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import click
 
 from dynamostore._version import __version__
 from dynamostore.errors import StoreError
-from dynamostore.hidden import clear_frames
+from dynamostore.hidden import Hidden, clear_frames
 
 from . import _bulk, _records, _serve, _table
 from ._errors import explain
@@ -43,7 +43,7 @@ for command in (*_table.COMMANDS, *_records.COMMANDS, *_bulk.COMMANDS, *_serve.C
     program.add_command(command)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Hidden[list[str]]) -> int:
     """Run it, and return the exit code."""
     state = State()
     # Where the encoding has not all that is in a message, it is spelled out.
@@ -60,9 +60,9 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _run(state: State, arguments: Sequence[str]) -> int:
+def _run(state: State, arguments: Hidden[list[str]]) -> int:
     try:
-        result = program.main(list(arguments), prog_name="dynamostore", standalone_mode=False, obj=state)
+        result = program.main(arguments.reveal(), prog_name="dynamostore", standalone_mode=False, obj=state)
     except click.ClickException as error:
         if sys.stderr is not None:
             error.show()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from dynamostore import connecting
+from dynamostore._texts import without_userinfo
 from dynamostore.admin.where import Where
 from dynamostore.client import DynamoClient
 from dynamostore.store import DynamoStore
@@ -170,5 +171,6 @@ def place(store: DynamoStore) -> str:
     """Which table, and where, in words."""
     meta = getattr(store.client, "meta", None)
     region, url = str(getattr(meta, "region_name", "?")), str(getattr(meta, "endpoint_url", "?"))
+    url = without_userinfo(url)
     usual = url == f"https://dynamodb.{region}.amazonaws.com"
     return f"table {store.table.name!r} in {region}{'' if usual else f' ({url})'}"

@@ -71,10 +71,11 @@ def show(state: State, *, token: str, raw: bool, reveal: bool) -> int:
 
 
 def _get(store: MeteredStore, key: str) -> Item | None:
+    arguments = {"TableName": store.table.name, "Key": items.key(store.table, key), "ConsistentRead": True}
+    call = Call[GetItemReply]("get_item", arguments)
+
     def plan() -> Plan[Item | None]:
-        arguments = {"TableName": store.table.name, "Key": items.key(store.table, key), "ConsistentRead": True}
-        reply = yield from issue(Call[GetItemReply]("get_item", arguments))
-        return reply.get("Item")
+        return (yield from issue(call)).get("Item")
 
     return store._run(plan())
 
@@ -169,7 +170,7 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
     """
     wanted = keys(tokens, raw=raw)
     with connect(state) as store:
-        there = set(_found(store, wanted))
+        there = _found(store, wanted)
         missing = [digest(key) if not reveal else key for key in wanted if key not in there]
         shown = [key if reveal else digest(key) for key in wanted if key in there]
         extra: dict[str, object] = {"missing": missing}
@@ -220,13 +221,15 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
         return code or (FAILED if missing else DONE)
 
 
-def _found(store: MeteredStore, wanted: Iterable[str]) -> Iterator[str]:
+def _found(store: MeteredStore, wanted: Iterable[str]) -> set[str]:
     """Those of *wanted* under which there is something, or may be."""
+    found: set[str] = set()
     for outcome in Batch(store, attempts=_ATTEMPTS).find_many(wanted):
         if isinstance(outcome.error, UnavailableError):
             raise outcome.error
         if outcome.record or outcome.error or outcome.renamed:
-            yield outcome.token
+            found.add(outcome.token)
+    return found
 
 
 def _name_missing(state: State, missing: list[str]) -> None:

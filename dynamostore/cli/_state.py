@@ -40,7 +40,7 @@ class DeclinedError(Exception):
 class State:
     """The options of all commands; *where* by name."""
 
-    where: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict, repr=False)
     attributes: dict[str, str] = field(default_factory=dict)
     json: bool = False
 

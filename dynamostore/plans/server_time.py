@@ -48,6 +48,8 @@ class ServerTime:
         if getattr(clock, "simulated", False):
             return now_ns
         there_ns = date_ns(reply)
+        # It holds what is stored, and a warning may be sent with the frames that are live.
+        del reply
         if there_ns is None:
             return now_ns
         ahead_ns = now_ns - there_ns

@@ -60,7 +60,7 @@ def resolve(
             raise
         raise SettingsError(
             f"{error} (look at region=..., endpoint_url=..., and what the AWS_ variables and configuration files say)"
-        ) from error
+        ) from error.with_traceback(None)
     access: Access
     if credentials is not None:
         access = Fixed(credentials, rules.of(credentials))
@@ -111,7 +111,8 @@ class _Rules:
             try:
                 known, _ = _destination(self._client(credentials))
             except BotoCoreError as error:
-                raise SettingsError(f"no endpoint: {error}") from error
+                # Without botocore's frames, which hold the keys.
+                raise SettingsError(f"no endpoint: {error}") from error.with_traceback(None)
             known = self._own or known
             # NO_PROXY may name the region's host, and not the account's.
             check_proxy(known, os.environ)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from botocore.awsrequest import AWSRequest
@@ -233,11 +233,12 @@ def _because(failure: WireError, cause: BotoCoreError) -> WireError:
     return failure
 
 
-def _chain_of(error: BaseException) -> Iterator[BaseException]:
+def _chain_of(error: BaseException) -> list[BaseException]:
     """An exception, and what it came of, though botocore says "from None"."""
-    seen: set[int] = set()
+    # No generator, which might be left with botocore's exceptions in its frame.
+    chain: list[BaseException] = []
     each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
+    while each is not None and not any(each is one for one in chain):
+        chain.append(each)
         each = each.__cause__ or each.__context__
+    return chain

@@ -72,10 +72,13 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_lengths(max_connections=max_connections)
+        # It may hold a password, and is refused then.
+        url = Hidden(endpoint_url)
+        del endpoint_url
         try:
             self._setup = Setup(
                 region,
-                endpoint_url,
+                url.reveal(),
                 profile=profile,
                 credentials=credentials,
                 ca_bundle=ca_bundle,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar, Unpack
 
-from dynamostore.hidden import clear_frames
+from dynamostore.hidden import Hidden, clear_frames
 from dynamostore.pauses import sleep
 from dynamostore.process_bound import ProcessBound
 from dynamostore.steps import run
@@ -71,10 +71,13 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         keep_idle: float = KEEP_IDLE,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        # It may hold a password, and is refused then.
+        url = Hidden(endpoint_url)
+        del endpoint_url
         try:
             self._setup = Setup(
                 region,
-                endpoint_url,
+                url.reveal(),
                 profile=profile,
                 credentials=credentials,
                 ca_bundle=ca_bundle,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynamostore import Record, StoreError, ThrottledError, UnavailableError, items
+from dynamostore.hidden import Hidden
 from dynamostore.instants import from_ns
 from dynamostore.steps import Call, Plan, issue
 from session import SessionConflict, SessionData, SessionStateError, _state
@@ -101,7 +102,7 @@ class Request:
         self.process = process
         self.client = client
         self.presented = presented
-        self.state: State = _state.begin(presented, process.policy)
+        self.state: State = _state.begin(Hidden(presented), process.policy)
         self.session = process.driver.session(self.state)
         self.notes = self._noting({})
         self.before: list[Event] = []

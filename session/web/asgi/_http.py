@@ -35,7 +35,7 @@ class Request:
         self._delegated = False
         # Another run follows.
         self._goes_on = False
-        self._state = _state.begin(settings.manager.token(cookies(self._scope)), settings.manager._policy)
+        self._state = _state.begin(Hidden(settings.manager.token(cookies(self._scope))), settings.manager._policy)
         # When the first run began, of a request that may be run again; its course is made when it has to be.
         self._begun: float | None = None
         self._course: Course | None = None

@@ -22,7 +22,7 @@ REASON = "the session was changed by another request"
 
 async def serve_socket(settings: Settings, scope: Hidden[Scope], receive: Receive, send: Send) -> None:
     """Have the app serve a WebSocket."""
-    state = _state.begin(settings.manager.token(cookies(scope.reveal())), settings.manager._policy)
+    state = _state.begin(Hidden(settings.manager.token(cookies(scope.reveal()))), settings.manager._policy)
     session = settings.begin(state, scope)
     exchange = _WebSocket(settings, session, scope, receive, send)
     try:

@@ -40,9 +40,11 @@ class BaseSessionStore(BaseSessionData):
 
     def __init__(self, session_key: str | None = None) -> None:
         """Begin with the session of a client's *session_key*; a key that is not well-formed counts as none."""
+        held = Hidden(session_key)
+        del session_key
         self._site = get_site()
         self._manager = self._site.manager
-        self._core = self._manager._begin(None, self._site.unchecked)
+        self._core = self._manager._begin(Hidden(None), self._site.unchecked)
         # True if the app was shown a conflict, by `save` or `atomic`.
         self._refused = False
         # Whether the middleware is to save in any case, and whether that is to be written in any case; and whether it
@@ -50,12 +52,14 @@ class BaseSessionStore(BaseSessionData):
         self._modified = self._insisted = self._dismissed = False
         # True while our middleware saves what the app left.
         self._closing = False
-        super().__init__(session_key)
+        super().__init__(held.reveal())
         self._dismissed = False
 
     def _begin(self, session_key: str | None) -> None:
+        held = Hidden(session_key)
+        del session_key
         before = self._core._state
-        self._core = self._manager._begin(session_key, self._core._policy)
+        self._core = self._manager._begin(held, self._core._policy)
         state = self._core._state
         state.attempt, state.route, state.only_if_there = before.attempt, before.route, before.only_if_there
         state.rerun = before.rerun and not before.stored
@@ -86,7 +90,9 @@ class BaseSessionStore(BaseSessionData):
 
     @_session_key.setter
     def _session_key(self, value: str | None) -> None:
-        self._begin(value)
+        held = Hidden(value)
+        del value
+        self._begin(held.reveal())
 
     @property
     def modified(self) -> bool:

@@ -124,7 +124,7 @@ class SessionInterface(flask.sessions.SessionInterface):
         runs = runs_of(app, request.environ)
         policy = self._unchecked if runs is None else self._checked
         if runs is None or runs.last is None:
-            state = _state.begin(self.manager.token(request.environ.get("HTTP_COOKIE")), policy)
+            state = _state.begin(Hidden(self.manager.token(request.environ.get("HTTP_COOKIE"))), policy)
         else:
             state = begin_run(runs.last, policy, runs.course.attempt)
         if policy.on_conflict == "report":

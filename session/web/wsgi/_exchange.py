@@ -62,7 +62,7 @@ class Exchange:
         """The last conflict that this run's app was shown."""
         self._app = settings.app
         self._delegated = False
-        self._state = _state.begin(manager.token(self.environ.get("HTTP_COOKIE")), manager._policy)
+        self._state = _state.begin(Hidden(manager.token(self.environ.get("HTTP_COOKIE"))), manager._policy)
         # When the first run began, of a request that may be run again; its course is made when it has to be.
         self._begun: float | None = None
         self._course: Course | None = None
