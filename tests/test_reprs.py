@@ -70,7 +70,6 @@ ALLOWED = {
     "dynamostore.cli._jobs.Report": {"status"},
     "dynamostore.cli._state.State": {"where", "attributes"},
     "dynamostore.cli._statistics.Statistics": {"expiry", "sizes", "largest_digest"},
-    "dynamostore.errors.ThrottlingReason": {"reason", "resource"},
     "dynamostore.wire._core.Endpoint": {"host", "path"},
     "dynamostore.wire._settings.Settings": {"region", "ca_bundle", "account_suffix"},
     "dynamostore.wire._setup.Meta": {"region_name", "endpoint_url"},

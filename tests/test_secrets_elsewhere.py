@@ -173,7 +173,7 @@ STEPS: dict[str, Callable[[], object]] = {
 
 
 def test_renaming_without_transactions(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamostore.plans.verbs.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("dynamostore.plans.parts.uniform", lambda *_: 0.0)
     raised = 0
     with checked_logs(), watched():
         for put, update, undone in product(STEPS, STEPS, ("done", "lost", "taken")):
