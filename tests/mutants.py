@@ -58,7 +58,7 @@ TESTS = {
         "tests/test_public_errors.py",
     ],
     "dynamostore/batch": ["tests/test_hostile_files.py"],
-    "dynamostore/wire": ["tests/test_dead_pools.py", "tests/test_damaged_replies.py", "tests/test_wire_credentials.py"],
+    "dynamostore/wire": ["tests/test_dead_pools.py", "tests/test_wire_credentials.py", "tests/test_wire_settings.py"],
     "session": [
         "tests/test_stale.py",
         "tests/test_atomic.py",
