@@ -71,10 +71,15 @@ def test_a_run_has_a_number_and_is_the_same_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "run"), [(242, 1071)], ids=["a save without changes between a lost step and a commit"]
+    ("seed", "run", "options"),
+    [
+        pytest.param(242, 1071, Options(), id="a save without changes between a lost step and a commit"),
+        pytest.param(52, 1167, Options(transactions=False), id="an old read of what a renewal had taken back"),
+        pytest.param(62, 2145, Options(scs=True), id="SCS overwrites a write whose reply was lost"),
+    ],
 )
-def test_a_false_alarm_of_before_is_none(seed: int, run: int) -> None:
-    _, violation = replay(seed, run)
+def test_a_false_alarm_of_before_is_none(seed: int, run: int, options: Options) -> None:
+    _, violation = replay(seed, run, options)
     assert violation is None
 
 

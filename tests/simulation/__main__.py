@@ -111,6 +111,7 @@ def summary(report: Report) -> str:
 def explain(failure: Failure, options: Options) -> str:
     """A failure for people: the shortest run that fails so, and how to see the one that was found."""
     flags = f"{' --scs' if options.scs else ''}{' --late-creates' if options.late_creates else ''}"
+    flags += " --no-transactions" if not options.transactions else ""
     flags += f" --driver {options.driver}" if options.driver != "plans" else ""
     flags += f" --level {options.level}" if options.level != "both" else ""
     return (

@@ -97,6 +97,8 @@ class Server:
         self.items: dict[str, Item] = {}
         self.known: Mapping[str, Item] = self.items
         """Those that somebody can come upon."""
+        self.taken_back: list[Item] = []
+        """What stood under a key for a moment, by no commit. A read that is not consistent may still show it."""
         self.changes: list[tuple[str, Item | None, Item | None]] = []
         self.versions: dict[str, list[tuple[int, Item | None]]] = {}
         """For reads that need not be consistent: what stood under a key until when."""

@@ -31,6 +31,8 @@ class ServerWithoutTransactions(Server):
         before = len(self.changes)
         reply = super().write(operation, arguments)
         for key, old, new in self.changes[before:]:
+            if key in self.hidden and old is not None:
+                self.taken_back.append(old)
             if key in self.hidden and new == self.hidden[key]:
                 # Taken back.
                 del self.hidden[key], self.changes[before:]
