@@ -15,10 +15,10 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamostore.wire import ReplyTimeoutError, WireClient
+from dynamostore.wire import ReplyTimeoutError, ServiceError, WireClient
 from dynamostore.wire._silence import FLIGHT, LOOKS, Silence, acknowledged
 
-from .faulty import Driver, Fault, FaultyDynamoDB, Kind, Line
+from .faulty import Driver, Fault, FaultyDynamoDB, Kind, Line, refusal
 
 READ_TIMEOUT = 0.12
 SIZE = 1_500_000
@@ -165,3 +165,36 @@ def test_no_upload_is_longer_than_its_call(ends: tuple[Driver, FaultyDynamoDB], 
         with pytest.raises(ReplyTimeoutError, match="not complete in time"):
             put(client)
         assert time.monotonic() - begun < 2 * READ_TIMEOUT
+
+
+@pytest.mark.parametrize("ends", [KINDS[0], KINDS[1]], ids=[IDS[0], IDS[1]], indirect=True)
+def test_an_upload_that_never_stands_still_ends_with_its_call(ends: tuple[Driver, FaultyDynamoDB], bundle: str) -> None:
+    async def read_on(line: Line) -> None:
+        # Faster than anybody looks, and slower than the call may take.
+        for step in range(1, 1001):
+            await line.read(step / 1001)
+            await asyncio.sleep(0.002)
+
+    driver, server = ends
+    server.script(read_on)
+    with closing(driver.client(server.url, attempts=1, read_timeout=5, call_timeout=0.2, ca_bundle=bundle)) as client:
+        begun = time.monotonic()
+        with pytest.raises(ReplyTimeoutError, match="not complete in time"):
+            client.put_item(TableName="sessions", Item={"token": {"S": "abc"}, "data": {"S": "x" * 8_000_000}})
+        assert time.monotonic() - begun < 0.8
+
+
+@pytest.mark.parametrize("ends", [KINDS[0], KINDS[3]], ids=[IDS[0], IDS[3]], indirect=True)
+def test_who_answers_and_does_not_read_on_is_heard_and_asked_no_more(ends: tuple[Driver, FaultyDynamoDB]) -> None:
+    async def answer_early(line: Line) -> None:
+        await line.read(0.01)
+        await line.send(refusal(413, "SerializationException"))
+        await asyncio.sleep(0.3)
+
+    driver, server = ends
+    with closing(driver.client(server.url, attempts=1, read_timeout=0.1)) as client:
+        for number in (1, 2):
+            server.script(answer_early)
+            with pytest.raises(ServiceError, match="SerializationException"):
+                client.put_item(TableName="sessions", Item={"token": {"S": "abc"}, "data": {"S": "x" * 8_000_000}})
+            assert server.connections == number

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
-__all__ = ["LOOKS", "Silence", "acknowledged"]
+__all__ = ["FLIGHT", "LOOKS", "Silence", "acknowledged"]
 
 LOOKS: Final = 4
 """How often, in a read time-out's length, it is looked whether something has moved."""

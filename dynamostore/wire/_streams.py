@@ -81,6 +81,11 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport.write(request.reveal())
         return reply
 
+    def rest(self, now: float) -> None:
+        """It is idle from *now* on, and holds nothing of its last call."""
+        self.idle_since = now
+        self._reply = self._late = None
+
     @property
     def lost(self) -> bool:
         """Whether it has ended, or is to end."""
@@ -88,11 +93,18 @@ class _Connection(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:
-        """Whether it can take a call: it is open, and nothing has come since the last reply.
+        """Whether it can take a call: it is open, nothing has come since the last reply, and the last request is all sent.
 
         The loop may have had no time yet to see what has come; sent before it does, a request would be answered by that.
         """
-        return not self._lost and self._transport is not None and not self._transport.is_closing() and not self._poll()
+        transport = self._transport
+        return (
+            not self._lost
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+            and not self._poll()
+        )
 
     def abort(self) -> None:
         """End it at once, without a word."""
@@ -309,7 +321,7 @@ class StreamPool:
         return None
 
     def _give(self, connection: _Connection, reply: RawReply) -> None:
-        connection.idle_since = time.monotonic()
+        connection.rest(time.monotonic())
         if (said := reply.headers.get("keep-alive")) is not None:
             connection.keep = min(self._keep_idle, server_keeps(said))
         self._idle.append(connection)
