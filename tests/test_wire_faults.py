@@ -32,7 +32,7 @@ from dynamostore.local import LocalDynamoDB
 from dynamostore.steps import Pause
 from dynamostore.wire import AsyncWireClient, WireClient, _http
 from dynamostore.wire._access import Fixed
-from dynamostore.wire._core import Core, Endpoint
+from dynamostore.wire._core import Core, Endpoint, check_key
 from dynamostore.wire._http import RawReply
 from dynamostore.wire._retries import Caller, Limits, Quota
 from dynamostore.wire.errors import (
@@ -772,10 +772,33 @@ def test_a_reply_too_many_that_nobody_can_tell_from_the_right_one_is_told_by_its
     server.script(fault)
     token = new_token()
     assert_found(store.find(token), token)
+    # It is no reply, and what may follow on its connection is none, either.
+    for token in (new_token(), new_token(), new_token()):
+        assert_found(store.find(token), token)
+    assert server.connections == 2
+    server.script(*[say(ANOTHER)] * ATTEMPTS)
     with pytest.raises(UnavailableError, match="not to this call"):
         store.find(new_token())
-    for token in (new_token(), new_token()):
-        assert_found(store.find(token), token)
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.sampled_from([{"S": "1"}, {"S": "2"}, {"B": b"1"}, {"N": "1"}]), max_size=2
+    ),
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from([{"S": "1"}, {"S": "2"}, {"B": b"1"}, {"N": "1.0"}])),
+)
+def test_an_item_of_another_key_is_told_by_any_part_of_the_key(
+    key: dict[str, dict[str, object]], item: dict[str, dict[str, object]]
+) -> None:
+    other = any(item[name] != value for name, value in key.items() if name in item and "N" not in item[name])
+    for reply_of, there in (({"Item": item}, other), ({}, False)):
+        try:
+            check_key(reply_of, key)
+        except DamagedReplyError:
+            assert there
+        else:
+            assert not there
 
 
 def test_a_late_reply_is_nobody_elses(connect: Callable[..., WireClient], server: FaultyDynamoDB) -> None:
@@ -1323,6 +1346,35 @@ def test_retries_are_made_when_the_standard_mode_makes_them(
         # No time at all is not waited for.
         assert pauses == pytest.approx([seconds for seconds in expected if seconds])
         assert caller.quota.available == model.quota
+
+
+def test_a_pause_that_was_longer_than_the_call_may_take_is_no_pause_before_an_attempt() -> None:
+    now = 0.0
+    limits = Limits(3, 10.0)
+    endpoint = Endpoint.parse("http://127.0.0.1:1")
+    caller = Caller(
+        Core("us-east-1", "test"),
+        Fixed(KEYS, endpoint),
+        limits,
+        clock=lambda: 1_700_000_000.0 + now,
+        monotonic=lambda: now,
+        random=lambda: 1.0,
+    )
+    for asleep, left in ((4.0, 6.0), (10.0, None)):
+        now = 0.0
+        plan = caller.call(GET_ITEM, Hidden(b"{}"))
+        next(plan)
+        assert isinstance(plan.throw(ConnectionLostError("because")), Pause)
+        # The process was frozen.
+        now = asleep
+        if left is None:
+            with pytest.raises(ConnectionLostError):
+                plan.send(None)
+        else:
+            step = plan.send(None)
+            assert not isinstance(step, Pause)
+            assert step.arguments["timeout"] == left
+        plan.close()
 
 
 # On an event loop: calls that are cancelled, and calls that wait in line

@@ -86,7 +86,8 @@ class Setup:
         try:
             check_arguments(operation, arguments)
             elsewhere = self._accounts.endpoint(first_table(arguments))
-            return self.caller.call(operation, Hidden(encode(operation, arguments)), elsewhere)
+            key = Hidden(arguments["Key"]) if operation.name == "GetItem" else None
+            return self.caller.call(operation, Hidden(encode(operation, arguments)), elsewhere, key)
         except BaseException as error:
             clear_frames(error)
             raise
