@@ -67,7 +67,9 @@ class Silence:
         """Return after how many seconds to look again; 0: the silence has lasted too long."""
         measured = None if self._small else measure()
         if self._measured is not None and measured != self._measured:
-            self._since = max(self._since, self._looked)
+            # Between looks that are so far apart the process was frozen: when it moved nobody knows.
+            frozen = now - self._looked >= self._limit
+            self._since = max(self._since, now if frozen else self._looked)
         self._measured = measured
         self._looked = now
         return max(min(self._since + self._limit - now, self._limit / LOOKS), 0.0)
