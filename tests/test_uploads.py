@@ -207,3 +207,24 @@ def test_who_answers_and_does_not_read_on_is_heard_and_asked_no_more(ends: tuple
             with pytest.raises(ServiceError, match="SerializationException"):
                 client.put_item(TableName="sessions", Item={"token": {"S": "abc"}, "data": {"S": "x" * 8_000_000}})
             assert server.connections == number
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much has come")
+@pytest.mark.parametrize(
+    "ends", [KINDS[1], KINDS[2], ("uvloop", True)], ids=["sync", "asyncio", "uvloop"], indirect=True
+)
+def test_a_reply_that_comes_slowly_is_no_silence_within_a_tls_record(
+    ends: tuple[Driver, FaultyDynamoDB], bundle: str
+) -> None:
+    async def trickle(line: Line) -> None:
+        record = line.encrypt(bytes(await line.answer()))
+        for start in range(0, len(record), len(record) // 8):
+            await line.send_raw(record[start : start + len(record) // 8])
+            await asyncio.sleep(READ_TIMEOUT / 3)
+
+    driver, server = ends
+    server.script(trickle)
+    with closing(driver.client(server.url, attempts=1, read_timeout=READ_TIMEOUT, ca_bundle=bundle)) as client:
+        begun = time.monotonic()
+        assert "Item" in client.get_item(TableName="sessions", Key={"token": {"S": "abc"}})
+        assert time.monotonic() - begun > 2 * READ_TIMEOUT

@@ -18,7 +18,7 @@ from dynamostore.hidden import Hidden
 
 from ._dialing import dial
 from ._http import RawReply, ReplyParser
-from ._silence import FLIGHT, LOOKS, Silence, acknowledged
+from ._silence import FLIGHT, LOOKS, Silence, acknowledged, received
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError
 
@@ -126,7 +126,8 @@ class _Connection:
     def _wait_on(self, deadline: float, late: float = 0.0, *, heard: bool = False) -> float:
         """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`. As `_look_again`."""
         now = time.monotonic()
-        left = min(self._silence.look(now, partial(acknowledged, self._sock)), deadline - now)
+        wait = self._silence.look(now, partial(acknowledged, self._sock), partial(received, self._sock))
+        left = min(wait, deadline - now)
         if left <= 0:
             return self._look_again(now, late, heard=heard)
         self._set_timeout(left)

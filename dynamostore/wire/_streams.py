@@ -13,7 +13,7 @@ from dynamostore.hidden import Hidden
 from ._adialing import adial
 from ._endings import close_with_loop
 from ._http import RawReply, ReplyParser
-from ._silence import LOOKS, Silence, acknowledged
+from ._silence import LOOKS, Silence, acknowledged, received
 from ._sockets import CLOSED, LATE, looks_dead, poll_for, server_keeps
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError, TransportError
@@ -127,7 +127,7 @@ class _Connection(asyncio.BufferedProtocol):
         if self._reply is None or self._reply.done():
             return
         now = time.monotonic()
-        left = min(self._silence.look(now, self._measure), self._due - now)
+        left = min(self._silence.look(now, self._sent, self._came), self._due - now)
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
         elif self._late is not self._reply and (
@@ -139,10 +139,14 @@ class _Connection(asyncio.BufferedProtocol):
         else:
             self._fail(ReplyTimeoutError(self._silence.explain(now)))
 
-    def _measure(self) -> tuple[int, bytes]:
+    def _sent(self) -> tuple[int, bytes]:
         """How much of the request is still to be sent, and how much the server has (see `Silence`)."""
         assert self._transport is not None
         return self._transport.get_write_buffer_size(), acknowledged(self._transport.get_extra_info("socket"))
+
+    def _came(self) -> bytes:
+        assert self._transport is not None
+        return received(self._transport.get_extra_info("socket"))
 
     def _fail(self, error: TransportError) -> None:
         self._lost = True
