@@ -247,7 +247,7 @@ def check_key(reply: Mapping[str, object], key: object) -> None:
 
     >>> check_key({"Item": {"token": {"S": "abc"}}}, {"token": {"S": "abd"}})
     Traceback (most recent call last):
-    dynamostore.wire.errors.DamagedReplyError: the reply has an item of another key
+    dynamostore.wire.errors.DamagedReplyError: the reply is not to this call
     """
     item = reply.get("Item")
     if not isinstance(item, dict) or not isinstance(key, (dict, Mapping)):
@@ -256,7 +256,7 @@ def check_key(reply: Mapping[str, object], key: object) -> None:
         # A projection may have left it out; and a number can be written in several ways.
         there = item.get(name)
         if there is not None and there != key[name] and "N" not in there:
-            raise DamagedReplyError("the reply has an item of another key")
+            raise DamagedReplyError("the reply is not to this call")
 
 
 def amz_date(second: int) -> str:
