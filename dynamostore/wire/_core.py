@@ -25,7 +25,7 @@ from ._sigv4 import Credentials, Scope, canonical_request, hash_hex
 from .errors import DamagedReplyError, ServiceError, SettingsError, TransportError
 from .types import Operation, Refusal, Reply, ResponseMetadata
 
-__all__ = ["Core", "Endpoint", "amz_date", "check_arguments", "check_key", "encode"]
+__all__ = ["Core", "Endpoint", "amz_date", "check_arguments", "encode"]
 
 R = TypeVar("R", bound=Reply)
 
@@ -240,23 +240,6 @@ class Core:
             raise DamagedReplyError(_damaged(raw)) from None
         reply["ResponseMetadata"] = _metadata(raw, retries)
         return reply
-
-
-def check_key(reply: Mapping[str, object], key: object) -> None:
-    """`DamagedReplyError` if the item in *reply* has another *key* than was asked for: it was the reply to another call.
-
-    >>> check_key({"Item": {"token": {"S": "abc"}}}, {"token": {"S": "abd"}})
-    Traceback (most recent call last):
-    dynamostore.wire.errors.DamagedReplyError: the reply is not to this call
-    """
-    item = reply.get("Item")
-    if not isinstance(item, dict) or not isinstance(key, (dict, Mapping)):
-        return
-    for name in key:
-        # A projection may have left it out; and a number can be written in several ways.
-        there = item.get(name)
-        if there is not None and there != key[name] and "N" not in there:
-            raise DamagedReplyError("the reply is not to this call")
 
 
 def amz_date(second: int) -> str:

@@ -17,7 +17,6 @@ from dynamostore.hidden import Hidden
 from dynamostore.instants import NS_PER_S, http_date_ns
 from dynamostore.steps import Call, Plan, issue, pause
 
-from ._core import check_key
 from ._invocations import Invocations
 from .errors import CertificateError, CredentialsUnavailableError, ServiceError, TransportError
 from .types import Operation, Reply
@@ -140,17 +139,8 @@ class Caller:
         self.skew = 0.0
         """What is added to the clock, in seconds, since the service said what time it is."""
 
-    def call(
-        self,
-        operation: Operation[R],
-        body: Hidden[bytes],
-        elsewhere: Endpoint | None = None,
-        key: Hidden[object] | None = None,
-    ) -> Plan[R]:
-        """One call of *operation*: its reply, or the last attempt's failure. It goes *elsewhere* than to the caller's endpoint.
-
-        An item in the reply must have this *key*, if there is one.
-        """
+    def call(self, operation: Operation[R], body: Hidden[bytes], elsewhere: Endpoint | None = None) -> Plan[R]:
+        """One call of *operation*: its reply, or the last attempt's failure. It goes *elsewhere* than to the caller's endpoint."""
         # In one piece, and what it yields as it is: this is on the way of every call.
         deadline = self._monotonic() + self._limits.call_timeout
         left = self._limits.call_timeout
@@ -181,7 +171,7 @@ class Caller:
                         "request": request,
                         "timeout": left,
                         # The pool calls it before it keeps the connection: a damaged reply ends the connection.
-                        "read": partial(self._read, operation, retries, here, skew, key=key),
+                        "read": partial(self._read, operation, retries, here, skew),
                         "fresh": fresh,
                     },
                 )
@@ -208,22 +198,10 @@ class Caller:
                 if left <= 0:
                     raise failure
 
-    def _read(
-        self,
-        operation: Operation[R],
-        retries: int,
-        here: float,
-        skew: float,
-        raw: RawReply,
-        *,
-        key: Hidden[object] | None,
-    ) -> R | ServiceError:
-        """Return what DynamoDB replied, be it a refusal; raise `DamagedReplyError` for what it did not reply to this."""
+    def _read(self, operation: Operation[R], retries: int, here: float, skew: float, raw: RawReply) -> R | ServiceError:
+        """Return what DynamoDB replied, be it a refusal; raise `DamagedReplyError` for what it did not reply."""
         try:
-            reply = self._core.reply(operation, raw, retries)
-            if key is not None:
-                check_key(reply, key.reveal())
-            return reply
+            return self._core.reply(operation, raw, retries)
         except ServiceError as refusal:
             if refusal.code == str(raw.status):
                 # It has no code of DynamoDB's, as the 502 of a proxy: nobody knows what is behind this connection.

@@ -86,8 +86,7 @@ class Setup:
         try:
             check_arguments(operation, arguments)
             elsewhere = self._accounts.endpoint(first_table(arguments))
-            key = Hidden(arguments["Key"]) if operation.name == "GetItem" else None
-            return self.caller.call(operation, Hidden(encode(operation, arguments)), elsewhere, key)
+            return self.caller.call(operation, Hidden(encode(operation, arguments)), elsewhere)
         except BaseException as error:
             clear_frames(error)
             raise
