@@ -8,7 +8,7 @@ import pickle
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import MagicMock
 from zlib import crc32
 
@@ -318,6 +318,18 @@ def test_a_write_that_another_is_in_the_way_of_is_made_again(
     fake.answer(refusal(code), success())
     verb(name, patient, RECORD, DATA)()
     assert 2 <= len(fake.requests) <= 3
+
+
+@pytest.mark.parametrize("via", ["wire", "boto3"])
+def test_what_the_client_has_made_again_the_store_does_not(
+    fake: FakeDynamoDB, waits: list[float], via: Literal["wire", "boto3"]
+) -> None:
+    fake.answer(refusal("ReplicatedWriteConflictException"))
+    store = connect(Table(name="sessions"), via=via, region="eu-central-1", endpoint_url=fake.url, attempts=2)
+    with pytest.raises(ThrottledError) as caught:
+        DynamoStore(store.client, store.table, sleep=waits.append).save(TOKEN, DATA, RECORD.expiry)
+    assert caught.value.code == "ReplicatedWriteConflictException"
+    assert (len(fake.requests), waits) == (2, [])
 
 
 # Why it was throttled

@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynamostore.wire import CertificateError, ConnectError, WireClient, _names
-from dynamostore.wire._adialing import adial
+from dynamostore.wire._adialing import _end, adial
 from dynamostore.wire._racing import DELAY, SHORTEST, Race
 
 from .faulty import KINDS, Driver, FaultyDynamoDB, Line, honestly
@@ -385,6 +385,37 @@ def test_a_call_that_is_cancelled_while_it_connects_leaves_nothing(
         # Its ends are in this process, too.
         server.be_still()
         assert files() <= before + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses")
+@pytest.mark.parametrize("driver", ["asyncio", "uvloop"], indirect=True)
+def test_a_call_that_is_cancelled_while_the_losers_end_does_not_keep_the_winner(
+    driver: Driver, resolve: Resolve, hole: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynamostore.wire._racing.DELAY", 0.02)
+    ending = 0
+
+    async def end(attempts: Iterable[Any]) -> None:
+        nonlocal ending
+        ending += 1
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await _end(attempts)
+
+    monkeypatch.setattr("dynamostore.wire._adialing._end", end)
+    with FaultyDynamoDB() as server:
+        resolve([hole, ("127.0.0.1", server.port)])
+        client: Any = driver.client(f"http://dynamodb.test:{server.port}", attempts=1)
+
+        async def call() -> None:
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.create_task(client.client.scan(TableName="sessions"))
+
+        driver.run(call())
+        assert ending == 1
+        server.be_still()
+        client.close()
 
 
 @pytest.mark.parametrize("driver", ["asyncio", "uvloop"], indirect=True)

@@ -15,10 +15,10 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamostore.wire import ReplyTimeoutError, WireClient
+from dynamostore.wire import ReplyTimeoutError, ServiceError, WireClient
 from dynamostore.wire._silence import FLIGHT, LOOKS, Silence, acknowledged
 
-from .faulty import Driver, Fault, FaultyDynamoDB, Kind, Line
+from .faulty import Driver, Fault, FaultyDynamoDB, Kind, Line, refusal
 
 READ_TIMEOUT = 0.12
 SIZE = 1_500_000
@@ -64,6 +64,15 @@ def test_a_byte_of_the_reply_ends_a_silence() -> None:
     assert silence.look(102.9, int) == pytest.approx(0.1)
     assert silence.explain(102.9) == "the reply was not complete in time"
     assert silence.look(103.0, int) == 0
+
+
+def test_what_has_moved_while_the_process_was_frozen_is_no_silence() -> None:
+    for moved, wait in ((2, 2.0 / LOOKS), (1, 0.0)):
+        silence = Silence()
+        silence.begin(FLIGHT + 1, 100.0, 2.0)
+        assert silence.look(100.5, [1].copy) > 0
+        assert silence.look(110.0, [moved].copy) == wait
+        assert silence.look(112.0, [moved].copy) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
@@ -165,3 +174,57 @@ def test_no_upload_is_longer_than_its_call(ends: tuple[Driver, FaultyDynamoDB], 
         with pytest.raises(ReplyTimeoutError, match="not complete in time"):
             put(client)
         assert time.monotonic() - begun < 2 * READ_TIMEOUT
+
+
+@pytest.mark.parametrize("ends", [KINDS[1]], ids=[IDS[1]], indirect=True)
+def test_an_upload_that_never_stands_still_ends_with_its_call(ends: tuple[Driver, FaultyDynamoDB], bundle: str) -> None:
+    async def read_on(line: Line) -> None:
+        # Faster than anybody looks, and slower than the call may take.
+        for step in range(1, 1001):
+            await line.read(step / 1001)
+            await asyncio.sleep(0.002)
+
+    driver, server = ends
+    server.script(read_on)
+    with closing(driver.client(server.url, attempts=1, read_timeout=5, call_timeout=0.2, ca_bundle=bundle)) as client:
+        begun = time.monotonic()
+        with pytest.raises(ReplyTimeoutError, match="not complete in time"):
+            client.put_item(TableName="sessions", Item={"token": {"S": "abc"}, "data": {"S": "x" * 8_000_000}})
+        assert time.monotonic() - begun < 0.8
+
+
+@pytest.mark.parametrize("ends", [KINDS[0], KINDS[3]], ids=[IDS[0], IDS[3]], indirect=True)
+def test_who_answers_and_does_not_read_on_is_heard_and_asked_no_more(ends: tuple[Driver, FaultyDynamoDB]) -> None:
+    async def answer_early(line: Line) -> None:
+        await line.read(0.01)
+        await line.send(refusal(413, "SerializationException"))
+        await asyncio.sleep(0.3)
+
+    driver, server = ends
+    with closing(driver.client(server.url, attempts=1, read_timeout=0.1)) as client:
+        for number in (1, 2):
+            server.script(answer_early)
+            with pytest.raises(ServiceError, match="SerializationException"):
+                client.put_item(TableName="sessions", Item={"token": {"S": "abc"}, "data": {"S": "x" * 8_000_000}})
+            assert server.connections == number
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much has come")
+@pytest.mark.parametrize(
+    "ends", [KINDS[1], KINDS[2], ("uvloop", True)], ids=["sync", "asyncio", "uvloop"], indirect=True
+)
+def test_a_reply_that_comes_slowly_is_no_silence_within_a_tls_record(
+    ends: tuple[Driver, FaultyDynamoDB], bundle: str
+) -> None:
+    async def trickle(line: Line) -> None:
+        record = line.encrypt(bytes(await line.answer()))
+        for start in range(0, len(record), len(record) // 8):
+            await line.send_raw(record[start : start + len(record) // 8])
+            await asyncio.sleep(READ_TIMEOUT / 3)
+
+    driver, server = ends
+    server.script(trickle)
+    with closing(driver.client(server.url, attempts=1, read_timeout=READ_TIMEOUT, ca_bundle=bundle)) as client:
+        begun = time.monotonic()
+        assert "Item" in client.get_item(TableName="sessions", Key={"token": {"S": "abc"}})
+        assert time.monotonic() - begun > 2 * READ_TIMEOUT

@@ -7,6 +7,7 @@ a credential process, and a fork in the middle of it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -429,6 +431,21 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_what_comes_after_a_fetch_that_hangs_is_not_kept(hand: Hand) -> None:
+    hand.fetch_fails()
+    hand.clock.now += SLOW
+    kept = weakref.WeakSet[_fetching.Fetch]()
+    for _ in range(10):
+        hand.fetch_fails()
+        kept.update(hand.renewed._here().running)
+        hand.end(hand.under_way[-1], CredentialsError("none"))
+        hand.clock.now += LOOK_EVERY
+    hand.begun.clear()
+    gc.collect()
+    # The one that hangs, and the latest.
+    assert len(kept) == 2
 
 
 # Threads and tasks that wait

@@ -1325,6 +1325,35 @@ def test_retries_are_made_when_the_standard_mode_makes_them(
         assert caller.quota.available == model.quota
 
 
+def test_a_pause_that_was_longer_than_the_call_may_take_is_no_pause_before_an_attempt() -> None:
+    now = 0.0
+    limits = Limits(3, 10.0)
+    endpoint = Endpoint.parse("http://127.0.0.1:1")
+    caller = Caller(
+        Core("us-east-1", "test"),
+        Fixed(KEYS, endpoint),
+        limits,
+        clock=lambda: 1_700_000_000.0 + now,
+        monotonic=lambda: now,
+        random=lambda: 1.0,
+    )
+    for asleep, left in ((4.0, 6.0), (10.0, None)):
+        now = 0.0
+        plan = caller.call(GET_ITEM, Hidden(b"{}"))
+        next(plan)
+        assert isinstance(plan.throw(ConnectionLostError("because")), Pause)
+        # The process was frozen.
+        now = asleep
+        if left is None:
+            with pytest.raises(ConnectionLostError):
+                plan.send(None)
+        else:
+            step = plan.send(None)
+            assert not isinstance(step, Pause)
+            assert step.arguments["timeout"] == left
+        plan.close()
+
+
 # On an event loop: calls that are cancelled, and calls that wait in line
 
 

@@ -193,8 +193,13 @@ def _from_reply(
         return _condition_failed(response, message, name, _metadata(response, "RetryAttempts"))
     if code == "TransactionCanceledException":
         return _transaction_refused(response, message, name)
-    if code in ("TransactionConflictException", "ReplicatedWriteConflictException"):
+    if code == "TransactionConflictException" or (
+        # Clients may make the call again for this one: then there is no point in doing so four times as often.
+        code == "ReplicatedWriteConflictException" and not _metadata(response, "RetryAttempts")
+    ):
         return Contended(message, operation=name, code=code)
+    if code == "ReplicatedWriteConflictException":
+        return ThrottledError(message, operation=name, code=code)
     if code == "UnknownOperationException":
         return Unsupported(f"{message}: the server does not know {name}", operation=name, code=code)
     if code == "ResourceInUseException":

@@ -57,6 +57,7 @@ class _Dialer(AsyncWaiting, Generic[P]):
         now = time.monotonic()
         race = Race(list(addresses), now, until)
         attempts: dict[_Attempt[P], Address] = {}
+        won: _Attempt[P] | None = None
         try:
             while True:
                 while (address := race.begin(now)) is not None:
@@ -72,9 +73,16 @@ class _Dialer(AsyncWaiting, Generic[P]):
                         del attempts[attempt]
                         race.failed(error, now)
                     else:
+                        won = attempt
                         return protocol, attempts.pop(attempt)
         finally:
-            await _end(attempts)
+            try:
+                await _end(attempts)
+            except asyncio.CancelledError:
+                # Nobody will have what has won.
+                if won is not None:
+                    _close(won)
+                raise
 
     async def _attempt(self, address: Address, race: Race[Address]) -> tuple[asyncio.BaseTransport, P]:
         loop = asyncio.get_running_loop()

@@ -59,7 +59,7 @@ def in_a_thread(work: Callable[[], None]) -> None:
 class Fetch:
     """One fetch, under way or over, and who waits for it."""
 
-    __slots__ = ("_next", "_outcome", "_waiting", "began", "ended")
+    __slots__ = ("__weakref__", "_next", "_outcome", "_waiting", "began", "ended")
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -76,6 +76,11 @@ class Fetch:
     def then(self, next_: Fetch) -> Fetch:
         """The fetch that follows this one: *next_*, unless another was there first."""
         return self._next.setdefault(None, next_)
+
+    def skip_to(self, latest: Fetch) -> None:
+        """What follows this one, which still goes on, is *latest*: those between need not be kept."""
+        if self is not latest:
+            self._next[None] = latest
 
     def end(self, outcome: Found | WireError, now: float) -> None:
         """Tell all who wait. Only the first end counts."""
@@ -235,6 +240,8 @@ class Renewed:
         if fetch is mine:
             # What a hanging fetch holds (locks of botocore's, a connection) is not waited for.
             anew = here.anew or latest.ended is None
+            for hanging in list(here.running):
+                hanging.skip_to(mine)
             here.running.add(mine)
             try:
                 self._start(lambda: self._work(here, mine, anew=anew))

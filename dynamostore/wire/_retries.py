@@ -193,7 +193,10 @@ class Caller:
             logger.debug("%s: %s; attempt %d in %.3f s", operation.name, _kind(failure), retries + 1, delay)
             if delay:
                 yield from pause(delay)
-                left -= delay
+                # It may have been longer: the process was frozen, or the loop is busy.
+                left = deadline - self._monotonic()
+                if left <= 0:
+                    raise failure
 
     def _read(self, operation: Operation[R], retries: int, here: float, skew: float, raw: RawReply) -> R | ServiceError:
         """Return what DynamoDB replied, be it a refusal; raise `DamagedReplyError` for what it did not reply."""

@@ -18,7 +18,7 @@ from dynamostore.hidden import Hidden
 
 from ._dialing import dial
 from ._http import RawReply, ReplyParser
-from ._silence import LOOKS, Silence, acknowledged
+from ._silence import FLIGHT, LOOKS, Silence, acknowledged, received
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError
 
@@ -72,7 +72,7 @@ class _Connection:
         self._set_timeout(min(read_timeout / LOOKS, deadline - now))
         refused: OSError | None = None
         try:
-            self._send(Hidden(memoryview(request.reveal())), deadline)
+            self._send(Hidden(memoryview(request.reveal())), read_timeout, deadline)
         except ReplyTimeoutError:
             raise
         except OSError as error:
@@ -99,24 +99,35 @@ class _Connection:
             else:
                 late = self._look_again(now, late, heard=True)
 
-    def _send(self, request: Hidden[memoryview], deadline: float) -> None:
-        """Send all of it, for as long as it moves."""
+    def _send(self, request: Hidden[memoryview], read_timeout: float, deadline: float) -> None:
+        """Send all of it, for as long as it moves, and the call has time."""
         length = len(request.reveal())
         sent = 0
         while True:
             try:
                 sent += self._sock.send(request.reveal()[sent : sent + self._share])
             except TimeoutError:
+                if self._poll() and not self.endpoint.secure:
+                    # Within TLS it may be anything, such as a ticket.
+                    raise ConnectionLostError("the server has answered and does not read on") from None
                 self._wait_on(deadline)
                 continue
+            if sent == length <= FLIGHT:
+                # At once: nothing is new.
+                return
+            now = time.monotonic()
+            self._silence.heard(now)
+            if sent < length and now >= deadline:
+                raise ReplyTimeoutError(self._silence.explain(now))
+            self._set_timeout(min(read_timeout / LOOKS, deadline - now))
             if sent == length:
                 return
-            self._silence.heard(time.monotonic())
 
     def _wait_on(self, deadline: float, late: float = 0.0, *, heard: bool = False) -> float:
         """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`. As `_look_again`."""
         now = time.monotonic()
-        left = min(self._silence.look(now, partial(acknowledged, self._sock)), deadline - now)
+        wait = self._silence.look(now, partial(acknowledged, self._sock), partial(received, self._sock))
+        left = min(wait, deadline - now)
         if left <= 0:
             return self._look_again(now, late, heard=heard)
         self._set_timeout(left)

@@ -13,7 +13,7 @@ from dynamostore.hidden import Hidden
 from ._adialing import adial
 from ._endings import close_with_loop
 from ._http import RawReply, ReplyParser
-from ._silence import LOOKS, Silence, acknowledged
+from ._silence import LOOKS, Silence, acknowledged, received
 from ._sockets import CLOSED, LATE, looks_dead, poll_for, server_keeps
 from ._tls import Trust
 from .errors import ConnectionLostError, ReplyTimeoutError, TransportError
@@ -81,6 +81,11 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport.write(request.reveal())
         return reply
 
+    def rest(self, now: float) -> None:
+        """It is idle from *now* on, and holds nothing of its last call."""
+        self.idle_since = now
+        self._reply = self._late = None
+
     @property
     def lost(self) -> bool:
         """Whether it has ended, or is to end."""
@@ -88,11 +93,18 @@ class _Connection(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:
-        """Whether it can take a call: it is open, and nothing has come since the last reply.
+        """Whether it can take a call: it is open, nothing has come since the last reply, and the last request is all sent.
 
         The loop may have had no time yet to see what has come; sent before it does, a request would be answered by that.
         """
-        return not self._lost and self._transport is not None and not self._transport.is_closing() and not self._poll()
+        transport = self._transport
+        return (
+            not self._lost
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+            and not self._poll()
+        )
 
     def abort(self) -> None:
         """End it at once, without a word."""
@@ -115,7 +127,7 @@ class _Connection(asyncio.BufferedProtocol):
         if self._reply is None or self._reply.done():
             return
         now = time.monotonic()
-        left = min(self._silence.look(now, self._measure), self._due - now)
+        left = min(self._silence.look(now, self._sent, self._came), self._due - now)
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
         elif self._late is not self._reply and (
@@ -127,10 +139,14 @@ class _Connection(asyncio.BufferedProtocol):
         else:
             self._fail(ReplyTimeoutError(self._silence.explain(now)))
 
-    def _measure(self) -> tuple[int, bytes]:
+    def _sent(self) -> tuple[int, bytes]:
         """How much of the request is still to be sent, and how much the server has (see `Silence`)."""
         assert self._transport is not None
         return self._transport.get_write_buffer_size(), acknowledged(self._transport.get_extra_info("socket"))
+
+    def _came(self) -> bytes:
+        assert self._transport is not None
+        return received(self._transport.get_extra_info("socket"))
 
     def _fail(self, error: TransportError) -> None:
         self._lost = True
@@ -309,7 +325,7 @@ class StreamPool:
         return None
 
     def _give(self, connection: _Connection, reply: RawReply) -> None:
-        connection.idle_since = time.monotonic()
+        connection.rest(time.monotonic())
         if (said := reply.headers.get("keep-alive")) is not None:
             connection.keep = min(self._keep_idle, server_keeps(said))
         self._idle.append(connection)
