@@ -26,6 +26,7 @@ from dynamostore.instants import NS_PER_S
 from dynamostore.plans.checks import new_record
 from dynamostore.plans.expressions import AS_READ, UNKEPT, words
 from dynamostore.plans.faults import ConditionFailed, public
+from dynamostore.plans.server_time import date_ns
 from dynamostore.plans.verbs import Plans
 from dynamostore.steps import Call, Plan, issue, pause
 from dynamostore.table import Table
@@ -77,13 +78,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Page:
-    """A page of a segment: the items that the filter took, of so many *scanned*, and the token after which there is more."""
+    """A page of a segment: the items that the filter took, of so many *scanned*, and the token after which there is more.
+
+    *date_ns*: when it was read, by the server's clock; None if the server does not say.
+    """
 
     segment: int
     items: Sequence[Item]
     count: int
     scanned: int
     after: str | None
+    date_ns: int | None = None
 
     def __repr__(self) -> str:
         return f"<Page of segment {self.segment}: {len(self.items)} items of {self.scanned}>"
@@ -300,7 +305,7 @@ class Jobs:
             said = page_units(read, number, whole=whole, full=full, consistent=request.consistent)
         self.budget.spend(said)
         after = _token(self.table, last) if last else None
-        return Page(segment, read, reply.get("Count", len(read)), number, after)
+        return Page(segment, read, reply.get("Count", len(read)), number, after, date_ns(reply))
 
     def _patiently(self, call: Call[Mapping[str, Any]]) -> Plan[Mapping[str, Any]]:
         for attempt in range(1, self.attempts + 1):
@@ -324,12 +329,19 @@ class Jobs:
     # What is done with a page
 
     def purge(self, page: Page) -> Plan[Tally]:
-        """Delete the expired items of a page, each unless it was written anew or has become a marker since it was read."""
+        """Delete the expired items of a page, each unless it was written anew or has become a marker since it was read.
+
+        What has not expired by the server's clock, too, is skipped.
+        """
         tally = Tally()
+        sure_ns = self.sure_ns(page)
+        second = items.number(sure_ns // NS_PER_S)
         for item in map(Hidden, page.items):
+            if not self._may_have_expired(item, sure_ns):
+                tally.skipped += 1
+                continue
             try:
                 read = items.decode_expiry(self.table, item.reveal())
-                second = items.number(self.plans.clock() // NS_PER_S)
                 where = self.plans._where(f"{AS_READ} AND {UNKEPT}", {":read": items.number(read), ":second": second})
                 # No payload comes back, neither with a success nor with a refusal: a sweeper has no use for any.
                 where |= {"ReturnValues": "NONE", "ReturnValuesOnConditionCheckFailure": "NONE"}
@@ -351,6 +363,23 @@ class Jobs:
                 tally.done += 1
                 self.budget.spend(units(reply) or write_units(None))
         return tally
+
+    def would_purge(self, page: Page) -> int:
+        """Return how many items of a page `purge` would try to delete."""
+        sure_ns = self.sure_ns(page)
+        return sum(self._may_have_expired(item, sure_ns) for item in map(Hidden, page.items))
+
+    def sure_ns(self, page: Page) -> int:
+        """Return what time it is by this host's clock or by the server's as of *page*, whichever is earlier."""
+        clock = self.plans.clock
+        return self.plans.server_time.earlier_of(clock, clock(), page.date_ns)
+
+    def _may_have_expired(self, item: Hidden[Item], now_ns: int) -> bool:
+        """Return True if an item has expired, or if nobody can tell."""
+        try:
+            return items.decode_expiry(self.table, item.reveal()) < now_ns
+        except CorruptRecordError:
+            return True
 
     def put_all(self, page: Hidden[list[Item]]) -> Plan[Tally]:
         """Put any number of items, 25 at a time."""
@@ -385,9 +414,8 @@ class Jobs:
                 continue
             yield record
 
-    def is_live(self, item: Item) -> bool:
+    def is_live(self, item: Item, now_ns: int) -> bool:
         """Return True if an item has not expired, or is a marker that has not ended, or if nobody can tell."""
-        now_ns = self.plans.clock()
         try:
             return items.decode_expiry(self.table, item) >= now_ns or markers.is_kept(self.table, item, now_ns)
         except CorruptRecordError:

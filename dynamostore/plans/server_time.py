@@ -45,10 +45,11 @@ class ServerTime:
 
         A *clock* that is ``simulated``, as `FakeClock <dynamostore.testing.FakeClock>` is, is not compared.
         """
-        if getattr(clock, "simulated", False):
-            return now_ns
-        there_ns = date_ns(reply)
-        if there_ns is None:
+        return now_ns if _is_simulated(clock) else self.earlier_of(clock, now_ns, date_ns(reply))
+
+    def earlier_of(self, clock: Clock, now_ns: int, there_ns: int | None) -> int:
+        """Return what `earlier` does, for the server's time *there_ns*, as `date_ns` has it."""
+        if there_ns is None or _is_simulated(clock):
             return now_ns
         ahead_ns = now_ns - there_ns
         if abs(ahead_ns) > _MOST_SKEW_NS:
@@ -63,7 +64,11 @@ class ServerTime:
         self._warned = now
         logger.warning(
             "this host's clock is %d s %s DynamoDB's, so records expire at the wrong time for it: set the clock. "
-            "Records that have not expired by DynamoDB's clock are not evicted",
+            "Records that have not expired by DynamoDB's clock are not deleted",
             abs(ahead_ns) // NS_PER_S,
             "ahead of" if ahead_ns > 0 else "behind",
         )
+
+
+def _is_simulated(clock: Clock) -> bool:
+    return bool(getattr(clock, "simulated", False))
