@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from random import uniform
 from typing import Any, Generic, TypeVar
@@ -28,7 +29,7 @@ from dynamostore.plans.expressions import AS_READ, UNKEPT, words
 from dynamostore.plans.faults import ConditionFailed, public
 from dynamostore.plans.server_time import date_ns
 from dynamostore.plans.verbs import Plans
-from dynamostore.steps import Call, Plan, issue, pause
+from dynamostore.steps import Call, Plan, Step, issue, pause
 from dynamostore.table import Table
 
 from ._budget import Share, page_units, read_units, units, write_units
@@ -148,12 +149,36 @@ class Jobs:
         """Return the live record that *item* is or, as a marker that may be followed, leads to."""
         for attempt in range(1, self.attempts + 1):
             try:
-                return (yield from self.plans._record(token, item, evict=False))
+                return (yield from self._paid(self.plans._record(token, item, evict=False)))
             except PASSING:
                 if attempt == self.attempts:
                     raise
             yield from _back_off(attempt)
         raise AssertionError
+
+    def _paid(self, plan: Plan[T]) -> Plan[T]:
+        """Run a *plan* of the store's that reads items. Each read waits for the rate, and is paid for, as a batch's calls are."""
+        go_on: Callable[[], Step] = partial(next, plan)
+        while True:
+            try:
+                step = go_on()
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            if not isinstance(step, Call):
+                go_on = partial(plan.send, (yield step))
+                continue
+            yield from self._in_time()
+            try:
+                reply = Hidden((yield Call(step.operation, {**step.arguments, "ReturnConsumedCapacity": "TOTAL"})))
+            except StoreError as error:
+                self.budget.forgo()
+                go_on = partial(plan.throw, error)
+            else:
+                size = items.item_size(reply.reveal().get("Item") or {})
+                consistent = bool(step.arguments.get("ConsistentRead"))
+                self.budget.spend(units(reply.reveal()) or read_units(size, consistent=consistent))
+                go_on = _sending(plan, reply)
 
     def save(self, entries: Hidden[list[tuple[str, bytes, datetime]]]) -> Plan[Tally]:
         """Add or overwrite at most 25 records, of as many tokens."""
@@ -493,6 +518,11 @@ def tokens_of(chunk: Hidden[list[tuple[str, bytes, datetime]]]) -> Iterator[str]
 def _may_be_one(error: StoreError) -> bool:
     """Whether a call may have been refused for what is in one of its records."""
     return error.code == "ValidationException" and not isinstance(error, TableSchemaError)
+
+
+def _sending(plan: Plan[T], reply: Hidden[Mapping[str, Any]]) -> Callable[[], Step]:
+    """Return what sends *plan* a reply."""
+    return lambda: plan.send(reply.reveal())
 
 
 def _back_off(attempt: int) -> Plan[None]:
