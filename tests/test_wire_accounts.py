@@ -111,7 +111,8 @@ def by_us(
     given: dict[str, Any] = {"profile": None, "credentials": credentials, "ca_bundle": None, "attempts": None}
     try:
         setup = Setup(region, None, clock=lambda: 0.0, **given, **seconds)
-        call = setup.call(operation, arguments)
+        # A copy: what it is given is cleared.
+        call = setup.call(operation, {**arguments})
         step = next(call)
         if isinstance(step, Call) and step.operation == "fetch":
             step = call.send(setup.access.fetch(1.0))
