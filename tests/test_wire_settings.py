@@ -202,6 +202,7 @@ def by_us(setting: Setting, like: AWSPreparedRequest | None) -> Found | None:
             ca_bundle=setting.ca_bundle,
         )
         credentials, endpoint = resolved.access.fetch(10)
+        assert endpoint.host_header
     except (SettingsError, CredentialsError):
         return None
     date, body = (text(like.headers["X-Amz-Date"]), like.body) if like else ("20150830T123600Z", b"")

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from ._access import Access, Fixed
+from ._accounts import NoEndpoint
 from ._chain import Chain
 from ._core import Endpoint
 from ._fetching import Renewed
@@ -111,7 +112,13 @@ class _Rules:
             try:
                 known, _ = _destination(self._client(credentials))
             except BotoCoreError as error:
-                raise SettingsError(f"no endpoint: {error}") from error
+                reason = f"no endpoint: {error} (for the credentials, AWS_ACCOUNT_ID names one; or name the table by its ARN)"
+                if self.account_suffix is None:
+                    raise SettingsError(reason) from error
+                regional = self.endpoint
+                known = NoEndpoint(regional.host, regional.port, regional.secure, reason=reason)
+                self._known[credentials.account_id] = known
+                return known
             known = self._own or known
             # NO_PROXY may name the region's host, and not the account's.
             check_proxy(known, os.environ)
