@@ -42,7 +42,7 @@ from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMidd
 from session.web.asgi import _session as _asgi_session
 from session.web.asgi._waiting import wait, waiting
 
-from .awaited import AwaitedStore
+from .awaited import AwaitedStore, busy_executor
 from .counting import CountingStore
 from .serving import on_uvicorn
 
@@ -512,6 +512,19 @@ def test_a_synchronous_store_is_called_in_threads_and_a_cancelled_call_ends_befo
     run(main())
     assert threading.main_thread() not in threads
     assert store.taken() == ["find"]
+
+
+def test_a_session_is_loaded_and_stored_whatever_blocks_the_executor_of_the_app(
+    manager: SessionManager, token: str
+) -> None:
+    app = SessionMiddleware(responding(in_this_task), manager)
+
+    async def main() -> None:
+        async with busy_executor(), asyncio.timeout(5):
+            assert (await request(app, token)).body == "2"
+
+    run(main())
+    assert held(manager, token) == {"n": 2}
 
 
 # Any coroutine, driven
