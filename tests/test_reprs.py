@@ -47,12 +47,15 @@ _NAMES_OF_TABLES = {"name", "token", "data", "expiry", "ttl", "version", "recent
 ALLOWED = {
     # Names, regions, places, and what the program says itself.
     "dynamostore.table.Table": _NAMES_OF_TABLES,
+    "dynamostore.errors.ThrottlingReason": {"reason", "resource"},  # the table's ARN
     "dynamostore.steps.Call": set(),
     "dynamostore.misuse._Words": {"store", "connect", "client", "other"},
     "dynamostore.admin._checkup.Checkup": {"findings", "_allowed", "_denied"},
     "dynamostore.admin._description.Description": {
         *("name", "arn", "status", "billing", "key", "ttl", "ttl_status", "region", "endpoint"),
+        *("multi_region_consistency", "replicas"),
     },
+    "dynamostore.admin._description.Replica": {"region", "status"},
     "dynamostore.admin._findings.Finding": {"check", "message", "advice"},
     "dynamostore.admin._findings.Kind": {"check", "message", "advice"},
     "dynamostore.admin._records.Records": {"examples"},  # digests
@@ -67,8 +70,9 @@ ALLOWED = {
     "dynamostore.cli._jobs.Report": {"status"},
     "dynamostore.cli._state.State": {"where", "attributes"},
     "dynamostore.cli._statistics.Statistics": {"expiry", "sizes", "largest_digest"},
+    "dynamostore.wire._accounts.NoEndpoint": {"host", "path", "reason"},
     "dynamostore.wire._core.Endpoint": {"host", "path"},
-    "dynamostore.wire._settings.Settings": {"region", "ca_bundle"},
+    "dynamostore.wire._settings.Settings": {"region", "ca_bundle", "account_suffix"},
     "dynamostore.wire._setup.Meta": {"region_name", "endpoint_url"},
     "dynamostore.wire._sigv4.Scope": {"date", "region", "service"},
     # Keys of sessions: messages name them, too.
