@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from dynamostore import Record, Store
 
-__all__ = ["AwaitedStore", "finish", "steps"]
+__all__ = ["AwaitedStore", "busy_executor", "finish", "steps"]
 
 R = TypeVar("R")
 
@@ -103,3 +106,15 @@ def finish(coroutine: Coroutine[Any, Any, R]) -> R:
     except StopIteration as end:
         result: R = end.value
         return result
+
+
+@asynccontextmanager
+async def busy_executor(jobs: int = 40) -> AsyncIterator[None]:
+    """Asyncio's default executor, which is the app's, with more blocking jobs in it than it has threads."""
+    over = threading.Event()
+    blocked = [asyncio.get_running_loop().run_in_executor(None, over.wait, 30) for _ in range(jobs)]
+    try:
+        yield
+    finally:
+        over.set()
+        await asyncio.gather(*blocked)

@@ -42,7 +42,7 @@ from session.web.asgi import ASGIApp, Message, Receive, Scope, Send, SessionMidd
 from session.web.asgi import _session as _asgi_session
 from session.web.asgi._waiting import wait, waiting
 
-from .awaited import AwaitedStore
+from .awaited import AwaitedStore, busy_executor
 from .counting import CountingStore
 from .serving import on_uvicorn
 
@@ -221,15 +221,16 @@ async def in_another_loop(s: AsyncSession) -> object:
 def test_as_many_threads_as_there_are_may_look_at_once(
     manager: SessionManager, counted: CountingStore, token: str
 ) -> None:
-    async def main() -> list[str]:
+    async def main() -> list[Exchange]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
         app = SessionMiddleware(responding(in_a_thread), manager)
         async with asyncio.timeout(10):
-            return [exchange.body for exchange in await asyncio.gather(*(request(app, token) for _ in range(20)))]
+            return await asyncio.gather(*(request(app, token) for _ in range(20)))
 
-    # In the pool that the synchronous manager's reads are made in, too.
-    assert len(run(main())) == 20
-    assert held(manager, token) == {"n": 21}
+    exchanges = run(main())
+    # Of so many at once, one may be stale time and again.
+    assert {exchange.status for exchange in exchanges} <= {200, 409}
+    assert held(manager, token) == {"n": 1 + sum(exchange.status == 200 for exchange in exchanges)}
 
 
 @pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="Python 3.11 has no eager tasks")
@@ -512,6 +513,19 @@ def test_a_synchronous_store_is_called_in_threads_and_a_cancelled_call_ends_befo
     run(main())
     assert threading.main_thread() not in threads
     assert store.taken() == ["find"]
+
+
+def test_a_session_is_loaded_and_stored_whatever_blocks_the_executor_of_the_app(
+    manager: SessionManager, token: str
+) -> None:
+    app = SessionMiddleware(responding(in_this_task), manager)
+
+    async def main() -> None:
+        async with busy_executor(), asyncio.timeout(5):
+            assert (await request(app, token)).body == "2"
+
+    run(main())
+    assert held(manager, token) == {"n": 2}
 
 
 # Any coroutine, driven

@@ -494,6 +494,26 @@ def test_a_rate_is_kept_where_the_server_does_not_say_what_was_consumed(drive: D
         assert fake.now - began >= consumed / 10
 
 
+@on_one_server
+@pytest.mark.parametrize(("meddler", "each"), [(None, 1), (Reticent(), 3)], ids=["said", "not said"])
+def test_a_marker_that_is_followed_is_counted_and_waits_for_the_rate(
+    drive: Drive, clock: FakeClock, meddler: Meddler | None, each: int
+) -> None:
+    table, fake = drive.table(), FakeTime()
+    batch = drive.batch(table, meddler, clock=clock, fake=fake, rate=10)
+    store = DynamoStore(drive.raw, table, clock=clock)
+    for number in range(20):
+        record = store.save(f"token-{number}", bytes(9000), LATER)
+        store.rename(record, f"new-{number}", bytes(9000), LATER, grace=HOUR)
+    began = fake.now
+    found = list(batch.find_many(f"token-{number}" for number in range(20)))
+    assert all(outcome.record is not None and outcome.renamed for outcome in found)
+    # Each marker costs a unit, and each record of 9 kB three; ministack says one.
+    assert batch.consumed == 20 * (1 + each)
+    list(batch.find_many(["none"]))
+    assert fake.now - began > batch.consumed / 10 - 0.2
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 5000), max_size=20),

@@ -28,6 +28,7 @@ from session.web.django import SessionStore, get_manager
 from session.web.django._manager import get_site
 
 from . import django_site  # noqa: F401 (importing it sets Django up)
+from .awaited import busy_executor
 from .backends import Backends
 from .counting import CountingStore
 
@@ -1250,6 +1251,28 @@ def test_encode_and_decode_are_djangos(session: SessionStore) -> None:
 
 
 has_async = pytest.mark.skipif(django.VERSION < (5, 1), reason="Django has the async methods since 5.1")
+
+
+@has_async
+def test_no_async_method_waits_for_what_blocks_the_executor_of_the_app(manager: SessionManager) -> None:
+    async def main() -> None:
+        async with busy_executor(), asyncio.timeout(5):
+            session = SessionStore()
+            await session.aset("a", 1)
+            await session.asave()
+            key = session.session_key
+            assert await SessionStore(key).aget("a") == 1
+            assert list(await SessionStore(key).akeys()) == ["a"]
+            assert await session.aload() == {"a": 1}
+            assert await session.aatomic(lambda s: s.get_int("a")) == 1
+            assert await session.aexists(key)
+            await session.acycle_key()
+            await session.acreate()
+            await session.aflush()
+            await session.adelete(key)
+            await SessionStore.aclear_expired()
+
+    asyncio.run(main())
 
 
 @has_async

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.utils import formatdate
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamostore import AccessDeniedError, DynamoStore, Record, Table, connect
+from dynamostore import AccessDeniedError, DynamoStore, Record, Table, connect, connect_async
+from dynamostore.batch import AsyncBatch, Batch, Tally
+from dynamostore.cli import main
 from dynamostore.digests import digest
 from dynamostore.instants import NS_PER_S
 from dynamostore.plans.server_time import ServerTime
@@ -23,6 +29,7 @@ from dynamostore.testing import FakeClock
 from .backends import TABLE, Backend
 from .fakes import Answer, FakeDynamoDB, Fault, Watched, refusal, success
 from .faulty import FaultyDynamoDB, Reply, Request, item_of, reply
+from .faulty import refusal as refused
 
 HOUR = timedelta(hours=1)
 DATA = b"what nobody is to know"
@@ -263,3 +270,108 @@ def test_a_host_13_hours_ahead_deletes_no_session_that_is_alive(
     assert server.asked == ["GetItem", *(["DeleteItem"] if evicted else [])] * 2
     warnings = [record for record in caplog.records if record.name == "dynamostore"]
     assert len(warnings) == (0 if date in (None, 13 * 3600) else 1)
+
+
+# Batches on such a host
+
+NOW = 1_800_000_000
+# By the server's clock: expired an hour ago, in an hour, in 12.
+EXPIRIES = {"gone": -3600, "soon": 3600, "late": 12 * 3600}
+
+
+class ScannedTable:
+    """A server with a record for each of EXPIRIES, whose replies bear the date *now*, or none."""
+
+    def __init__(self, now: int = NOW, *, dated: bool = True) -> None:
+        self.deleted: list[str] = []
+        self.seconds: set[int] = set()
+        self.put: list[str] = []
+        self._date = [f"Date: {formatdate(now, usegmt=True)}"] if dated else []
+        self._items = [
+            item_of(token) | {"expiry": {"N": str((now + left) * NS_PER_S)}, "ttl": {"N": str(now + left + 1)}}
+            for token, left in EXPIRIES.items()
+        ]
+
+    async def __call__(self, request: Request) -> Reply:
+        asked = json.loads(request.body)
+        body: dict[str, object] = {}
+        if request.operation == "Scan":
+            now = int(asked.get("ExpressionAttributeValues", {}).get(":now", {"N": str(2**62)})["N"])
+            items = [item for item in self._items if int(item["expiry"]["N"]) < now]
+            body = {"Items": items, "Count": len(items), "ScannedCount": len(self._items)}
+        elif request.operation == "DeleteItem":
+            self.deleted.append(asked["Key"]["token"]["S"])
+            self.seconds.add(int(asked["ExpressionAttributeValues"][":second"]["N"]))
+        elif request.operation == "BatchWriteItem":
+            (writes,) = asked["RequestItems"].values()
+            self.put += [write["PutRequest"]["Item"]["token"]["S"] for write in writes]
+            body = {"UnprocessedItems": {}}
+        else:
+            return refused(400, "AccessDeniedException")
+        return reply(200, json.dumps(body).encode(), *self._date)
+
+
+# This host's clock, 13 hours ahead.
+HOST = NOW + 13 * 3600
+
+
+def purged(url: str, kind: str, *, dry_run: bool) -> Tally:
+    def clock() -> int:
+        return HOST * NS_PER_S
+
+    if kind == "sync":
+        with connect("scs_session", endpoint_url=url, region="us-east-1", clock=clock) as store:
+            return Batch(store).purge_expired(dry_run=dry_run)
+
+    async def purge() -> Tally:
+        async with connect_async("scs_session", endpoint_url=url, region="us-east-1", clock=clock) as store:
+            return await AsyncBatch(store).purge_expired(dry_run=dry_run)
+
+    return asyncio.run(purge())
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize(("dated", "expected"), [(True, ["gone"]), (False, ["gone", "soon", "late"])])
+def test_a_purge_on_a_host_13_hours_ahead_deletes_no_session_that_is_alive(
+    no_proxy: None, caplog: pytest.LogCaptureFixture, kind: str, dated: bool, expected: list[str]
+) -> None:
+    server = ScannedTable(dated=dated)
+    with FaultyDynamoDB(server) as running:
+        would, did = purged(running.url, kind, dry_run=True), purged(running.url, kind, dry_run=False)
+    assert server.deleted == expected
+    # A marker is kept as long as by both clocks, too.
+    assert server.seconds == {NOW + 1 if dated else HOST}
+    assert (would.skipped, would.done) == (len(expected), 0)
+    assert (did.done, did.skipped, did.failed) == (len(expected), 3 - len(expected), {})
+    warnings = [entry.getMessage() for entry in caplog.records if entry.name == "dynamostore"]
+    # One for each of the two stores.
+    assert len(warnings) == (2 if dated else 0)
+    assert all("46800 s ahead of DynamoDB's" in warning for warning in warnings)
+
+
+def test_nor_does_the_command(no_proxy: None, capsys: pytest.CaptureFixture[str]) -> None:
+    server = ScannedTable(int(time.time()) - 13 * 3600)
+    with FaultyDynamoDB(server) as running:
+        where = ["--table", "scs_session", "--endpoint-url", running.url, "--region", "us-east-1"]
+        assert main(["purge", *where, "--yes", "--json"]) == 0
+    assert server.deleted == ["gone"]
+    done = json.loads(capsys.readouterr().out)
+    assert (done["deleted"], done["skipped"]) == (1, 2)
+
+
+def test_what_is_copied_or_exported_on_such_a_host_lacks_no_session_that_is_alive(
+    no_proxy: None, tmp_path: Path
+) -> None:
+    there, here = ScannedTable(), ScannedTable()
+    path = tmp_path / "sessions.jsonl.gz"
+    with FaultyDynamoDB(there) as running, FaultyDynamoDB(here) as other:
+        stores = [
+            connect("scs_session", endpoint_url=server.url, region="us-east-1", clock=lambda: HOST * NS_PER_S)
+            for server in (running, other)
+        ]
+        with stores[0], stores[1]:
+            assert Batch(stores[0]).copy(stores[1]).done == 2
+            assert Batch(stores[0]).export(path).records == 2
+    assert here.put == ["soon", "late"]
+    with gzip.open(path, "rt") as lines:
+        assert [token for line in lines for token in ("gone", "soon", "late") if f'"{token}"' in line] == here.put

@@ -78,7 +78,8 @@ HOSTILE = [
     (b'{"token":"t","text":"x","expiry":%d,"beside":{"a":%s}}' % (FAR, nested(33)), "nested deeper than the 32 levels"),
     (b'{"token":"t","text":"x","expiry":%d,"beside":{"a":%s}}' % (FAR, nested(3000)), "nested deeper than the 32 levels"),
     (b'{"token":"t","item":{"token":{"S":"t"},"a":%s}}' % nested(90_000), "nested deeper than the 32 levels"),
-    (b'{"token":"t","text":"x","expiry":%d,"%s":1}' % (FAR, b"n" * 10_000), r"unknown field `n{100,180}\.\.\."),
+    (b'{"token":"t","text":"x","expiry":%d,"%s":1}' % (FAR, b"n" * 10_000), "unknown field `n{100,180}…"),
+    (b'{"token":"t","text":"x","expiry":%d,"\xe2\x80\xae":1}' % FAR, r"unknown field `\\u202e`"),
 ]  # fmt: skip
 
 

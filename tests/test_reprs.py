@@ -47,8 +47,8 @@ _NAMES_OF_TABLES = {"name", "token", "data", "expiry", "ttl", "version", "recent
 ALLOWED = {
     # Names, regions, places, and what the program says itself.
     "dynamostore.table.Table": _NAMES_OF_TABLES,
+    "dynamostore.errors.ThrottlingReason": {"reason", "resource"},  # the table's ARN
     "dynamostore.steps.Call": set(),
-    "dynamostore.errors.ThrottlingReason": {"reason", "resource"},
     "dynamostore.misuse._Words": {"store", "connect", "client", "other"},
     "dynamostore.admin._checkup.Checkup": {"findings", "_allowed", "_denied"},
     "dynamostore.admin._description.Description": {
@@ -70,6 +70,7 @@ ALLOWED = {
     "dynamostore.cli._jobs.Report": {"status"},
     "dynamostore.cli._state.State": {"where", "attributes"},
     "dynamostore.cli._statistics.Statistics": {"expiry", "sizes", "largest_digest"},
+    "dynamostore.wire._accounts.NoEndpoint": {"host", "path", "reason"},
     "dynamostore.wire._core.Endpoint": {"host", "path"},
     "dynamostore.wire._settings.Settings": {"region", "ca_bundle", "account_suffix"},
     "dynamostore.wire._setup.Meta": {"region_name", "endpoint_url"},

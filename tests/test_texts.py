@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamostore import Table
 from dynamostore._texts import MAX_CODE, MAX_QUOTED, escaped, has_userinfo, quoted
+from dynamostore.batch._position import Position
 from dynamostore.cli._state import printable
 from dynamostore.errors import CODES
 from dynamostore.plans.faults import explain
@@ -81,3 +84,14 @@ def test_a_long_text_is_cut_off() -> None:
     assert quoted("x" * (MAX_QUOTED + 1)) == "x" * MAX_QUOTED + "…"
     error = ServiceError({"Error": {"Code": "c" * 5000, "Message": "m" * 5000}}, "GetItem")
     assert len(str(error)) < MAX_QUOTED + MAX_CODE + 20
+
+
+@given(texts, texts, texts)
+def test_what_a_resume_token_says_that_it_is_of(table: str, job: str, scope: str) -> None:
+    whole = {"dynamostore": 1, "table": table, "job": job, "scope": scope, "after": [None], "done": [False]}
+    for found in (whole, {**whole, job: 1}):
+        with pytest.raises(ValueError, match="resume token") as caught:
+            Position.parse(json.dumps(found), Table(name="sessions"), "purge", "at home")
+        assert is_fit(str(caught.value))
+        # A character takes ten at most when it is spelled out.
+        assert len(str(caught.value)) < 10 * 3 * 200 + 200

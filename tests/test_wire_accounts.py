@@ -111,7 +111,7 @@ def by_us(
     given: dict[str, Any] = {"profile": None, "credentials": credentials, "ca_bundle": None, "attempts": None}
     try:
         setup = Setup(region, None, clock=lambda: 0.0, **given, **seconds)
-        # Which it clears.
+        # A copy: it clears what it is given.
         call = setup.call(operation, {**arguments})
         step = next(call)
         if isinstance(step, Call) and step.operation == "fetch":
@@ -131,6 +131,7 @@ VECTORS: list[tuple[bool, bool, str | None, str, str, str]] = [
     (False, False, CALLER, "preferred", arn(region="us-west-2"), "111111111111.ddb.us-east-1.amazonaws.com"),
     (False, False, CALLER, "preferred", arn(service="s3"), "111111111111.ddb.us-east-1.amazonaws.com"),
     (False, False, CALLER, "required", arn(), "222222222222.ddb.us-east-1.amazonaws.com"),
+    (False, False, None, "required", arn(), "222222222222.ddb.us-east-1.amazonaws.com"),
     (False, False, CALLER, "disabled", arn(), "dynamodb.us-east-1.amazonaws.com"),
     (False, False, None, "preferred", arn(), "222222222222.ddb.us-east-1.amazonaws.com"),
     (False, False, None, "preferred", arn(region="us-west-2"), "dynamodb.us-east-1.amazonaws.com"),
@@ -163,14 +164,14 @@ def test_the_published_vectors(
     assert found == Endpoint(host, 443, secure=True)
 
 
-# The settings on which it depends; "required" without an account is a refusal for every table here.
+# The settings on which it depends.
 environs = st.fixed_dictionaries(
     {},
     optional={
         "AWS_CONFIG_FILE": st.just("$EMPTY"),
         "AWS_USE_FIPS_ENDPOINT": st.sampled_from(["true", "false"]),
         "AWS_USE_DUALSTACK_ENDPOINT": st.sampled_from(["true", "false"]),
-        "AWS_ACCOUNT_ID_ENDPOINT_MODE": st.sampled_from(["preferred", "disabled"]),
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": st.sampled_from(["preferred", "disabled", "required"]),
         "AWS_ENDPOINT_URL_DYNAMODB": st.just("https://dynamodb.example"),
     },
 )
@@ -246,3 +247,13 @@ def test_the_host_of_the_owner_is_asked_about_the_proxy_too(monkeypatch: pytest.
         store = DynamoStore(client, Table(name=arn()))
         with pytest.raises(SettingsError, match=r"name 222222222222\.ddb\.us-east-1\.amazonaws\.com in NO_PROXY"):
             store.find("token")
+
+
+def test_credentials_without_an_account_reach_only_tables_of_others_where_one_is_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required")
+    with WireClient("us-east-1", credentials=Credentials("key", "secret")) as client:
+        for _ in range(2):
+            with pytest.raises(SettingsError, match=r"no endpoint: .*AccountID.*AWS_ACCOUNT_ID names one"):
+                DynamoStore(client, Table(name="sessions")).find("token")

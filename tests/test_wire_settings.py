@@ -10,6 +10,7 @@ import json
 import math
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -50,6 +51,7 @@ from dynamostore.wire import (
 from dynamostore.wire._core import Core, Endpoint
 from dynamostore.wire._environment import from_environment
 from dynamostore.wire._resolve import resolve
+from dynamostore.wire._tls import name_in_certificate
 from dynamostore.wire.types import GET_ITEM, GetItem
 
 from .fakes import assert_discreet
@@ -200,6 +202,7 @@ def by_us(setting: Setting, like: AWSPreparedRequest | None) -> Found | None:
             ca_bundle=setting.ca_bundle,
         )
         credentials, endpoint = resolved.access.fetch(10)
+        assert endpoint.host_header
     except (SettingsError, CredentialsError):
         return None
     date, body = (text(like.headers["X-Amz-Date"]), like.body) if like else ("20150830T123600Z", b"")
@@ -427,6 +430,44 @@ def test_a_configuration_file_that_says_nothing_changes_nothing(
         alone = by_us(applied, None)
     with replace(setting, files={"config": "[default]\n"}).applied(home) as applied:
         assert by_us(applied, None) == alone
+
+
+# Pieces of hosts, good and bad; ssl raises a ValueError for a name with an empty label, for one.
+PIECES = [
+    "a",
+    "a" * 40,
+    "1",
+    "0x7f",
+    ".",
+    "..",
+    "-",
+    "_",
+    "*",
+    "%",
+    "%25",
+    ":",
+    "::1",
+    "xn--",
+    "\u00fc",
+    "\u3002",
+    "\u0661",
+    "\xad",
+]
+
+
+@given(st.sampled_from(HOSTS) | st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
+@example("a..b")
+@settings(max_examples=300)
+def test_a_host_that_tls_and_the_resolver_refuse_is_refused_when_the_client_is_made(host: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for written in (host, f"[{host}]"):
+        try:
+            endpoint = Endpoint.parse(f"https://{written}")
+        except SettingsError:
+            continue
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name_in_certificate(endpoint.host))
+        assert ":" in endpoint.host or endpoint.host.encode("idna")
+        assert endpoint.host_header.encode("latin-1")
 
 
 # Botocore sends an IPv6 scope in the Host header; RFC 6874 keeps it on this machine.

@@ -93,7 +93,7 @@ class Loading:
                 continue
             except ValueError as error:
                 raise _no_line(self.whole.path, number, error) from None
-            if self.expired or self.jobs.is_live(item.reveal()):
+            if self.expired or self.jobs.is_live(item.reveal(), self.jobs.plans.clock()):
                 yield item.reveal()
             else:
                 self.tally.skipped += 1
@@ -165,7 +165,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
 
         def handle(page: Page) -> Plan[Tally]:
             if dry_run:
-                return Tally(skipped=page.count)
+                return Tally(skipped=jobs.would_purge(page))
             return (yield from jobs.purge(page))
 
         now_ns = jobs.plans.clock()
@@ -205,7 +205,11 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         return wanted
 
     def _wanted(self, page: Page, *, expired: bool) -> list[Item]:
-        return [item for item in page.items if expired or self._jobs.is_live(item)]
+        if expired:
+            return list(page.items)
+        # What has expired by this host's clock only is not to get lost on the way.
+        now_ns = self._jobs.sure_ns(page)
+        return [item for item in page.items if self._jobs.is_live(item, now_ns)]
 
     # Exporting and loading
 

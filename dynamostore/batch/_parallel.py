@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Final, TypeVar
 
 from dynamostore.errors import UnavailableError
+from dynamostore.workers import outcome_of
 
 __all__ = ["MAX_AT_ONCE", "in_tasks", "in_thread", "in_threads"]
 
@@ -152,29 +151,12 @@ def _tell(over: _Over, failed: Callable[[int, Exception], None]) -> None:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """What *work* returns, done in a daemon thread of its own: asyncio's default executor is the app's, and may be busy."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-    context = contextvars.copy_context()
+    """What *work* returns, done in a daemon thread of its own: a file may be slow for as long as it likes."""
+    return await outcome_of(work, _begin)
 
-    def settle(settled: Callable[[], None]) -> None:
-        if not done.done():
-            settled()
 
-    def run() -> None:
-        try:
-            result = context.run(work)
-        except BaseException as error:  # noqa: BLE001 (it is raised where it is awaited)
-            raised = error
-            outcome = lambda: done.set_exception(raised)  # noqa: E731
-        else:
-            outcome = lambda: done.set_result(result)  # noqa: E731
-        # The loop may be closed by now.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, outcome)
-
+def _begin(job: Callable[[], None]) -> None:
     try:
-        threading.Thread(target=run, name="dynamostore-file", daemon=True).start()
+        threading.Thread(target=job, name="dynamostore-file", daemon=True).start()
     except RuntimeError as error:
         raise UnavailableError(f"could not start a thread to work on a file: {error}") from error
-    return await done

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from random import uniform
 from typing import Any, Generic, TypeVar
@@ -26,8 +27,9 @@ from dynamostore.instants import NS_PER_S
 from dynamostore.plans.checks import new_record
 from dynamostore.plans.expressions import AS_READ, UNKEPT, words
 from dynamostore.plans.faults import ConditionFailed, public
+from dynamostore.plans.server_time import date_ns
 from dynamostore.plans.verbs import Plans
-from dynamostore.steps import Call, Plan, issue, pause
+from dynamostore.steps import Call, Plan, Step, issue, pause
 from dynamostore.table import Table
 
 from ._budget import Share, page_units, read_units, units, write_units
@@ -77,13 +79,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Page:
-    """A page of a segment: the items that the filter took, of so many *scanned*, and the token after which there is more."""
+    """A page of a segment: the items that the filter took, of so many *scanned*, and the token after which there is more.
+
+    *date_ns*: when it was read, by the server's clock; None if the server does not say.
+    """
 
     segment: int
     items: Sequence[Item]
     count: int
     scanned: int
     after: str | None
+    date_ns: int | None = None
 
     def __repr__(self) -> str:
         return f"<Page of segment {self.segment}: {len(self.items)} items of {self.scanned}>"
@@ -143,12 +149,36 @@ class Jobs:
         """Return the live record that *item* is or, as a marker that may be followed, leads to."""
         for attempt in range(1, self.attempts + 1):
             try:
-                return (yield from self.plans._record(token, item, evict=False))
+                return (yield from self._paid(self.plans._record(token, item, evict=False)))
             except PASSING:
                 if attempt == self.attempts:
                     raise
             yield from _back_off(attempt)
         raise AssertionError
+
+    def _paid(self, plan: Plan[T]) -> Plan[T]:
+        """Run a *plan* of the store's that reads items. Each read waits for the rate, and is paid for, as a batch's calls are."""
+        go_on: Callable[[], Step] = partial(next, plan)
+        while True:
+            try:
+                step = go_on()
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            if not isinstance(step, Call):
+                go_on = partial(plan.send, (yield step))
+                continue
+            yield from self._in_time()
+            try:
+                reply = Hidden((yield Call(step.operation, {**step.arguments, "ReturnConsumedCapacity": "TOTAL"})))
+            except StoreError as error:
+                self.budget.forgo()
+                go_on = partial(plan.throw, error)
+            else:
+                size = items.item_size(reply.reveal().get("Item") or {})
+                consistent = bool(step.arguments.get("ConsistentRead"))
+                self.budget.spend(units(reply.reveal()) or read_units(size, consistent=consistent))
+                go_on = _sending(plan, reply)
 
     def save(self, entries: Hidden[list[tuple[str, bytes, datetime]]]) -> Plan[Tally]:
         """Add or overwrite at most 25 records, of as many tokens."""
@@ -300,7 +330,7 @@ class Jobs:
             said = page_units(read, number, whole=whole, full=full, consistent=request.consistent)
         self.budget.spend(said)
         after = _token(self.table, last) if last else None
-        return Page(segment, read, reply.get("Count", len(read)), number, after)
+        return Page(segment, read, reply.get("Count", len(read)), number, after, date_ns(reply))
 
     def _patiently(self, call: Call[Mapping[str, Any]]) -> Plan[Mapping[str, Any]]:
         for attempt in range(1, self.attempts + 1):
@@ -324,12 +354,19 @@ class Jobs:
     # What is done with a page
 
     def purge(self, page: Page) -> Plan[Tally]:
-        """Delete the expired items of a page, each unless it was written anew or has become a marker since it was read."""
+        """Delete the expired items of a page, each unless it was written anew or has become a marker since it was read.
+
+        What has not expired by the server's clock, too, is skipped.
+        """
         tally = Tally()
+        sure_ns = self.sure_ns(page)
+        second = items.number(sure_ns // NS_PER_S)
         for item in map(Hidden, page.items):
+            if not self._may_have_expired(item, sure_ns):
+                tally.skipped += 1
+                continue
             try:
                 read = items.decode_expiry(self.table, item.reveal())
-                second = items.number(self.plans.clock() // NS_PER_S)
                 where = self.plans._where(f"{AS_READ} AND {UNKEPT}", {":read": items.number(read), ":second": second})
                 # No payload comes back, neither with a success nor with a refusal: a sweeper has no use for any.
                 where |= {"ReturnValues": "NONE", "ReturnValuesOnConditionCheckFailure": "NONE"}
@@ -351,6 +388,23 @@ class Jobs:
                 tally.done += 1
                 self.budget.spend(spent or write_units(None))
         return tally
+
+    def would_purge(self, page: Page) -> int:
+        """Return how many items of a page `purge` would try to delete."""
+        sure_ns = self.sure_ns(page)
+        return sum(self._may_have_expired(item, sure_ns) for item in map(Hidden, page.items))
+
+    def sure_ns(self, page: Page) -> int:
+        """Return what time it is by this host's clock or by the server's as of *page*, whichever is earlier."""
+        clock = self.plans.clock
+        return self.plans.server_time.earlier_of(clock, clock(), page.date_ns)
+
+    def _may_have_expired(self, item: Hidden[Item], now_ns: int) -> bool:
+        """Return True if an item has expired, or if nobody can tell."""
+        try:
+            return items.decode_expiry(self.table, item.reveal()) < now_ns
+        except CorruptRecordError:
+            return True
 
     def put_all(self, page: Hidden[list[Item]]) -> Plan[Tally]:
         """Put any number of items, 25 at a time."""
@@ -385,9 +439,8 @@ class Jobs:
                 continue
             yield record
 
-    def is_live(self, item: Item) -> bool:
+    def is_live(self, item: Item, now_ns: int) -> bool:
         """Return True if an item has not expired, or is a marker that has not ended, or if nobody can tell."""
-        now_ns = self.plans.clock()
         try:
             return items.decode_expiry(self.table, item) >= now_ns or markers.is_kept(self.table, item, now_ns)
         except CorruptRecordError:
@@ -465,6 +518,11 @@ def tokens_of(chunk: Hidden[list[tuple[str, bytes, datetime]]]) -> Iterator[str]
 def _may_be_one(error: StoreError) -> bool:
     """Whether a call may have been refused for what is in one of its records."""
     return error.code == "ValidationException" and not isinstance(error, TableSchemaError)
+
+
+def _sending(plan: Plan[T], reply: Hidden[Mapping[str, Any]]) -> Callable[[], Step]:
+    """Return what sends *plan* a reply."""
+    return lambda: plan.send(reply.reveal())
 
 
 def _back_off(attempt: int) -> Plan[None]:

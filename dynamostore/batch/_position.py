@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
+from dynamostore._texts import quoted
 from dynamostore.client import Item
 from dynamostore.items import key, storable
 from dynamostore.table import Table
@@ -13,6 +15,10 @@ from dynamostore.table import Table
 from .segments import MAX_SEGMENTS, check_segments
 
 __all__ = ["Position"]
+
+
+_SAID: Final = 200
+"""How many characters of each of its words a message quotes of a token that comes from elsewhere."""
 
 
 class _Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +56,7 @@ class Position:
         try:
             found = msgspec.json.decode(text, type=_Text)
         except msgspec.DecodeError as error:
-            raise ValueError(f"this is no resume token: {error}") from None
+            raise ValueError(f"this is no resume token: {quoted(str(error), _SAID)}") from None
         if found.dynamostore != 1 or not found.after or len(found.after) != len(found.done):
             raise ValueError("this is no resume token of this version of dynamostore")
         if len(found.after) > MAX_SEGMENTS:
@@ -59,8 +65,7 @@ class Position:
             )
         if (found.table, found.job, found.scope) != (table.name, job, scope):
             raise ValueError(
-                f"this is the resume token of {found.job} on table {found.table!r} ({found.scope}), "
-                f"not of {job} on table {table.name!r} ({scope})"
+                f"this is the resume token of {_named(found)}, not of {job} on table {table.name!r} ({scope})"
             )
         if not all(token is None or storable(token) for token in found.after):
             raise ValueError("this resume token is damaged")
@@ -93,3 +98,8 @@ class Position:
             self.done[segment] = True
         else:
             self.after[segment] = after
+
+
+def _named(found: _Text) -> str:
+    """Return what a resume token says that it is of."""
+    return f"{quoted(found.job, _SAID)} on table '{quoted(found.table, _SAID)}' ({quoted(found.scope, _SAID)})"

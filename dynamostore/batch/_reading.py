@@ -6,6 +6,8 @@ import zlib
 from collections import deque
 from typing import BinaryIO, Final, Protocol
 
+from dynamostore._texts import quoted
+
 __all__ = ["GZIP", "MAX_LINE", "LineTooLongError", "Lines", "shortened"]
 
 MAX_LINE: Final = 1 << 22
@@ -116,6 +118,5 @@ class _Decompressor(Protocol):
 
 
 def shortened(error: Exception) -> str:
-    """What *error* says, without what a file may have put into it at length."""
-    said = str(error)
-    return said if len(said) <= _SAID else f"{said[:_SAID]}..."
+    """What *error* says, without what a file may have put into it at length, or for a terminal to act upon."""
+    return quoted(str(error), _SAID)

@@ -159,8 +159,8 @@ class Batch(BaseBatch[DynamoStore]):
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
         """Delete the records that have expired, each on condition that it was not renewed meanwhile (then it is *skipped*).
 
-        Markers are deleted once they have ended. DynamoDB's TTL does all of this by itself, in a day or two. *dry_run*
-        deletes nothing, and counts them as skipped.
+        What has not expired by DynamoDB's clock, too, is *skipped*. Markers are deleted once they have ended. DynamoDB's TTL does
+        all of this by itself, in a day or two. *dry_run* deletes nothing, and counts as skipped what it would try to delete.
         """
         held = Hidden(resume)
         del resume

@@ -45,12 +45,16 @@ class ServerTime:
 
         A *clock* that is ``simulated``, as `FakeClock <dynamostore.testing.FakeClock>` is, is not compared.
         """
-        if getattr(clock, "simulated", False):
+        if _is_simulated(clock):
             return now_ns
         there_ns = date_ns(reply)
         # It holds what is stored, and a warning may be sent with the frames that are live.
         del reply
-        if there_ns is None:
+        return self.earlier_of(clock, now_ns, there_ns)
+
+    def earlier_of(self, clock: Clock, now_ns: int, there_ns: int | None) -> int:
+        """Return what `earlier` does, for the server's time *there_ns*, as `date_ns` has it."""
+        if there_ns is None or _is_simulated(clock):
             return now_ns
         ahead_ns = now_ns - there_ns
         if abs(ahead_ns) > _MOST_SKEW_NS:
@@ -65,7 +69,11 @@ class ServerTime:
         self._warned = now
         logger.warning(
             "this host's clock is %d s %s DynamoDB's, so records expire too early or too late on it: set the clock. "
-            "The store evicts no record that is live by DynamoDB's clock",
+            "No record is deleted that is live by DynamoDB's clock",
             abs(ahead_ns) // NS_PER_S,
             "ahead of" if ahead_ns > 0 else "behind",
         )
+
+
+def _is_simulated(clock: Clock) -> bool:
+    return bool(getattr(clock, "simulated", False))

@@ -8,16 +8,33 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ._core import Endpoint
 from ._settings import check_proxy
+from .errors import SettingsError
 
-__all__ = ["Accounts", "first_table"]
+__all__ = ["Accounts", "NoEndpoint", "first_table"]
 
 # What can stand before the first dot of a host name.
 _LABEL: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
 _WRITES: Final = ("ConditionCheck", "Put", "Delete", "Update")
+
+
+@dataclass(frozen=True, slots=True)
+class NoEndpoint(Endpoint):
+    """In place of the caller's own endpoint where there is none, for a *reason*: a call that would go there is a `SettingsError`.
+
+    A call about a table that is named by an ARN goes to another endpoint.
+    """
+
+    reason: str = ""
+
+    @property
+    def host_header(self) -> str:
+        """What a request begins with; raises `SettingsError`."""
+        raise SettingsError(self.reason)
 
 
 class Accounts:

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from ._access import Access, Fixed
+from ._accounts import NoEndpoint
 from ._chain import Chain
 from ._core import Endpoint
 from ._fetching import Renewed
@@ -111,8 +112,14 @@ class _Rules:
             try:
                 known, _ = _destination(self._client(credentials))
             except BotoCoreError as error:
-                # Without botocore's frames, which hold the keys.
-                raise SettingsError(f"no endpoint: {error}") from error.with_traceback(None)
+                reason = f"no endpoint: {error} (for the credentials, AWS_ACCOUNT_ID names one; or name the table by its ARN)"
+                if self.account_suffix is None:
+                    # Without botocore's frames, which hold the keys.
+                    raise SettingsError(reason) from error.with_traceback(None)
+                regional = self.endpoint
+                known = NoEndpoint(regional.host, regional.port, regional.secure, reason=reason)
+                self._known[credentials.account_id] = known
+                return known
             known = self._own or known
             # NO_PROXY may name the region's host, and not the account's.
             check_proxy(known, os.environ)

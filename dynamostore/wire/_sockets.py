@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -253,13 +254,25 @@ class SocketPool:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if (
-                connection.endpoint == endpoint
-                and now - connection.idle_since < connection.keep
-                and connection.is_quiet()
-            ):
+            if connection.endpoint is not endpoint and connection.endpoint != endpoint:
+                self._idle.append(connection)
+                found = self._take_from_among_others(endpoint)
+                if found is None:
+                    return None
+                connection = found
+            if now - connection.idle_since < connection.keep and connection.is_quiet():
                 return connection
             connection.close()
+
+    def _take_from_among_others(self, endpoint: Endpoint) -> _Connection | None:
+        """Take the newest connection to *endpoint*, and leave those to others: a client may call the endpoints of several accounts."""
+        for connection in reversed(self._idle.copy()):
+            if connection.endpoint == endpoint:
+                # Another thread may have been faster.
+                with suppress(ValueError, IndexError):
+                    self._idle.remove(connection)
+                    return connection
+        return None
 
     def _give(self, connection: _Connection, reply: RawReply) -> None:
         now = time.monotonic()

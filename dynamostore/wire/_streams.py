@@ -318,8 +318,16 @@ class StreamPool:
     def _take(self, endpoint: Endpoint, now: float) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            same = connection.endpoint is endpoint or connection.endpoint == endpoint
-            if same and connection.usable and now - connection.idle_since < connection.keep:
+            if connection.endpoint is not endpoint and connection.endpoint != endpoint:
+                # A client may call the endpoints of several accounts.
+                self._idle.append(connection)
+                connections = (other for other in reversed(self._idle) if other.endpoint == endpoint)
+                found = next(connections, None)
+                if found is None:
+                    return None
+                connection = found
+                self._idle.remove(connection)
+            if connection.usable and now - connection.idle_since < connection.keep:
                 return connection
             self._drop(connection)
         return None

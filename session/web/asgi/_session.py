@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from dynamostore.steps import Plan, to_its_end
+from dynamostore.workers import in_worker
 from session._policy import Policy
 from session._state import State
 from session.data import SessionData
@@ -182,8 +183,7 @@ def off_the_loop(manager: SessionManager) -> Drive:
     """Drives plans on the store of a synchronous manager, in threads."""
 
     async def drive(plan: Plan[T], /) -> T:
-        context = contextvars.copy_context()
         # The thread has the session until it is done.
-        return await to_its_end(asyncio.get_running_loop().run_in_executor(None, context.run, manager._drive, plan))
+        return await to_its_end(in_worker(partial(manager._drive, plan)))
 
     return drive

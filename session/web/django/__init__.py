@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar, overload
 
 from dynamostore.hidden import Hidden
+from dynamostore.workers import in_worker
 from session.data import SessionData
 from session.typed import MISSING
 from session.types import JSONValue
@@ -38,7 +38,8 @@ class SessionStore(BaseSessionStore):
     something else is put. Raises what the store raises, where it is read or stored; and ``SynchronousOnlyOperation`` where
     that would hold up an event loop.
 
-    The async methods wait for the store in a thread, and not in the one that Django shares for what is not thread-safe.
+    The async methods wait for the store in a thread of the library's own: neither in the one that Django shares for what is not
+    thread-safe, as nothing here has to do with Django's database, nor in asyncio's default executor, which is the app's.
     """
 
     async def ahas_key(self, key: str) -> bool:
@@ -75,31 +76,31 @@ class SessionStore(BaseSessionStore):
 
     async def asave(self, must_create: bool = False) -> None:
         """As `save`."""
-        await asyncio.to_thread(self.save, must_create)
+        await in_worker(lambda: self.save(must_create))
 
     async def acreate(self) -> None:
         """As `create`."""
-        await asyncio.to_thread(self.create)
+        await in_worker(self.create)
 
     async def aload(self) -> dict[str, JSONValue]:
         """As `load`."""
-        return await asyncio.to_thread(self.load)
+        return await in_worker(self.load)
 
     async def aexists(self, session_key: str | None) -> bool:
         """As `exists`."""
         hidden = Hidden(session_key)
         del session_key
-        return await asyncio.to_thread(lambda: self.exists(hidden.reveal()))
+        return await in_worker(lambda: self.exists(hidden.reveal()))
 
     async def adelete(self, session_key: str | None = None) -> None:
         """As `delete`."""
         hidden = Hidden(session_key)
         del session_key
-        await asyncio.to_thread(lambda: self.delete(hidden.reveal()))
+        await in_worker(lambda: self.delete(hidden.reveal()))
 
     async def aflush(self) -> None:
         """As `flush`."""
-        await asyncio.to_thread(self.flush)
+        await in_worker(self.flush)
 
     async def acycle_key(self, *, grace: bool = False) -> None:
         """As `cycle_key`."""
@@ -114,11 +115,11 @@ class SessionStore(BaseSessionStore):
     @classmethod
     async def aclear_expired(cls) -> None:
         """As `clear_expired`."""
-        await asyncio.to_thread(cls.clear_expired)
+        await in_worker(cls.clear_expired)
 
     async def aatomic(self, change: Callable[[SessionData], T]) -> T:
-        """As `atomic`; *change* is a plain function."""
-        return await asyncio.to_thread(self.atomic, change)
+        """As `atomic`; *change* is a plain function. It runs in a thread of ours, so keep Django's database out of it."""
+        return await in_worker(lambda: self.atomic(change))
 
     async def aget_expiry_age(self, **kwargs: object) -> int:
         """As `get_expiry_age`."""

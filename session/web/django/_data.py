@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
 
@@ -11,6 +10,7 @@ from django.utils.asyncio import async_unsafe
 
 from dynamostore.hidden import Hidden, clear_frames, clears_frames
 from dynamostore.process_bound import ProcessBound
+from dynamostore.workers import in_worker
 from session import values
 from session.session import Session
 from session.typed import MISSING, Missing, TypedAccess
@@ -48,7 +48,7 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
     async def _aget_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
         self.accessed = True
         if not self._core._state.loaded:
-            await asyncio.to_thread(self._read)
+            await in_worker(self._read)
         return self._core
 
     @waits_for_the_store
@@ -90,7 +90,7 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
 
     async def _when_read(self, do: Callable[[], T]) -> T:
         """Return what *do* returns; it runs in a thread if it has to read the session first."""
-        return do() if self._core._state.loaded else await asyncio.to_thread(do)
+        return do() if self._core._state.loaded else await in_worker(do)
 
     def has_key(self, key: str) -> bool:
         """Return True if *key* is there."""
