@@ -16,7 +16,7 @@ from dynamostore.wire import types
 from .backends import Backends
 from .conformance import report
 from .conformance.cases import GROUPS
-from .conformance.model import KEY, TABLE, Answer, Case, Expectation, Request, refused, replied
+from .conformance.model import KEY, MADE, TABLE, Answer, Case, Expectation, Request, refused, replied
 from .conformance.running import Outcome, Verdict, run
 from .conformance.sending import SERVERS, Server, local
 
@@ -55,6 +55,16 @@ class TestCases:
 
     def test_each_operation_of_the_client_is_sent(self) -> None:
         assert {request.operation for request in all_requests()} >= OPERATIONS
+
+    def test_a_table_that_a_case_makes_is_named_by_no_other_case(self) -> None:
+        users: dict[str, set[str]] = {}
+        for case in CASES:
+            for request in (*case.before, *case.requests, *case.after):
+                for text in texts(request.arguments):
+                    users.setdefault(text, set()).add(case.name)
+        creations = [request.arguments for request in all_requests() if request.operation == "CreateTable"]
+        made = {body["TableName"] for body in creations if isinstance(body, Mapping)} - {TABLE}
+        assert {table: users[table] for table in made} == {MADE: {"create-delete"}}
 
     def test_each_condition_and_update_of_the_plans_is_sent(self) -> None:
         sent = "\n".join(text for request in all_requests() for text in texts(request.arguments))
@@ -111,6 +121,57 @@ class Stub(Server):
         if case is None:
             return answer(200, {"TableDescription": {}, "Table": {"TableStatus": "ACTIVE"}})
         return self._answer
+
+
+class Creating(Stub):
+    """A server that refuses to delete a table the first *refusals* times, and counts the deletions."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__(answer(200, {}))
+        self.refusals = refusals
+        self.asked: Counter[str] = Counter()
+        self.deleted: list[str] = []
+
+    def send(self, request: Request, case: Case | None = None) -> Answer:
+        if request.operation != "DeleteTable" or isinstance(request.arguments, bytes):
+            return super().send(request, case)
+        table = self.named(request.arguments["TableName"])
+        self.asked[table] += 1
+        if self.asked[table] <= self.refusals:
+            return answer(400, {"__type": "a#ResourceInUseException", "message": "Table is being created"})
+        self.deleted.append(table)
+        return answer(200, {})
+
+
+(CREATE_DELETE,) = (case for case in CASES if case.name == "create-delete")
+
+
+class TestTidying:
+    def test_each_table_is_deleted_though_it_is_refused_at_first(self) -> None:
+        server = Creating(refusals=2)
+        run(server, [CREATE_DELETE])
+        assert sorted(server.deleted) == ["conformance", "conformance.made"]
+
+    def test_a_table_that_cannot_be_deleted_is_named(self) -> None:
+        with pytest.warns(RuntimeWarning) as warned:
+            run(Creating(refusals=99), [CREATE_DELETE], patience=0)
+        told = [str(warning.message) for warning in warned]
+        assert [re.findall(r"the table (\S+) could not be deleted.* being created", text) for text in told] == [
+            ["conformance"],
+            ["conformance.made"],
+        ]
+
+    def test_the_tables_are_deleted_if_the_run_fails(self) -> None:
+        class Failing(Creating):
+            def send(self, request: Request, case: Case | None = None) -> Answer:
+                if case is not None:
+                    raise TimeoutError
+                return super().send(request, case)
+
+        server = Failing(refusals=1)
+        with pytest.raises(TimeoutError):
+            run(server, [CREATE_DELETE])
+        assert sorted(server.deleted) == ["conformance", "conformance.made"]
 
 
 class TestRun:

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-__all__ = ["ARN", "KEY", "NEW", "TABLE", "Answer", "Case", "Expectation", "Request", "refused", "replied"]
+__all__ = ["ARN", "KEY", "MADE", "NEW", "TABLE", "Answer", "Case", "Expectation", "Request", "refused", "replied"]
 
 TABLE: Final = "$TABLE"
-"""Stands for the table's name, in every text of a request; `NEW` for the name of a table that is not there."""
+"""Stands for the table's name, in every text of a request."""
 NEW: Final = "$NEW"
+"""Stands for the name of a table that is never there: no case makes it."""
+MADE: Final = "$MADE"
+"""Stands for the name of the table that a case makes; `run` deletes it."""
 ARN: Final = "$ARN"
 """Stands for the table's ARN, as the server has it."""
 KEY: Final = "$KEY"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from .model import TABLE, Answer, Case, Request
 from .sending import Server
 
 __all__ = ["Outcome", "Verdict", "run"]
 
-_READY = 60.0
+_PATIENCE: Final = 60.0
+_PAUSE: Final = 0.2
 _LACKING = frozenset(("UnknownOperationException", "UnknownOperation", "NotImplemented", "InvalidAction"))
 
 
@@ -33,9 +36,28 @@ class Outcome:
     answered: str = ""
 
 
-def run(server: Server, cases: Iterable[Case]) -> list[Outcome]:
-    """Make the table, run *cases* against *server*, and remove the table."""
-    made = server.send(
+def run(server: Server, cases: Sequence[Case], patience: float = _PATIENCE) -> list[Outcome]:
+    """Make the table, run *cases* against *server*, and delete the table and those that the cases made.
+
+    *patience*, in seconds, is how long it waits for the table to be ready, and for the tables to be deleted. A
+    RuntimeWarning names each table that it could not delete.
+    """
+    try:
+        made = _make(server)
+        if made.status == 0:
+            patience = 0  # There is no server, or it is gone.
+        if made.status != 200:
+            raise RuntimeError(f"{server.name} makes no table: {made.summary}")
+        server.arn = str(made.body["TableDescription"].get("TableArn") or "").replace(TABLE, server.table)
+        _wait(server, patience)
+        return [_outcome(server, case) for case in cases]
+    finally:
+        # Also if no reply came: the table may have been made all the same. The names are used by this run only.
+        _delete(server, dict.fromkeys((TABLE, *_made_by(cases))), patience)
+
+
+def _make(server: Server) -> Answer:
+    return server.send(
         Request(
             "CreateTable",
             {
@@ -46,22 +68,45 @@ def run(server: Server, cases: Iterable[Case]) -> list[Outcome]:
             },
         )
     )
-    if made.status != 200:
-        raise RuntimeError(f"{server.name} makes no table: {made.summary}")
-    server.arn = str(made.body["TableDescription"].get("TableArn") or "").replace(TABLE, server.table)
-    try:
-        _wait(server)
-        return [_outcome(server, case) for case in cases]
-    finally:
-        server.send(Request("DeleteTable", {"TableName": TABLE}))
 
 
-def _wait(server: Server) -> None:
-    deadline = time.monotonic() + _READY
+def _wait(server: Server, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while server.send(Request("DescribeTable", {"TableName": TABLE})).body["Table"]["TableStatus"] != "ACTIVE":
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{server.name}: the table is not ready after {_READY:.0f} s")
-        time.sleep(0.2)
+            raise RuntimeError(f"{server.name}: the table is not ready after {patience:.0f} s")
+        time.sleep(_PAUSE)
+
+
+def _made_by(cases: Iterable[Case]) -> Iterator[str]:
+    """Yield the tables that *cases* make."""
+    for case in cases:
+        for request in (*case.before, *case.requests, *case.after):
+            if request.operation == "CreateTable" and isinstance(request.arguments, Mapping):
+                yield request.arguments["TableName"]
+
+
+def _delete(server: Server, tables: Iterable[str], patience: float) -> None:
+    """Delete *tables*. Try again after a refusal: DynamoDB deletes no table that it is still creating."""
+    deadline = time.monotonic() + patience
+    left = dict.fromkeys(tables, "")
+    while True:
+        left = {table: refusal for table in left if (refusal := _refusal(server, table))}
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(_PAUSE)
+    for table, refusal in left.items():
+        text = f"{server.name}: the table {server.named(table)} could not be deleted and may still be there: {refusal}"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def _refusal(server: Server, table: str) -> str:
+    """Delete *table*, and return what was answered if it may still be there, else an empty string."""
+    try:
+        answer = server.send(Request("DeleteTable", {"TableName": table}))
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if answer.status == 200 or answer.code == "ResourceNotFoundException" else answer.summary
 
 
 def _outcome(server: Server, case: Case) -> Outcome:

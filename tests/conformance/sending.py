@@ -20,7 +20,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from dynamostore.local import LocalDynamoDB
 from tests import backends
 
-from .model import ARN, KEY, NEW, TABLE, Answer, Case, Request
+from .model import ARN, KEY, MADE, NEW, TABLE, Answer, Case, Request
 
 __all__ = ["SERVERS", "Server", "local", "running"]
 
@@ -48,7 +48,7 @@ class Server:
     def send(self, request: Request, case: Case | None = None) -> Answer:
         """Send *request*, its placeholders filled in; the answer has them again."""
         key = f"conformance:{case.name}" if case else "conformance"
-        places = {TABLE: self.table, NEW: f"{self.table}.new", ARN: self.arn or ARN, KEY: key}
+        places = {**self._tables, ARN: self.arn or ARN, KEY: key}
         arguments = request.arguments
         body = arguments if isinstance(arguments, bytes) else json.dumps(_filled(arguments, places)).encode()
         status, headers, raw = self._exchange(request.operation, body)
@@ -58,6 +58,10 @@ class Server:
             text = text.replace(value, place)
         return Answer(status, headers, raw, text)
 
+    def named(self, table: str) -> str:
+        """The name that the placeholder *table* stands for on this server."""
+        return self._tables[table]
+
     def close(self) -> None:
         self._connection.close()
 
@@ -66,6 +70,10 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _tables(self) -> Mapping[str, str]:
+        return {TABLE: self.table, NEW: f"{self.table}.new", MADE: f"{self.table}.made"}
 
     def _exchange(self, operation: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{operation}"}

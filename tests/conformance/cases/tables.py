@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.conformance.model import ARN, NEW, Case, Expectation, Request, refused, replied
+from tests.conformance.model import ARN, MADE, NEW, Case, Expectation, Request, refused, replied
 
 from .parts import API, GUIDE, call
 
@@ -147,7 +147,7 @@ CASES = (
         "create-delete",
         "CreateTable, then DeleteTable as soon as possible",
         (CREATE, DELETE),
-        (Request("CreateTable", {"TableName": NEW, **_KEY}), Request("DeleteTable", {"TableName": NEW})),
+        (Request("CreateTable", {"TableName": MADE, **_KEY}), Request("DeleteTable", {"TableName": MADE})),
         replied(
             "`CREATING` or `ACTIVE`",
             lambda body: body["TableDescription"]["TableStatus"] in ("CREATING", "ACTIVE"),
