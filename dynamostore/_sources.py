@@ -43,12 +43,13 @@ def key_log_trouble(error: Exception) -> str | None:
     return None
 
 
-def without_file(error: Exception, *, of_profile: str | None = None) -> str | None:
-    """Which file could not be opened, and what named it; None if *error* is not about a file.
+def without_file(error: Exception) -> str | None:
+    """Which file could not be opened, and what named it; None if *error* is not about a file, or may pass by itself."""
+    return _about_file(error, None) if isinstance(error, OSError) and error.errno in _OF_A_FILE else None
 
-    *of_profile* is the file that the profile names as its ``web_identity_token_file``.
-    """
-    if not isinstance(error, OSError) or not isinstance(error.filename, str) or error.errno not in _OF_A_FILE:
+
+def _about_file(error: OSError, of_profile: str | None) -> str | None:
+    if not isinstance(error.filename, str):
         return None
     if (trouble := key_log_trouble(error)) is not None:
         return trouble
@@ -63,9 +64,12 @@ def without_file(error: Exception, *, of_profile: str | None = None) -> str | No
 
 
 def reason_of(error: Exception, *, of_profile: str | None = None) -> str:
-    """Why there are no credentials, where *error* is what botocore raised, or what has passed through it."""
-    if (missing := without_file(error, of_profile=of_profile)) is not None:
-        return missing
+    """Why there are no credentials, where *error* is what botocore raised, or what has passed through it.
+
+    *of_profile* is the file that the profile names as its ``web_identity_token_file``.
+    """
+    if isinstance(error, OSError) and (said := _about_file(error, of_profile) or error.strerror):
+        return said
     if _is_a_process(error):
         return _PROCESS_FAILED
     if status := status_of_agent(error):
