@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
 
+from ._sources import is_secretive, key_log_trouble, reason_of
 from ._texts import has_userinfo, quoted
 from .client import DynamoClient
 from .errors import AccessDeniedError
 from .hidden import Hidden
 from .loopback import is_loopback
+
+if TYPE_CHECKING:
+    from boto3 import Session
 
 __all__ = ["boto3_client"]
 
@@ -45,13 +49,16 @@ def boto3_client(
         parameter_validation=False,
         user_agent_extra="dynamostore",
     )
-    failure: ValueError
+    failure: ValueError | AccessDeniedError | None
     try:
         if has_userinfo(endpoint_url.reveal() or ""):
             raise ValueError(_NO_USERINFO)  # noqa: TRY301 (caught below, as botocore's own)
         # A port out of range botocore would only notice at the first call.
         _ = urlsplit(endpoint_url.reveal() or "").port
         session = boto3.Session(profile_name=profile, region_name=region)
+        failure = _denied(session)
+        if failure is not None:
+            raise failure
         client = session.client("dynamodb", endpoint_url=endpoint_url.reveal(), config=config)
         if has_userinfo(client.meta.endpoint_url):
             raise ValueError(_NO_USERINFO)  # noqa: TRY301 (caught below, as botocore's own)
@@ -73,8 +80,35 @@ def boto3_client(
         failure = ValueError(f"connect: {quoted(str(error))} (look at region=... and endpoint_url=...)")
         if not has_userinfo(str(error)):
             failure.__cause__ = error
+    except OSError as error:
+        # Botocore prepares TLS.
+        trouble = key_log_trouble(error)
+        if trouble is None:
+            raise
+        failure = ValueError(f"connect: {trouble}")
     # Raised out here: as a context, an exception would bring along what it quotes, and botocore's frames.
     raise failure
+
+
+def _denied(session: Session) -> AccessDeniedError | None:
+    """Why a source of credentials that boto3 asks at once has failed; None if there are some, or may be later.
+
+    What the configuration files make impossible is raised as it is.
+    """
+    from botocore.exceptions import BotoCoreError, ConfigParseError, PartialCredentialsError, ProfileNotFound
+
+    try:
+        session.get_credentials()
+    except (ConfigParseError, PartialCredentialsError, ProfileNotFound):
+        raise
+    except Exception as error:
+        if key_log_trouble(error) is not None:
+            raise
+        denied = AccessDeniedError(f"connect: no usable AWS credentials: {reason_of(error)}")
+        if isinstance(error, BotoCoreError) and not is_secretive(error):
+            denied.__cause__ = error.with_traceback(None)
+        return denied
+    return None
 
 
 # What SDKs retry without further ado; it is no code of DynamoDB's own.

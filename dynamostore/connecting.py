@@ -59,7 +59,8 @@ def connect(
       typed already, and the service checks again. (The wire client opens as many connections as there are calls at once.)
 
     Raises `ValueError` if no region is configured or an argument makes no sense, and (at the latest with the first call)
-    `AccessDeniedError` for half a pair of credentials; that there are none is found out by the first call.
+    `AccessDeniedError` for half a pair of credentials; that there are none is found out by the first call. With "boto3", also
+    `AccessDeniedError` if a ``credential_process`` or a container's agent fails, which boto3 asks at once.
 
     >>> with connect("sessions", region="eu-central-1") as store:
     ...     store

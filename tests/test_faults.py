@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import logging
+import os
 import pickle
 import secrets
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from dynamostore import (
     connect,
     items,
 )
+from dynamostore.plans.faults import explain
 
 from .fakes import OPERATIONS, Answer, FakeDynamoDB, Fault, Reply, assert_discreet, refusal, success, verb
 
@@ -210,6 +213,28 @@ def test_a_refusal_without_a_code_is_a_store_error(
 ) -> None:
     fake.answer(Reply(status, b'{"message": "go away"}'))
     assert failing("find", store, StoreError, caplog).code == str(status)
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "kind"),
+    [
+        (errno.ENOENT, "token", AccessDeniedError),
+        (errno.EACCES, "token", AccessDeniedError),
+        (errno.EISDIR, "token", AccessDeniedError),
+        (errno.ENOTDIR, "token", AccessDeniedError),
+        # It passes, or is the network's.
+        (errno.EMFILE, "token", UnavailableError),
+        (errno.ENOENT, None, UnavailableError),
+        (errno.ECONNREFUSED, None, UnavailableError),
+    ],
+)
+def test_a_file_that_is_not_there_is_no_outage(number: int, name: str | None, kind: type[StoreError]) -> None:
+    raised = OSError(number, os.strerror(number), name)
+    explained = explain(raised, "get_item", "sessions")
+    assert type(explained) is kind
+    assert explained.__cause__ is raised
+    assert os.strerror(number) in str(explained)
+    assert (name or "") in str(explained)
 
 
 def test_an_error_of_somebody_elses_making_comes_through_as_it_is(store: DynamoStore) -> None:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import pytest
 from botocore.loaders import create_loader
@@ -30,7 +30,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dynamostore import AccessDeniedError, AsyncDynamoStore, DynamoStore, StoreError, UnavailableError
+from dynamostore import AccessDeniedError, AsyncDynamoStore, DynamoStore, StoreError, UnavailableError, connect
 from dynamostore.wire import (
     AsyncWireClient,
     Credentials,
@@ -768,6 +768,133 @@ def test_a_missing_web_identity_file_is_told_as_what_it_is(
     assert str(ended) == (
         f"GetItem: no usable AWS credentials: the file '{missing}' ({where}) cannot be read: No such file or directory"
     )
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"[default]\n{profile}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def denied(via: Literal["wire", "boto3"], url: str) -> AccessDeniedError:
+    """What a store says that has no credentials, or cannot be made for want of them."""
+    with pytest.raises(AccessDeniedError) as caught, connect(via=via, endpoint_url=url) as store:
+        store.find("x")
+    return caught.value
+
+
+VIAS: tuple[Literal["wire"], Literal["boto3"]] = ("wire", "boto3")
+
+
+@pytest.mark.parametrize("via", VIAS)
+@pytest.mark.parametrize("kind", ["missing", "a folder", "under a file"])
+@pytest.mark.parametrize(
+    "variable", ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "credential_process"]
+)
+def test_a_file_that_cannot_be_opened_is_named_by_either_client(
+    nothing_configured: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fake: FakeDynamoDB,
+    via: Literal["wire", "boto3"],
+    kind: str,
+    variable: str,
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / {"missing": "missing", "a folder": "folder", "under a file": "file/token"}[kind]
+    process = variable == "credential_process"
+    configured(nothing_configured, tmp_path, f"credential_process = {file} --key hush-hush" if process else "")
+    if not process:
+        nothing_configured.setenv(variable, str(file))
+        nothing_configured.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
+    if variable == "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE":
+        nothing_configured.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+    error = denied(via, fake.url)
+    how = "cannot be read or run" if process else f"({variable}) cannot be read"
+    assert f": no usable AWS credentials: the file '{file}' {how}: " in str(error)
+    assert_discreet(error, "hush-hush")
+
+
+@pytest.mark.parametrize("via", VIAS)
+@pytest.mark.parametrize(
+    ("process", "says"),
+    [
+        ("false", "the credential_process failed"),
+        ("sh -c 'echo hush-hush >&2; exit 3'", "the credential_process failed"),
+        ('echo \'{"Version": "hush-hush"}\'', "the credential_process failed"),
+        ("echo hush-hush", "what their source returned makes no sense (JSONDecodeError)"),
+        ("'hush-hush", "what their source returned makes no sense (ValueError)"),
+    ],
+)
+def test_a_credential_process_that_fails_is_named_and_not_quoted(
+    nothing_configured: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fake: FakeDynamoDB,
+    via: Literal["wire", "boto3"],
+    process: str,
+    says: str,
+) -> None:
+    configured(nothing_configured, tmp_path, f"credential_process = {process}")
+    error = denied(via, fake.url)
+    assert f": no usable AWS credentials: {says}" in str(error)
+    assert "endpoint_url" not in str(error)
+    assert_discreet(error, "hush-hush")
+
+
+def test_a_process_that_fails_when_boto3_renews_is_not_quoted(
+    nothing_configured: pytest.MonkeyPatch, tmp_path: Path, fake: FakeDynamoDB
+) -> None:
+    given = tmp_path / "given"
+    given.write_text(
+        '{"Version": 1, "AccessKeyId": "K", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2001-01-01T00:00:00Z"}'
+    )
+    again = f"sh -c 'cat {given} && rm {given} || {{ echo hush-hush >&2; exit 3; }}'"
+    configured(nothing_configured, tmp_path, f"credential_process = {again}")
+    error = denied("boto3", fake.url)
+    assert str(error).startswith("GetItem: no usable AWS credentials: the credential_process failed")
+    assert_discreet(error, "hush-hush")
+
+
+def test_no_endpoint_for_want_of_an_account_is_no_outage_with_boto3(
+    nothing_configured: pytest.MonkeyPatch,
+) -> None:
+    for name, value in [
+        ("AWS_ACCESS_KEY_ID", "K"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+        ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required"),
+    ]:
+        nothing_configured.setenv(name, value)
+    with connect(via="boto3") as store, pytest.raises(StoreError) as caught:
+        store.find("x")
+    assert type(caught.value) is StoreError
+    for said in ("GetItem: no endpoint", "AccountIdEndpointMode is required", "AWS_ACCOUNT_ID names one"):
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("role", [True, False])
+@pytest.mark.parametrize("via", VIAS)
+def test_a_key_log_that_cannot_be_written_is_a_settings_mistake_at_connect(
+    web_identity: pytest.MonkeyPatch, tmp_path: Path, via: Literal["wire", "boto3"], role: bool
+) -> None:
+    if not role:
+        web_identity.delenv("AWS_WEB_IDENTITY_TOKEN_FILE")
+        web_identity.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    web_identity.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys.log"))
+    with pytest.raises(ValueError, match=r"SSLKEYLOGFILE '.*keys\.log' cannot be written \(No such"):
+        connect(via=via)
+
+
+@pytest.mark.parametrize("via", VIAS)
+def test_a_key_log_that_cannot_be_written_any_more_is_told_when_a_role_is_assumed(
+    web_identity: pytest.MonkeyPatch, tmp_path: Path, fake: FakeDynamoDB, via: Literal["wire", "boto3"]
+) -> None:
+    with connect(via=via, endpoint_url=fake.url) as store:
+        web_identity.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys.log"))
+        with pytest.raises(
+            AccessDeniedError, match=r"no usable AWS credentials: SSLKEYLOGFILE '.*keys\.log' cannot be"
+        ):
+            store.find("x")
 
 
 def test_that_no_thread_can_be_started_is_an_outage(

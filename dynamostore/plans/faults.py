@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from dynamostore._sources import is_secretive, reason_of, without_file
 from dynamostore._texts import MAX_CODE, quoted
 from dynamostore.client import Item
 from dynamostore.errors import (
@@ -116,6 +117,9 @@ def public(error: StoreError) -> StoreError:
 # Botocore has many classes for credentials that it cannot find, fetch or renew, and one bare RuntimeError.
 _DENIED = re.compile(r"Credential|Token|SSO|Login|MFA|MetadataRetrieval")
 _STALE = "Credentials were refreshed"
+# The rules for endpoints have none for these settings. Nothing was sent, and to try again does not help.
+_NO_ENDPOINT = "EndpointProviderError"
+_WANTS_ACCOUNT = "AccountIdEndpointMode"
 # ConnectionError is botocore's own here: the base of what finds no server at all.
 _UNREACHABLE = frozenset(
     (
@@ -124,7 +128,6 @@ _UNREACHABLE = frozenset(
         "ResponseParserError",
         "ChecksumError",
         "IncompleteReadError",
-        "EndpointProviderError",
     )
 )
 # A table without transactions refuses them with an error that DynamoDB's documentation does not name. So any refusal may be
@@ -152,8 +155,20 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
             explained = UnavailableError(f"{name}: {quoted(str(error))}", operation=name)
         elif about_credentials or str(error).startswith(_STALE):
             # Our own client's message says so itself.
-            what = "" if "WireError" in kinds else "no usable AWS credentials: "
-            explained = AccessDeniedError(f"{name}: {what}{quoted(str(error))}", operation=name)
+            what = quoted(str(error))
+            if "BotoCoreError" in kinds:
+                what = reason_of(error)
+                if is_secretive(error):
+                    # As the cause, it would bring along what a program wrote.
+                    error.args = (what,)
+            if "WireError" not in kinds:
+                what = f"no usable AWS credentials: {what}"
+            explained = AccessDeniedError(f"{name}: {what}", operation=name)
+        elif (missing := without_file(error)) is not None:
+            # DynamoDB takes no file; credentials do.
+            explained = AccessDeniedError(f"{name}: no usable AWS credentials: {missing}", operation=name)
+        elif _NO_ENDPOINT in kinds:
+            explained = StoreError(f"{name}: no endpoint{where}: {_no_endpoint(error)}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
             explained = UnavailableError(f"{name}: no answer{where}: {quoted(str(error))}", operation=name)
         else:
@@ -175,6 +190,13 @@ def check(reply: object, operation: str, table: str, where: str = "") -> None:
         name = _spoken(operation)
         message = f"{name} on table {table!r}{where}: the reply is of type {kind[:40]!r}, not DynamoDB's JSON"
         raise UnavailableError(message, operation=name)
+
+
+def _no_endpoint(error: Exception) -> str:
+    reason = quoted(str(error))
+    if _WANTS_ACCOUNT not in reason:
+        return f"{reason} (look at region, endpoint and the AWS_ variables)"
+    return f"{reason} (for the credentials, AWS_ACCOUNT_ID names one; or name the table by its ARN)"
 
 
 def _spoken(operation: str) -> str:

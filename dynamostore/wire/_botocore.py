@@ -16,6 +16,8 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
+from dynamostore._sources import key_log_trouble, without_file
+
 from ._access import Access, Fixed
 from ._accounts import NoEndpoint
 from ._chain import Chain
@@ -62,6 +64,11 @@ def resolve(
         raise SettingsError(
             f"{error} (look at region=..., endpoint_url=..., and what the AWS_ variables and configuration files say)"
         ) from error.with_traceback(None)
+    except OSError as error:
+        # Botocore's client prepares TLS, also where it is not used.
+        if (trouble := without_file(error)) is None:
+            raise
+        raise SettingsError(trouble) from None
     access: Access
     if credentials is not None:
         access = Fixed(credentials, rules.of(credentials))
@@ -120,6 +127,10 @@ class _Rules:
                 known = NoEndpoint(regional.host, regional.port, regional.secure, reason=reason)
                 self._known[credentials.account_id] = known
                 return known
+            except OSError as error:
+                if (trouble := key_log_trouble(error)) is None:
+                    raise
+                raise SettingsError(trouble) from None
             known = self._own or known
             # NO_PROXY may name the region's host, and not the account's.
             check_proxy(known, os.environ)

@@ -26,6 +26,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.session import Session
 from botocore.utils import IMDSFetcher, get_environ_proxies, resolve_imds_endpoint_mode
 
+from dynamostore._sources import is_secretive, reason_of, status_of_agent
 from dynamostore._texts import quoted
 from dynamostore.hidden import Hidden
 
@@ -46,12 +47,7 @@ _METADATA: Final = "iam-role"
 _PROBE: Final = 0.5
 """Seconds, to find out why instance metadata gave nothing. Botocore has waited for it before, twice a second."""
 
-# Where a token is read from, by the setting that names the file.
-_TOKEN_FILES: Final = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-
 _TRUE: Final = re.compile(r"true", re.ASCII | re.IGNORECASE)
-
-_STATUS: Final = re.compile(r"non 200 response ([0-9]{3})")
 
 # Of STS: who is asked about a web identity is silent, or not yet there.
 _FOR_NOW: Final = THROTTLING | {"IDPCommunicationError"}
@@ -123,19 +119,12 @@ def _failure(error: Exception, session: Session) -> WireError:
         return _because(failure, error) if isinstance(error, NoConnectionError | HTTPClientError) else failure
     if isinstance(error, ClientError):
         reason = f"{error.operation_name} was refused ({error.response.get('Error', {}).get('Code')})"
-    elif isinstance(error, OSError) and isinstance(error.filename, str):
-        reason = f"{_file(error.filename, session)} cannot be read: {error.strerror}"
     elif isinstance(error, RuntimeError) and "still expired" in str(error):
         reason = "the fetched credentials had already expired; check this host's clock"
-    elif isinstance(error, CredentialRetrievalError) and (status := _status_of_agent(error)):
-        reason = f"the container's agent answered with status {status}"
-    elif isinstance(error, BotoCoreError) and not _is_a_process(error):
-        # It names providers and profiles.
-        return _because(CredentialsError(f"no usable AWS credentials: {quoted(str(error))}"), error)
     else:
-        # A credential process's own complaint, which might name anything, and what comes of nonsense.
-        reason = type(error).__name__
-    return CredentialsError(f"no usable AWS credentials: {reason}")
+        reason = reason_of(error, of_profile=_token_file(session))
+    denied = CredentialsError(f"no usable AWS credentials: {reason}")
+    return _because(denied, error) if isinstance(error, BotoCoreError) and not is_secretive(error) else denied
 
 
 def _trouble(error: Exception, session: Session) -> str | None:
@@ -151,16 +140,10 @@ def _trouble(error: Exception, session: Session) -> str | None:
     if isinstance(error, CredentialRetrievalError):
         if error.kwargs.get("provider") == _METADATA:
             return _ask_metadata(session, known=True) or None
-        agent = _status_of_agent(error)
+        agent = status_of_agent(error)
         if agent.startswith("5") or agent == "429":
             return f"the container's agent answered with status {agent}"
     return None
-
-
-def _status_of_agent(error: CredentialRetrievalError) -> str:
-    """The status with which a container's agent has refused, which botocore has in words only; "" if it is not that."""
-    said = _STATUS.search(str(error))
-    return said[1] if said else ""
 
 
 def _none_found(session: Session, known: BotocoreCredentials | None) -> WireError:
@@ -213,17 +196,13 @@ def _metadata_url(session: Session) -> str:
     return IMDSFetcher(config=config).get_base_url()
 
 
-def _file(name: str, session: Session) -> str:
-    """A file, and what named it."""
-    for variable in _TOKEN_FILES:
-        if os.environ.get(variable) == name:
-            return f"the file {name!r} ({variable})"
-    of_profile = session.get_scoped_config().get("web_identity_token_file") == name
-    return f"the file {name!r} (web_identity_token_file)" if of_profile else f"the file {name!r}"
-
-
-def _is_a_process(error: BotoCoreError) -> bool:
-    return isinstance(error, CredentialRetrievalError) and error.kwargs.get("provider") == "custom-process"
+def _token_file(session: Session) -> str | None:
+    """The token's file that the profile names."""
+    try:
+        named = session.get_scoped_config().get("web_identity_token_file")
+    except BotoCoreError:
+        return None
+    return named if isinstance(named, str) else None
 
 
 def _because(failure: WireError, cause: BotoCoreError) -> WireError:

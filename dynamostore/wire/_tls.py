@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dynamostore._sources import key_log_trouble
 
 from .errors import CertificateError, ConnectError, SettingsError
 
@@ -46,10 +47,8 @@ class Trust:
             else:
                 context = ssl.create_default_context(cafile=bundle)
         except OSError as error:
-            if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
-                raise SettingsError(
-                    f"SSLKEYLOGFILE {error.filename!r} cannot be written ({error.strerror}): unset it, or name a writable file"
-                ) from None
+            if (trouble := key_log_trouble(error)) is not None:
+                raise SettingsError(trouble) from None
             raise SettingsError(f"ca_bundle (or AWS_CA_BUNDLE) {bundle!r} holds no certificates: {error}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
