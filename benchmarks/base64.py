@@ -27,7 +27,7 @@ from .about import machine, versions
 
 __all__ = ["main"]
 
-SIZES = {"1 kB": 1024, "4 kB": 4096, "32 kB": 32 * 1024, "96 kB": 96 * 1024}
+SIZES = {"1 kB": 1024, "4 kB": 4096, "32 kB": 32 * 1024, "90 kB": 90 * 1024}
 ROUNDS = 40
 CALLS = 100
 EXPIRY_NS = 8_000_000_000_000_000_000

@@ -576,8 +576,8 @@ MUTANTS = [
     Mutant(
         "atomic: the reads of the request are checked",
         ATOMIC,
-        "            outdated = check_reads(state, winner, changes, policy, conflict)\n",
-        "",
+        "outdated = check_reads(state, winner, changes, policy, conflict)\n",
+        "outdated = frozenset()\n",
     ),
     Mutant(
         "atomic: to change nothing is a decision, too",

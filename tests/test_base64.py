@@ -78,7 +78,19 @@ def test_json_that_is_cut_or_mistyped_is_refused_by_both(junk: bytes) -> None:
         assert outcome(GET_ITEM.decode_large, bad) == outcome(GET_ITEM.decode, bad)
 
 
-SIZES = [0, 1, 1024, _base64.LARGE - 1, _base64.LARGE, _base64.LARGE + 1, 32 * 1024, 96 * 1024, 96 * 1024 + 1, 400_000]
+SIZES = [
+    0,
+    1,
+    1024,
+    _base64.LARGE - 1,
+    _base64.LARGE,
+    _base64.LARGE + 1,
+    32 * 1024,
+    90 * 1024,
+    90 * 1024 + 1,
+    96 * 1024,
+    400_000,
+]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -13,15 +13,18 @@ import msgspec
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["LARGE", "is_fast", "item_reader", "with_base64"]
+__all__ = ["LARGE", "LARGEST", "LARGEST_REPLY", "is_fast", "item_reader", "with_base64"]
 
 T = TypeVar("T")
 
 LARGE: Final = 4096
 """From how many bytes on pybase64 is faster, of a value that is sent or of a reply."""
 
-_LARGEST: Final = 96 * 1024
-"""To how many bytes of a value: beyond it the memory for the request takes longer than base64."""
+LARGEST: Final = 90 * 1024
+"""To how many bytes of a value: its text stays below 128 KiB, from where on malloc asks the system for memory each time."""
+
+LARGEST_REPLY: Final = 124 * 1024
+"""To how many bytes of a reply: a value of `LARGEST` and some small ones."""
 
 
 def _find() -> ModuleType | None:
@@ -89,7 +92,7 @@ def with_base64(arguments: Mapping[str, object], name: str) -> Mapping[str, obje
         values: dict[str, Any] = arguments[name]  # type: ignore[assignment]  # if it is none, that is seen below
         for key, value in values.items():
             data = value.get("B")
-            if data is not None and LARGE <= len(data) <= _LARGEST and type(data) is bytes:
+            if data is not None and LARGE <= len(data) <= LARGEST and type(data) is bytes:
                 values = {**values, key: {**value, "B": _quoted(data)}}
                 arguments = {**arguments, name: values}
     except (KeyError, TypeError, AttributeError):

@@ -19,7 +19,7 @@ from zlib import crc32
 
 import msgspec
 
-from ._base64 import LARGE, is_fast, with_base64
+from ._base64 import LARGE, LARGEST_REPLY, is_fast, with_base64
 from ._http import RawReply
 from ._sigv4 import Credentials, Scope, canonical_request, hash_hex
 from .errors import DamagedReplyError, ServiceError, SettingsError, TransportError
@@ -234,7 +234,8 @@ class Core:
         if not raw.headers.get("content-type", "").startswith("application/x-amz-json-1."):
             raise DamagedReplyError(_damaged(raw))
         try:
-            reply = (operation.decode if len(raw.body) < LARGE else operation.decode_large)(raw.body)
+            large = LARGE <= len(raw.body) <= LARGEST_REPLY
+            reply = (operation.decode_large if large else operation.decode)(raw.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
             # Never a cause: it may hold what it could not read.
             raise DamagedReplyError(_damaged(raw)) from None
