@@ -36,4 +36,4 @@ def _servers(backends: Backends) -> Iterator[None]:
 TestAgreement = Agreement.TestCase
 # To explain a failure would ask all the servers some hundred times more.
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
-TestAgreement.settings = settings(max_examples=12, stateful_step_count=30, phases=PHASES)
+TestAgreement.settings = settings(max_examples=8, stateful_step_count=30, phases=PHASES)

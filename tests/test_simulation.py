@@ -22,7 +22,7 @@ from .simulation.drivers import DRIVERS, DriverName
 from .simulation.explore import Failure, Report, explore, replay
 from .simulation.scheduler import Options
 
-SECONDS = 5.0
+SECONDS = 4.0
 
 
 def check(report: Report, options: Options = Options()) -> None:  # noqa: B008 (frozen, so one for all is right)
