@@ -119,6 +119,9 @@ class Renaming(Parts):
                 found: StoreError
                 try:
                     found = yield from self._conflict(Hidden(record.token), item)
+                    if found.current is not None and found.current.version == new.version:
+                        # The marker there leads to where the new record has just been put.
+                        found = conflict(record.token, None, renamed=found.renamed)
                 except StoreError as error:
                     found = error
                 yield from self._take_back(new, before)
