@@ -1,4 +1,4 @@
-"""Texts that others wrote, a server or whoever stores something, made fit for a message, a log or a terminal."""
+"""Makes texts from a server or from stored data fit for a message, a log or a terminal."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ def item_reader(reply: type[T]) -> Callable[[bytes], T] | None:
     fields: dict[str, object] = {name: NotRequired[kind] for name, kind in get_type_hints(reply).items()}
     fields["Item"] = NotRequired[Mapping[str, _AttributeValue]]
     alike = TypedDict(reply.__name__, fields)  # type: ignore[misc]  # made of another at run time
-    # A dict as *reply* is one: the type is made at run time.
-    return cast("Callable[[bytes], T]", msgspec.json.Decoder(alike, dec_hook=_read).decode)
+    decode = msgspec.json.Decoder(alike, dec_hook=_read).decode
+    return cast("Callable[[bytes], T]", decode)  # its dicts are like *reply*, whose type is known before run time only
 
 
 def with_base64(arguments: Mapping[str, object], name: str) -> Mapping[str, object]:
