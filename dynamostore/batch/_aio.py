@@ -27,9 +27,10 @@ from dynamostore.items import key
 from dynamostore.steps import to_its_end
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
+from ._chunks import Chunks, tokens_of
 from ._files import Exported
 from ._parallel import in_tasks, in_thread
-from ._plans import FIND_MANY, WRITE_MANY, Chunks, Jobs, Page, Request, tokens_of
+from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one

@@ -25,9 +25,10 @@ from dynamostore.store import BaseDynamoStore
 
 from . import _files
 from ._budget import Budget, Share
+from ._chunks import in_chunks
 from ._files import Exported, ExportFile
 from ._lines import RefusedLineError, decode_line, encode_line, translate
-from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, in_chunks, passing_failure
+from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, passing_failure
 from ._position import Position
 from ._results import BatchIncompleteError, Outcome, Progress, Tally
 from .tables import place

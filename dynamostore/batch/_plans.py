@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from operator import itemgetter
 from random import uniform
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from dynamostore import items, markers
 from dynamostore.client import Item
@@ -33,20 +32,18 @@ from dynamostore.steps import Call, Plan, Step, issue, pause
 from dynamostore.table import Table
 
 from ._budget import Share, page_units, read_units, units, write_units
+from ._chunks import in_chunks
 from ._results import Failure, Outcome, Tally
 
 __all__ = [
     "FIND_MANY",
     "PASSING",
     "WRITE_MANY",
-    "Chunks",
     "Jobs",
     "Page",
     "Request",
     "StoppedError",
-    "in_chunks",
     "passing_failure",
-    "tokens_of",
 ]
 
 T = TypeVar("T")
@@ -57,7 +54,6 @@ FIND_MANY = 100
 """BatchGetItem's limit."""
 WRITE_MANY = 25
 """BatchWriteItem's limit."""
-_REPEATS = 10
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
@@ -459,60 +455,6 @@ class StoppedError(StoreError):
 def passing_failure(tally: Tally) -> StoreError | None:
     """Why something of it failed that may succeed later; None if nothing did."""
     return next((error for error in tally.failed.values() if isinstance(error, PASSING)), None)
-
-
-class Chunks(Generic[T]):
-    """Entries in lists of at most *size* tokens, none of which is there twice: what comes later is done later.
-
-    *repeats*: it may be there twice, for it makes no difference.
-    """
-
-    def __init__(self, size: int, token: Callable[[T], object], *, repeats: bool = False) -> None:
-        self._size = size
-        self._token = token
-        self._repeats = repeats
-        self._chunk: list[T] = []
-        self._tokens: set[object] = set()
-
-    def add(self, entry: T) -> Hidden[list[T]] | None:
-        """Take one more; the list that is full, or None."""
-        token = self._token(entry)
-        if token in self._tokens:
-            over = not self._repeats or len(self._chunk) >= _REPEATS * self._size
-        else:
-            over = len(self._tokens) == self._size
-        full = self.rest() if over else None
-        self._chunk.append(entry)
-        self._tokens.add(token)
-        return full
-
-    def rest(self) -> Hidden[list[T]] | None:
-        """The last list; None if there is nothing in it."""
-        chunk, self._chunk, self._tokens = self._chunk, [], set()
-        return Hidden(chunk) if chunk else None
-
-
-def in_chunks(
-    entries: Hidden[Iterable[T]], size: int, token: Callable[[T], object], *, repeats: bool = False
-) -> Iterator[Hidden[list[T]]]:
-    """`Chunks` of *entries*.
-
-    >>> [chunk.reveal() for chunk in in_chunks(Hidden("abcab"), 3, str)]
-    [['a', 'b', 'c'], ['a', 'b']]
-    >>> [chunk.reveal() for chunk in in_chunks(Hidden("abcabd"), 3, str, repeats=True)]
-    [['a', 'b', 'c', 'a', 'b'], ['d']]
-    """
-    chunks = Chunks(size, token, repeats=repeats)
-    for entry in map(Hidden, entries.reveal()):
-        if chunk := chunks.add(entry.reveal()):
-            yield chunk
-    if chunk := chunks.rest():
-        yield chunk
-
-
-def tokens_of(chunk: Hidden[list[tuple[str, bytes, datetime]]]) -> Iterator[str]:
-    """Iterate over the tokens of what is to be saved."""
-    return map(itemgetter(0), chunk.reveal())
 
 
 def _may_be_one(error: StoreError) -> bool:

@@ -23,9 +23,10 @@ from dynamostore.steps import Plan, run
 from dynamostore.store import DynamoStore
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
+from ._chunks import in_chunks, tokens_of
 from ._files import Exported
 from ._parallel import in_threads
-from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request, in_chunks, tokens_of
+from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
