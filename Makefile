@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
+.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -60,6 +60,11 @@ test: lint types check
 lint: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# Spelling and plain English, in what people read.
+prose: $(VENV)/.installed
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs dynamostore session examples tools
+	$(BIN)/python -m tools.prose
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
@@ -123,7 +128,7 @@ bench-notice: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.notice --requests $(REQUESTS)
 
 # `make peers SUITE=flask` runs one. NEWEST=1 takes the newest releases, and only reports. UPDATE=1 brings the record of what
-# fails, and docs/peers.md, up to date.
+# fails, and docs/background/peers.md, up to date.
 SUITE ?=
 NEWEST ?=
 UPDATE ?=
@@ -131,7 +136,7 @@ UPDATE ?=
 peers: $(VENV)/.installed
 	@$(BIN)/python -m tests.peers $(if $(SUITE),--suite $(SUITE)) $(if $(NEWEST),--newest) $(if $(UPDATE),--update)
 
-# `make conformance UPDATE=1` brings docs/conformance.md up to date.
+# `make conformance UPDATE=1` brings docs/reference/conformance.md up to date.
 conformance: $(VENV)/.installed $(NODE_MODULES)/.installed
 	@$(BIN)/python -m tests.conformance $(if $(UPDATE),--update)
 

@@ -16,7 +16,7 @@ from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/**/*.md", "docs/*.md"],
     fixtures=["on_a_local_dynamodb"],
 ).pytest()
 

@@ -1060,7 +1060,7 @@ def roles_in_words() -> str:
     return "\n".join(rows) + "\n"
 
 
-PAGE = (ROOT / "docs/admin.md").read_text("utf-8") if (ROOT / "docs/admin.md").exists() else ""
+PAGE = (ROOT / "docs/guides/admin.md").read_text("utf-8") if (ROOT / "docs/guides/admin.md").exists() else ""
 
 
 @pytest.mark.parametrize("table", [findings_in_words, roles_in_words])

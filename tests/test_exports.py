@@ -234,7 +234,7 @@ def test_the_page_on_the_layers_names_each_module_and_imports_point_down_in_it()
     for module in MODULES:
         package, _, rest = module.partition(".")
         if rest not in {"", "__main__", "plans", "web"}:
-            assert room(rest, rooms[package]) is not None, f"docs/layers.md does not name {module}"
+            assert room(rest, rooms[package]) is not None, f"docs/contributing/layers.md does not name {module}"
     for module in MODULES:
         package, _, rest = module.partition(".")
         here = room(rest, rooms[package])
@@ -245,8 +245,8 @@ def test_the_page_on_the_layers_names_each_module_and_imports_point_down_in_it()
 
 
 def layers(package: str) -> Iterator[list[str]]:
-    """The lines of the table of *package* in docs/layers.md, from the top, each as its modules."""
-    text = (ROOT / "docs" / "layers.md").read_text("utf-8")
+    """The lines of the table of *package* in docs/contributing/layers.md, from the top, each as its modules."""
+    text = (ROOT / "docs" / "contributing" / "layers.md").read_text("utf-8")
     table = text.partition(f"## {package}\n")[2].partition("\n## ")[0]
     for line in table.splitlines():
         if line.startswith("| `"):

@@ -66,7 +66,7 @@ def eventual(clock: FakeClock) -> EventualTable:
     return EventualTable(clock)
 
 
-# Eventual consistency: what docs/global-tables.md says does not hold between Regions
+# Eventual consistency: what docs/guides/global-tables.md says does not hold between Regions
 
 
 def test_with_eventual_consistency_a_touch_in_one_region_undoes_a_logout_in_another(

@@ -38,7 +38,7 @@ def test_the_two_commands_come_first() -> None:
 
 
 def test_the_files_that_it_links_to_are_there() -> None:
-    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"]
     for document in documents:
         for part in document.read_text(encoding="utf-8").split("](")[1:]:
             link = part.split(")")[0].split("#")[0]

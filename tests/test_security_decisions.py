@@ -1,4 +1,4 @@
-"""The handlers of docs/security-decisions.md, taken out of the page: the right ways hold when requests meet, the wrong ways do not.
+"""The handlers of docs/guides/security-decisions.md, taken out of the page: the right ways hold when requests meet, the wrong ways do not.
 
 Two requests are run in every order of their calls (`explore`), and many in threads, on a store in memory and on a server.
 """
@@ -26,7 +26,7 @@ from .meeting import ATTACKER, CONFLICT, PASSWORDS, VICTIM, App, Handler, Meetin
 Page: TypeAlias = dict[str, Any]
 Crowd: TypeAlias = Callable[[dict[str, JSONValue], Request], World]
 
-PAGE = Path(__file__).parent.parent / "docs" / "security-decisions.md"
+PAGE = Path(__file__).parent.parent / "docs" / "guides" / "security-decisions.md"
 THREADS = 8
 ROUNDS = 3
 

@@ -1,4 +1,4 @@
-"""Starlette's sessions, behaviour by behaviour, with this middleware in the place of Starlette's own; docs/web.md lists them."""
+"""Starlette's sessions, behaviour by behaviour, with this middleware in the place of Starlette's own; docs/guides/web.md lists them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .awaited import AwaitedStore
 from .counting import CountingStore
 from .serving import on_uvicorn
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "web.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "guides" / "web.md"
 BEHAVIOURS: dict[str, str] = {}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .distribution import ROOT, run
 
-PAGE = ROOT / "docs" / "testing.md"
+PAGE = ROOT / "docs" / "howto" / "testing.md"
 
 
 def test_the_page_is_a_test_module_that_passes(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ REPLICAS_EVENTUAL = _kind(
     "warning",
     "a global table with multi-Region eventual consistency (also in {where}): a session's promises hold within one Region; between "
     "two, the last write wins, so a touch in one can undo a logout in the other",
-    "send all requests of a user to one Region; see docs/global-tables.md",
+    "send all requests of a user to one Region; see docs/guides/global-tables.md",
 )
 REPLICAS_STRONG = _kind(
     "replicas",

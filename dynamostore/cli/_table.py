@@ -250,7 +250,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     cls=Option,
     multiple=True,
     metavar="REGION",
-    help="Add a replica in another Region; can be repeated. Read docs/global-tables.md first.",
+    help="Add a replica in another Region; can be repeated. Read docs/guides/global-tables.md first.",
 )
 @click.option(
     "--multi-region-consistency",

@@ -1,4 +1,4 @@
-"""``python -m tests.cli.captures``: the help texts into docs/cli.md, and what commands look like in a terminal (with tmux)."""
+"""``python -m tests.cli.captures``: the help texts into docs/reference/cli.md, and what commands look like in a terminal (with tmux)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dynamostore.cli._app import program
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "cli.md"
+PAGE = ROOT / "docs" / "reference" / "cli.md"
 CAPTURES = ROOT / "docs" / "captures"
 COMMANDS = ("", *program.commands)
 _BLOCK = "<!-- {kind}: {name} -->\n\n```text\n{text}\n```\n"

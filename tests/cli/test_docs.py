@@ -1,4 +1,4 @@
-"""The help and docs/cli.md: every command, as it is; and each example does what it says it does."""
+"""The help and docs/reference/cli.md: every command, as it is; and each example does what it says it does."""
 
 from __future__ import annotations
 

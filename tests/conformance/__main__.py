@@ -20,7 +20,7 @@ def main() -> int:
     there = (*SERVERS, *(["endpoint"] if "DYNAMOSTORE_TEST_ENDPOINT" in os.environ else []))
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--server", action="append", choices=there, help="only this one; may be repeated")
-    parser.add_argument("--update", action="store_true", help="bring docs/conformance.md up to date")
+    parser.add_argument("--update", action="store_true", help="bring docs/reference/conformance.md up to date")
     options = parser.parse_args()
     began = time.monotonic()
     results: dict[str, list[Outcome]] = {}
@@ -41,7 +41,7 @@ def main() -> int:
         write_page(results)
         return 0
     if unexpected:
-        print("\nNot as on record in docs/conformance.md (make conformance UPDATE=1):", *unexpected, sep="\n  ")
+        print("\nNot as on record in docs/reference/conformance.md (make conformance UPDATE=1):", *unexpected, sep="\n  ")
     return 1 if unexpected else 0
 
 

@@ -1,4 +1,4 @@
-"""What is printed of a run, and docs/conformance.md, which keeps the results."""
+"""What is printed of a run, and docs/reference/conformance.md, which keeps the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .sending import SERVERS
 
 __all__ = ["PAGE", "news", "read_page", "render", "render_cases", "version_of", "write_page"]
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "conformance.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "conformance.md"
 _CASE: Final = re.compile(r"\| `([a-z0-9-]+)` \|")
 _NONE: Final = "?"
 

@@ -20,7 +20,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     flag = "store_true"
     parser.add_argument("--suite", action="append", choices=list(SUITES), help="only this one; may be repeated")
     parser.add_argument("--newest", action=flag, help="take the newest releases, and only report")
-    parser.add_argument("--update", action=flag, help="bring reasons.toml and docs/peers.md up to date")
+    parser.add_argument("--update", action=flag, help="bring reasons.toml and docs/background/peers.md up to date")
     parser.add_argument("--lock", action=flag, help="take the newest of what a suite needs, and write locks/")
     parser.add_argument("--unswapped", action=flag, help="run with the projects' own sessions, and only report")
     parser.add_argument("--store", choices=("memory", "local"), default="memory", help="where (%(default)s)")

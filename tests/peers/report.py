@@ -13,7 +13,7 @@ from .reasons import Reason
 
 __all__ = ["PAGE", "Report", "render", "render_reasons", "render_table", "write_page"]
 
-PAGE: Final = FOLDER.parents[1] / "docs" / "peers.md"
+PAGE: Final = FOLDER.parents[1] / "docs" / "background" / "peers.md"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def render_reasons(titles: Mapping[str, str], reasons: Iterable[Reason]) -> str:
 
 
 def write_page(reports: list[Report], titles: Mapping[str, str], reasons: Iterable[Reason]) -> None:
-    """Fill docs/peers.md, between its markers, from a run. A run of some suites replaces their rows only."""
+    """Fill docs/background/peers.md, between its markers, from a run. A run of some suites replaces their rows only."""
     page = PAGE.read_text("utf-8")
     head, *rows = (line for line in _between(page, "table").splitlines() if line.startswith("| "))
     new = {

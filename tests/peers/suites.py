@@ -72,7 +72,7 @@ def _make_flask(pin: str) -> Suite:
 _ALLAUTH = _pytest("--ds", "peers_swap.allauth_settings", "tests")
 _STARLETTE = "tests/middleware/test_session.py"
 
-# What is swapped, and which tests these are, is said in docs/peers.md.
+# What is swapped, and which tests these are, is said in docs/background/peers.md.
 SUITES: Final[dict[str, Suite]] = {
     "django-5.2": _make_django("django-5.2"),
     "django-6": _make_django("django-6", PEERS_MIDDLEWARE="1"),

@@ -47,12 +47,12 @@ __all__ = ["SHOPS", "Shop"]
 Shop: TypeAlias = Callable[[SessionManager, str, bool], AbstractContextManager[tuple[str, Any]]]
 """Serves a shop with the sessions of a manager and the provider at a URL. Gives its own URL, and Authlib's client.
 
-If the last argument is True, Authlib forgets the state of a login without a look at all other keys, as docs/peers.md has it.
+If the last argument is True, Authlib forgets the state of a login without a look at all other keys, as docs/background/peers.md has it.
 """
 
 
 class QuietFlask(FlaskIntegration):  # type: ignore[misc]  # Authlib has no types
-    """docs/peers.md: forgets one state, and reads no other key."""
+    """docs/background/peers.md: forgets one state, and reads no other key."""
 
     def clear_state_data(self, session: Any, state: str) -> None:
         session.pop(f"_state_{self.name}_{state}", None)
