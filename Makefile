@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
+.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist release-check release-rehearse workflows clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,8 @@ help:
 	@echo 'make peers             the tests of Django, Flask, Starlette and others, on these sessions; a quarter of an hour'
 	@echo 'make conformance       where ministack, moto, dynalite and DYNAMOSTORE_TEST_ENDPOINT answer unlike DynamoDB; half a minute'
 	@echo 'make dist              wheel and sdist, checked'
+	@echo 'make release-check    everything that must be true before a release; two minutes. release-rehearse allows placeholders'
+	@echo 'make workflows        checks the GitHub workflows and forms'
 	@echo 'make clean             removes what the above made'
 
 $(VENV)/.installed: pyproject.toml
@@ -144,6 +146,23 @@ dist: $(VENV)/.installed
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/twine check --strict dist/*
+
+# `make release-check TAG=v1.2.3` also compares the tag with the version. release-rehearse allows the placeholders of pyproject.toml.
+TAG ?=
+
+release-check: $(VENV)/.installed
+	@$(BIN)/python -m tools.release $(if $(TAG),--tag "$(TAG)")
+
+release-rehearse: $(VENV)/.installed
+	@$(BIN)/python -m tools.release --rehearse
+
+# The rules of GitHub's workflows and forms, and those of zizmor, which finds what an attacker could use. No network.
+workflows: $(VENV)/.installed
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 clean:
 	rm -rf $(VENV) .venv-bench .peers $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from dynamostore import __version__
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 ROOT: Final = Path(__file__).parents[1]
@@ -65,6 +66,13 @@ def check_placeholders() -> str:
     if missing := placeholders(read_pyproject()["tool"]["dynamostore"]):
         raise NotReady(f"fill in {', '.join(missing)} under [tool.dynamostore] in pyproject.toml")
     return "repository, site and contact are filled in"
+
+
+def check_tag(tag: str, version: str) -> str:
+    """Raise `NotReady` unless the tag that starts the release is the version's."""
+    if tag != f"v{version}":
+        raise NotReady(f"the tag is {tag}, but the version in dynamostore/_version.py is {version}: tag v{version}")
+    return f"the tag is {tag}"
 
 
 def check_changelog(changelog: str, version: str, today: date) -> str:
@@ -164,8 +172,6 @@ def run(*command: str | Path, cwd: Path = ROOT, **settings: str) -> str:
 
 def checks(extras: Sequence[str]) -> Iterator[str]:
     """Run the checks that need no owner, one after the other; each yields a line about its result."""
-    from dynamostore import __version__
-
     yield check_changelog((ROOT / "CHANGELOG.md").read_text("utf-8"), __version__, date.today())  # noqa: DTZ011
     with tempfile.TemporaryDirectory() as made, LocalDynamoDB() as dynamodb:
         wheel, sdist = build(Path(made, "dist"))
@@ -180,12 +186,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the result of each check; return 1 at the first that fails."""
     parser = argparse.ArgumentParser(prog="python -m tools.release", description="Check that the tree can be released.")
     parser.add_argument("--rehearse", action="store_true", help="allow placeholders: check everything else")
+    parser.add_argument("--tag", help="the tag that is released: it must be the version, with a v before it")
     parser.add_argument("--extra", action="append", help="check this extra only; can be repeated (default: all)")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     try:
         if not options.rehearse:
             print("ok", check_placeholders())
+        if options.tag:
+            print("ok", check_tag(options.tag, __version__))
         for line in checks(options.extra or list(EXTRAS)):
             print("ok", line, flush=True)
     except NotReady as reason:
