@@ -51,7 +51,7 @@ suppress_warnings = [
     "myst.header",
 ]
 
-# The reference, from docstrings. `name` is a link to what is documented under that name.
+# The reference, from docstrings. `name` links to the entry of that name.
 default_role = "py:obj"
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
@@ -76,7 +76,7 @@ python_maximum_signature_line_length = 76
 toc_object_entries_show_parents = "hide"
 add_module_names = False
 
-# Where other projects document their names: a list that tools/inventory.py made, not one that is fetched.
+# Where other projects document their names: tools/inventory.py made the list, so nothing is fetched.
 intersphinx_mapping = {"python": ("https://docs.python.org/3", "inventories/python.inv")}
 intersphinx_timeout = 0
 

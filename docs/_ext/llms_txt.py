@@ -11,11 +11,11 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`*])")
+_END = re.compile(r"(?<=[a-z0-9)][.!?:])\s+")
 
 
 def first_sentence(document: nodes.document) -> str:
-    """Return the first sentence of a page's prose; "" if it has none."""
+    """Return the first sentence of a page's prose; "" for a page without prose."""
     for paragraph in document.findall(nodes.paragraph):
         if isinstance(paragraph.parent, nodes.section):
             sentence = _END.split(" ".join(paragraph.astext().split()))[0]

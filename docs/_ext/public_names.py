@@ -22,6 +22,7 @@ from sphinx.errors import PycodeError
 from sphinx.ext.intersphinx import resolve_reference_detect_inventory
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
+from sphinx.util.inspect import TypeAliasForwardRef
 from sphinx.util.nodes import make_refnode
 
 import dynamostore
@@ -80,7 +81,7 @@ def public_modules() -> Iterator[ModuleType]:
 
 
 def _origin(value: object, module: str, name: str) -> str:
-    """Return where a name was defined, which tells one that several modules export from another of the same name."""
+    """Return the full name under which a name was defined; the modules that export it share it."""
     if inspect.isclass(value) or inspect.isfunction(value):
         return f"{value.__module__}.{value.__qualname__}"
     return f"{module}.{name}"
@@ -104,7 +105,7 @@ def _is_documented(module: ModuleType, name: str) -> bool:
     value = getattr(module, name)
     if inspect.isclass(value) or inspect.isroutine(value):
         # A dataclass without a docstring has its signature for one.
-        return bool(value.__doc__) and not value.__doc__.startswith(f"{name}(")
+        return value.__doc__ is not None and not value.__doc__.startswith(f"{name}(")
     return bool(_attribute_docs(module, name))
 
 
@@ -149,7 +150,7 @@ def _find(domain: PythonDomain, target: str, module: str | None, class_: str | N
 def _resolve(
     app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
-    """Link a name in a docstring to what is documented under it, in whichever module."""
+    """Link a name in a docstring to its entry in the reference, in whichever module."""
     if node.get("refdomain") != "py":
         return None
     domain = env.domains.python_domain
@@ -159,7 +160,7 @@ def _resolve(
         return resolve_reference_detect_inventory(env, node, content)
     name = _find(domain, target, node.get("py:module"), node.get("py:class"))
     if name is None and "." in target:
-        # A private module's name, in a signature: the public one that it is exported under.
+        # A signature names the private module. Find the public name.
         name = _find(domain, target.rpartition(".")[2], node.get("py:module"), None)
     if name is None:
         return None
@@ -167,7 +168,9 @@ def _resolve(
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
 
 
-def _docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+def _docstring(  # noqa: PLR0917 (Sphinx says so)
+    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
+) -> None:
     """Find the docstring of a constant where it is assigned; mark an indented block as a block of code."""
     del app, value, options
     module, _, attribute = name.rpartition(".")
@@ -175,18 +178,22 @@ def _docstring(app: Sphinx, what: str, name: str, value: object, options: object
         lines[:] = _attribute_docs(importlib.import_module(module), attribute)
     for number in reversed(range(1, len(lines) - 1)):
         line, before = lines[number + 1], lines[number - 1]
-        starts = line.startswith("    ") and not lines[number] and before and not before.startswith((" ", "- ", "* ", ".."))
+        starts = (
+            line.startswith("    ") and not lines[number] and before and not before.startswith((" ", "- ", "* ", ".."))
+        )
         if starts and not before.endswith("::"):
             lines[number:number] = ["", "::"]
 
 
-def _signature(
+def _signature(  # noqa: PLR0917 (Sphinx says so)
     app: Sphinx, what: str, name: str, value: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str, str | None] | None:
-    """Leave out the signature of a class that users do not construct."""
-    del app, name, value, options, returned
+    """Leave out the signature of a class that users do not construct; write defaults that a factory makes as ``...``."""
+    del app, name, value, options
     if what == "class" and signature and any(private in signature for private in PRIVATE_TYPES):
         return "", None
+    if signature and "<factory>" in signature:
+        return signature.replace("<factory>", "..."), returned
     return None
 
 
@@ -194,13 +201,21 @@ def _bases(app: Sphinx, name: str, value: object, options: object, bases: list[t
     """List the public bases of a private base in its place."""
     del app, name, value, options
     while any(base.__name__.startswith("_") for base in bases):
-        bases[:] = [
-            one for base in bases for one in (base.__bases__ if base.__name__.startswith("_") else (base,))
-        ]
+        bases[:] = [one for base in bases for one in (base.__bases__ if base.__name__.startswith("_") else (base,))]
+
+
+def _name_alias(self: TypeAliasForwardRef, name: str) -> None:
+    """Give an alias of `autodoc_type_aliases` the attributes from which Sphinx takes the name of a type.
+
+    Sphinx knows an alias only where it is a whole annotation, and not within ``JSONInput | None``.
+    """
+    module, _, attribute = name.rpartition(".")
+    vars(self).update(name=name, __module__=module, __name__=attribute, __qualname__=attribute)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    TypeAliasForwardRef.__init__ = _name_alias  # type: ignore[method-assign]  # Sphinx has no setting for it
     app.connect("env-check-consistency", _check)
     app.connect("autodoc-process-bases", _bases)
     app.connect("autodoc-process-docstring", _docstring)

@@ -33,10 +33,8 @@ SOURCES: Final = "source"
 
 
 def _sources(env: BuildEnvironment) -> set[str]:
-    """Return the files and folders to show, a part of what is remembered between builds."""
-    if not hasattr(env, "repository_sources"):
-        env.repository_sources = set()
-    found: set[str] = env.repository_sources
+    """Return the files and folders to show, which Sphinx remembers between builds."""
+    found: set[str] = vars(env).setdefault("repository_sources", set())
     return found
 
 
@@ -56,10 +54,12 @@ def _page(env: BuildEnvironment, docname: str, target: str) -> str | None:
     relative = path.relative_to(ROOT).as_posix()
     if relative in INCLUDED:
         return INCLUDED[relative]
-    if path.is_relative_to(ROOT / "docs"):
+    if path.suffix == ".md" and path.is_relative_to(ROOT / "docs"):
         name = path.relative_to(ROOT / "docs").as_posix().removesuffix(".md")
         return name if name in env.found_docs else None
     _sources(env).add(relative)
+    if path.is_dir():
+        _sources(env).update(f"{relative}/{name}" for name in _python(path))
     return f"{SOURCES}/{relative}"
 
 
@@ -90,12 +90,20 @@ def _link(app: Sphinx, document: nodes.document) -> None:
             node.replace_self(document_link)
 
 
+def _tracked(folder: Path) -> list[str]:
+    """Return the files that Git knows in *folder*, as paths from there."""
+    command = ["git", "ls-files", "--", "."]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 def _listing(folder: Path) -> str:
-    """Return a list of the files that Git knows in *folder*, each a link if it has a page of its own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--", "."], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    return "<ul>" + "".join(f"<li><code>{name}</code></li>" for name in listed) + "</ul>"
+    """Return a list of links to the Python files of *folder*."""
+    links = (f'<li><a href="{folder.name}/{name}.html">{name}</a></li>' for name in _python(folder))
+    return f"<ul>{''.join(links)}</ul>"
+
+
+def _python(folder: Path) -> list[str]:
+    return [name for name in _tracked(folder) if name.endswith(".py")]
 
 
 def _pages(app: Sphinx) -> Iterator[tuple[str, dict[str, str], str]]:
@@ -123,7 +131,8 @@ def _merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: Build
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("source-read", _contents)
-    app.connect("doctree-read", _link)
+    # Before Sphinx copies what a page links to.
+    app.connect("doctree-read", _link, priority=100)
     app.connect("html-collect-pages", _pages)
     app.connect("env-merge-info", _merge)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
