@@ -53,6 +53,8 @@ suppress_warnings = [
 
 # The reference, from docstrings. `name` links to the entry of that name.
 default_role = "py:obj"
+# Quotes in docstrings are those of Python's strings.
+smartquotes = False
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -90,7 +92,6 @@ html_show_sphinx = False
 html_theme_options = {
     "light_logo": "logo-light.svg",
     "dark_logo": "logo-dark.svg",
-    "sidebar_hide_name": False,
     "light_css_variables": {
         "color-brand-primary": "#0f5f8c",
         "color-brand-content": "#0f5f8c",
@@ -102,5 +103,5 @@ html_theme_options = {
         "color-brand-visited": "#b7a6f5",
     },
 }
-pygments_style = "default"
+pygments_style = "friendly"
 pygments_dark_style = "github-dark"

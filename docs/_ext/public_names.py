@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
@@ -188,13 +190,23 @@ def _docstring(  # noqa: PLR0917 (Sphinx says so)
 def _signature(  # noqa: PLR0917 (Sphinx says so)
     app: Sphinx, what: str, name: str, value: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str, str | None] | None:
-    """Leave out the signature of a class that users do not construct; write defaults that a factory makes as ``...``."""
-    del app, name, value, options
+    """Make a signature readable.
+
+    Leave it out for a class that users do not construct. Write defaults that a factory makes as ``...``, and a constant that is a
+    number as that number.
+    """
+    del app, name, options
     if what == "class" and signature and any(private in signature for private in PRIVATE_TYPES):
         return "", None
-    if signature and "<factory>" in signature:
-        return signature.replace("<factory>", "..."), returned
-    return None
+    if not signature:
+        return None
+    constants = vars(sys.modules.get(getattr(value, "__module__", ""), object))
+
+    def number(found: re.Match[str]) -> str:
+        constant = constants.get(found[0])
+        return repr(constant) if isinstance(constant, int | float) else found[0]
+
+    return re.sub(r"(?<== )[A-Z][A-Z_]+\b", number, signature.replace("<factory>", "...")), returned
 
 
 def _bases(app: Sphinx, name: str, value: object, options: object, bases: list[type]) -> None:
