@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist release-check release-rehearse workflows clean
+.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance docs docs-serve docs-screenshots dist release-check release-rehearse workflows clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,9 @@ help:
 	@echo 'make bench-notice      what users notice of requests that meet: a browser-like load in virtual time; half an hour'
 	@echo 'make peers             the tests of Django, Flask, Starlette and others, on these sessions; a quarter of an hour'
 	@echo 'make conformance       where ministack, moto, dynalite and DYNAMOSTORE_TEST_ENDPOINT answer unlike DynamoDB; half a minute'
+	@echo 'make docs              builds the documentation site into build/docs, and checks its links; half a minute'
+	@echo 'make docs-serve        builds the site, and shows it on port 8000 (PORT=...); Ctrl-C ends it'
+	@echo 'make docs-screenshots  takes the pictures of the site for the README, in Chromium'
 	@echo 'make dist              wheel and sdist, checked'
 	@echo 'make release-check    everything that must be true before a release; two minutes. release-rehearse allows placeholders'
 	@echo 'make workflows        checks the GitHub workflows and forms'
@@ -142,6 +145,21 @@ peers: $(VENV)/.installed
 conformance: $(VENV)/.installed $(NODE_MODULES)/.installed
 	@$(BIN)/python -m tests.conformance $(if $(UPDATE),--update)
 
+# Warnings are errors, such as a link to a page that is not there, or a public name without a docstring. Nothing is fetched.
+docs: $(VENV)/.installed
+	@rm -rf build/docs
+	$(BIN)/python -m sphinx -b html -n -W --keep-going -q -E -d build/doctrees docs build/docs
+	$(BIN)/python -m tools.links build/docs
+
+# PORT belongs to `make serve` as well, so its default holds there only.
+docs-serve: DOCS_PORT := $(if $(filter file,$(origin PORT)),8000,$(PORT))
+docs-serve: docs
+	@echo 'the site is at http://127.0.0.1:$(DOCS_PORT)/'
+	@$(BIN)/python -m http.server $(DOCS_PORT) --bind 127.0.0.1 --directory build/docs
+
+docs-screenshots: docs
+	$(BIN)/python -m tools.screenshots build/docs
+
 dist: $(VENV)/.installed
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
@@ -165,4 +183,4 @@ workflows: $(VENV)/.installed
 	$(BIN)/zizmor --offline --quiet .github
 
 clean:
-	rm -rf $(VENV) .venv-bench .peers $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build $(VENV) .venv-bench .peers $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,9 +14,13 @@ Clock: TypeAlias = Callable[[], int]
 """A clock: what time it is, in Unix nanoseconds. ``time.time_ns`` is one."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The instant from which nanoseconds are counted."""
 INT64_MAX = 2**63 - 1
+"""The last instant that an item can hold, in nanoseconds."""
 INT64_MIN = -(2**63)
+"""The first instant that an item can hold, in nanoseconds."""
 NS_PER_S = 1_000_000_000
+"""Nanoseconds in a second."""
 
 _MICROSECOND = timedelta(microseconds=1)
 

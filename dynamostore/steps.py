@@ -41,7 +41,9 @@ class Pause:
 # What a plan is sent depends on the step it yielded last, which a generator's type cannot say: hence Any,
 # and `issue`, the one place that gives the reply its type back.
 Step: TypeAlias = Call[Any] | Pause
+"""A step of a plan: the driver runs it."""
 Plan: TypeAlias = Generator[Step, Any, R]
+"""A generator that yields steps, is sent their results, and returns a result of type R."""
 
 
 def issue(call: Call[R]) -> Plan[R]:

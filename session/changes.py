@@ -101,6 +101,7 @@ class Changes:
 
 
 NOTHING_READ = Reads()
+"""The reads of a request that has read nothing."""
 
 
 def add(key: str, value: JSONValue, by: int) -> int:

@@ -18,8 +18,10 @@ __all__ = ["DEADLINE", "Level", "Rules", "Snapshot", "merged", "outdated_keys", 
 
 Data: TypeAlias = Mapping[str, JSONValue]
 Level: TypeAlias = Literal["merge", "serialize"]
+"""Which reads make a request stale: those that a change depends on ("merge"), or all ("serialize")."""
 
 DEADLINE = "(deadline)"
+"""The name under which a conflict lists the session's deadline, among the keys."""
 ANY_KEY = "(any key)"
 
 

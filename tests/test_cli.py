@@ -903,3 +903,21 @@ def test_a_file_that_was_cut_off_is_said_to_be(store: DynamoStore, run: Run, tmp
     assert "was cut off" in said.err
     # And an export that is refused does not claim to go on.
     assert run("export", str(tmp_path / "y.jsonl"), "--table", "nowhere-at-all").code == 1
+
+
+# guide
+
+
+def test_guide_is_markdown_in_a_file_and_formatted_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "dynamostore" / "guide.md").read_text("utf-8")
+    assert main(["guide"]) == 0
+    assert capsys.readouterr().out == text
+    assert main(["guide", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"command": "guide", "guide": text}
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["guide"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b[" in shown
+    assert "```" not in shown

@@ -31,6 +31,7 @@ THIRD_PARTY = {
     "dynamostore._boto3": {"boto3", "botocore"},
     "dynamostore.cli._app": {"click"},
     "dynamostore.cli._bulk": {"click", "rich"},
+    "dynamostore.cli._guide": {"click", "rich"},
     "dynamostore.cli._histogram": {"rich"},
     "dynamostore.cli._meter": {"botocore"},
     "dynamostore.cli._options": {"click"},

@@ -13,6 +13,7 @@ from dynamostore.errors import StoreError
 __all__ = ["BatchIncompleteError", "Counts", "Failure", "Outcome", "Progress", "Tally"]
 
 Failure: TypeAlias = StoreError | ValueError | TypeError
+"""The reason that a job failed on one record."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

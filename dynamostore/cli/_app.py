@@ -17,7 +17,7 @@ from dynamostore._version import __version__
 from dynamostore.errors import StoreError
 from dynamostore.hidden import Hidden, clear_frames
 
-from . import _bulk, _records, _serve, _table
+from . import _bulk, _guide, _records, _serve, _table
 from ._errors import explain
 from ._options import Group, everywhere
 from ._state import DeclinedError, State
@@ -39,7 +39,7 @@ def program() -> None:
     """
 
 
-for command in (*_table.COMMANDS, *_records.COMMANDS, *_bulk.COMMANDS, *_serve.COMMANDS):
+for command in (*_table.COMMANDS, *_records.COMMANDS, *_bulk.COMMANDS, *_serve.COMMANDS, *_guide.COMMANDS):
     program.add_command(command)
 
 
