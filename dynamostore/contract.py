@@ -204,35 +204,35 @@ class AsyncStore(Protocol):
     """
 
     async def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         ...
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         ...
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         ...
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         ...
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         ...
 
     async def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
 
     async def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""

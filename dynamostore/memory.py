@@ -230,14 +230,14 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         self.memory: MemoryStore = MemoryStore(clock=clock) if memory is None else memory
 
     async def find(self, token: str) -> Record | None:
-        """As `MemoryStore.find`."""
+        """See `MemoryStore.find`."""
         hidden = Hidden(token)
         del token
         await asleep(0)
         return self.memory.find(hidden.reveal())
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `MemoryStore.save`."""
+        """See `MemoryStore.save`."""
         hidden = Hidden(token)
         hidden_data = Hidden(data)
         del token, data
@@ -245,7 +245,7 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         return self.memory.save(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `MemoryStore.create`."""
+        """See `MemoryStore.create`."""
         hidden = Hidden(token)
         hidden_data = Hidden(data)
         del token, data
@@ -253,21 +253,21 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         return self.memory.create(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `MemoryStore.replace`."""
+        """See `MemoryStore.replace`."""
         hidden_data = Hidden(data)
         del data
         await asleep(0)
         return self.memory.replace(record, hidden_data.reveal(), expiry)
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `MemoryStore.touch`."""
+        """See `MemoryStore.touch`."""
         await asleep(0)
         return self.memory.touch(record, expiry)
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `MemoryStore.rename`."""
+        """See `MemoryStore.rename`."""
         hidden = Hidden(token)
         hidden_data = Hidden(data)
         del token, data
@@ -275,24 +275,24 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         return self.memory.rename(record, hidden.reveal(), hidden_data.reveal(), expiry, grace=grace)
 
     async def remove(self, record: Record) -> None:
-        """As `MemoryStore.remove`."""
+        """See `MemoryStore.remove`."""
         await asleep(0)
         self.memory.remove(record)
 
     async def delete(self, token: str) -> None:
-        """As `MemoryStore.delete`."""
+        """See `MemoryStore.delete`."""
         hidden = Hidden(token)
         del token
         await asleep(0)
         self.memory.delete(hidden.reveal())
 
     async def ping(self) -> None:
-        """As `MemoryStore.ping`."""
+        """See `MemoryStore.ping`."""
         await asleep(0)
         self.memory.ping()
 
     async def close(self) -> None:
-        """Do nothing, as `MemoryStore.close`."""
+        """Do nothing; the records stay."""
 
     async def __aenter__(self) -> Self:
         return self

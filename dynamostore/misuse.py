@@ -31,64 +31,70 @@ class _Words(NamedTuple):
 
 
 _WORDS: Final = {
-    False: _Words("Store", "connect", 'boto3.client("dynamodb") or a WireClient', "Async"),
-    True: _Words("AsyncStore", "connect_async", "an AsyncWireClient, or aiobotocore's client once it is entered", ""),
+    False: _Words("a Store", "connect", 'boto3.client("dynamodb") or a WireClient', "Async"),
+    True: _Words(
+        "an AsyncStore", "connect_async", "an AsyncWireClient, or aiobotocore's client once it is entered", ""
+    ),
 }
 
 
 def check_store(store: object, name: str, *, awaited: bool) -> None:
-    """Raise `TypeError` if *store* cannot be the store of a class *name*, whose methods are *awaited* or not.
+    """Raise `TypeError` if *store* cannot be the store of the class *name*.
+
+    *awaited*: the class awaits the store's methods.
 
     >>> from dynamostore import MemoryStore
     >>> check_store(MemoryStore(), "SessionManager", awaited=False)
     >>> check_store("sessions", "SessionManager", awaited=False)
     Traceback (most recent call last):
-    TypeError: store must be a Store, not str: SessionManager(dynamostore.connect(...))
+    TypeError: store must be a Store, not str; use SessionManager(dynamostore.connect(...))
     """
     words = _WORDS[awaited]
     what = _name(store)
-    instead = f"{name}(dynamostore.{words.connect}(...))"
+    instead = f"use {name}(dynamostore.{words.connect}(...))"
     if isinstance(store, type):
-        raise TypeError(f"store must be a {words.store}, not the class {what}: make one, {name}({what}(...))")
+        raise TypeError(f"store must be {words.store}, not the class {what}; create an instance: {name}({what}(...))")
     if _lacking(store, _VERBS):
         if not _lacking(store, _CALLS):
             stores = "AsyncDynamoStore" if awaited else "DynamoStore"
-            instead = f"{name}({stores}(client))"
+            instead = f"use {name}({stores}(client))"
         elif inspect.isawaitable(store):
             instead = "await it first"
         elif not _lacking(store, _VERBS[:1]) and not isinstance(store, str | bytes):
             instead = f"it has no {', '.join(_lacking(store, _VERBS))}"
-        raise TypeError(f"store must be a {words.store}, not {what}: {instead}")
+        raise TypeError(f"store must be {words.store}, not {what}; {instead}")
     if _is_awaited(store, _VERBS) is (not awaited):
         how = "are not coroutine functions" if awaited else "must be awaited"
         other = f"{words.other}{name.removeprefix('Async')}"
-        raise TypeError(f"store must be a {words.store}, and the verbs of {what} {how}: {instead}, or use {other}")
+        raise TypeError(f"store must be {words.store}, but the methods of {what} {how}; {instead}, or use {other}")
 
 
 def check_client(client: object, name: str, *, awaited: bool) -> None:
-    """Raise `TypeError` if *client* cannot be the low-level client of a store class *name*, whose calls are *awaited* or not.
+    """Raise `TypeError` if *client* cannot be the low-level client of the store class *name*.
+
+    *awaited*: the class awaits the client's calls.
 
     >>> import boto3
     >>> check_client(boto3.client("dynamodb", region_name="eu-central-1"), "DynamoStore", awaited=False)
     >>> check_client(boto3.resource("dynamodb", region_name="eu-central-1"), "DynamoStore", awaited=False)
     Traceback (most recent call last):
-    TypeError: client must be a low-level client of DynamoDB, not a boto3 resource (dynamodb.ServiceResource): pass boto3.client("dynamodb") or a WireClient
+    TypeError: client must be a low-level client of DynamoDB, not a boto3 resource (dynamodb.ServiceResource); pass boto3.client("dynamodb") or a WireClient
     """
     words = _WORDS[awaited]
     what = _name(client)
     instead = f"pass {words.client}"
     wrong = "client must be a low-level client of DynamoDB, not "
     if isinstance(client, type):
-        raise TypeError(f"{wrong}the class {what}: {instead}")
+        raise TypeError(f"{wrong}the class {what}; {instead}")
     if _is_of(client, "boto3.resources.base"):
         # A boto3 Table resource also has get_item, but with other arguments.
-        raise TypeError(f"{wrong}a boto3 resource ({what}): {instead}")
+        raise TypeError(f"{wrong}a boto3 resource ({what}); {instead}")
     service = _dig(client, "meta", "service_model", "service_name")
     if isinstance(service, str) and service != "dynamodb":
-        raise TypeError(f"{wrong}one of {service}: {instead}")
+        raise TypeError(f"{wrong}one of {service}; {instead}")
     if missing := _lacking(client, _CALLS):
         if not _lacking(client, _VERBS):
-            instead = "it is a store already"
+            instead = "it is already a store, so use it directly"
         elif not _lacking(client, ("client", "resource")) and not awaited:
             instead = 'pass its client("dynamodb")'
         elif not _lacking(client, ("create_client",)) and _is_of(client, "aiobotocore") is awaited:
@@ -99,14 +105,14 @@ def check_client(client: object, name: str, *, awaited: bool) -> None:
             instead = "await it first"
         elif len(missing) < len(_CALLS):
             instead = f"it has no {', '.join(missing)}"
-        raise TypeError(f"{wrong}{what}: {instead}")
+        raise TypeError(f"{wrong}{what}; {instead}")
     if _is_awaited(client, _CALLS) is (not awaited):
         how = "are not awaited" if awaited else "must be awaited"
         other = f"{words.other}{name.removeprefix('Async')}"
-        raise TypeError(f"the calls of {what} {how}: {instead}, or use {other}")
+        raise TypeError(f"the methods of {what} {how}; {instead}, or use {other}")
     if _converts(client):
         raise TypeError(
-            f"client must be a low-level client of DynamoDB, not a boto3 resource's .meta.client, which converts values: {instead}"
+            f"client must be a low-level client of DynamoDB, not a boto3 resource's .meta.client, which converts values; {instead}"
         )
 
 

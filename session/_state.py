@@ -226,7 +226,7 @@ def is_well_formed_token(token: object) -> TypeGuard[str]:
 
 
 class PresentedToken(str):
-    """A client's token, with the tokens of its *others*: further cookies of the same name. Made by `choose_token`."""
+    """A client's token that carries *others*: the tokens of further cookies of the same name. Made by `choose_token`."""
 
     __slots__ = ("others",)
 
@@ -261,7 +261,7 @@ def _presented(tokens: Iterable[str]) -> str:
 
 def begin(presented: Hidden[str | None], policy: Policy) -> State:
     """Return the state at the start of a request. A malformed token counts as no token."""
-    # The app's clock may raise, so call it before the token is revealed.
+    # The app's clock may raise, so call it while no frame holds the token in clear text.
     return _begun(presented.reveal(), policy.new_deadline_ns())
 
 

@@ -87,7 +87,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return len(self._reading().keys())
 
     def __bool__(self) -> bool:
-        """Return True if there are any keys."""
+        """Return True if the session has any keys."""
         return self._reading().any()
 
     def __contains__(self, key: object) -> bool:

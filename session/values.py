@@ -164,7 +164,7 @@ def _real(key: str, wanted: str, value: object) -> object:
         said = value.__class__
         if issubclass(type(value), said):
             return value
-        # Use attributes and operators that every proxy forwards. Not str() or int(), which an Enum member may override.
+        # Use attributes and operators that every proxy forwards. Not str() or int(): for an Enum member they may differ.
         behind: Any = value  # its real type is known only from __class__
         found: object = value
         if issubclass(said, str | bytes):

@@ -68,39 +68,39 @@ class BlockingStore(ProcessBound):
         self._loop = loop
 
     def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
         return self._loop.run(self.store.find(token))
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         return self._loop.run(self.store.save(token, data, expiry))
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         return self._loop.run(self.store.create(token, data, expiry))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         return self._loop.run(self.store.replace(record, data, expiry))
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         return self._loop.run(self.store.touch(record, expiry))
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         return self._loop.run(self.store.rename(record, token, data, expiry, grace=grace))
 
     def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
         self._loop.run(self.store.remove(record))
 
     def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
         self._loop.run(self.store.delete(token))
 
     def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         self._loop.run(self.store.ping())

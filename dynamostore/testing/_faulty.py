@@ -162,43 +162,43 @@ class FaultyStore(BaseFaultyStore[Store]):
         super().__init__(store)
 
     def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
         return self._run(Call("find", {"token": token}))
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         return self._run(Call("save", {"token": token, "data": data, "expiry": expiry}))
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         return self._run(Call("create", {"token": token, "data": data, "expiry": expiry}))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         return self._run(Call("replace", {"record": record, "data": data, "expiry": expiry}))
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         return self._run(Call("touch", {"record": record, "expiry": expiry}))
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         return self._run(
             Call("rename", {"record": record, "token": token, "data": data, "expiry": expiry, "grace": grace})
         )
 
     def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
         self._run(Call("remove", {"record": record}))
 
     def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
         self._run(Call("delete", {"token": token}))
 
     def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         self._run(Call("ping", {}))
 
     def close(self) -> None:
@@ -226,43 +226,43 @@ class AsyncFaultyStore(BaseFaultyStore[AsyncStore]):
         super().__init__(store)
 
     async def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
         return await self._run(Call("find", {"token": token}))
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         return await self._run(Call("save", {"token": token, "data": data, "expiry": expiry}))
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         return await self._run(Call("create", {"token": token, "data": data, "expiry": expiry}))
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         return await self._run(Call("replace", {"record": record, "data": data, "expiry": expiry}))
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         return await self._run(Call("touch", {"record": record, "expiry": expiry}))
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         return await self._run(
             Call("rename", {"record": record, "token": token, "data": data, "expiry": expiry, "grace": grace})
         )
 
     async def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
         await self._run(Call("remove", {"record": record}))
 
     async def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
         await self._run(Call("delete", {"token": token}))
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         await self._run(Call("ping", {}))
 
     async def close(self) -> None:

@@ -182,7 +182,7 @@ def _merge_pending(state: State, policy: Policy, stored: Mapping[str, JSONValue]
     try:
         return merged(mine, before, stored, policy.rules.mergeable)
     except (SessionTypeError, ValueError) as error:
-        what = f"atomic: what other requests stored cannot be merged with this request's changes: {error}"
+        what = f"atomic: the data that other requests stored cannot be merged with this request's changes: {error}"
         raise SessionConflict(what, ours=state.draft.data, theirs=stored) from error
 
 

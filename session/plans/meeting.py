@@ -257,7 +257,8 @@ def _refuse(
 def drop_changes(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> None:
     """Drop the changes, since another request destroyed or renewed the session, or it expired.
 
-    Raise `SessionConflict` if this request took a value out of the session, since it may have acted on that value.
+    Raise `SessionConflict` if this request took a value out of the session, since it may have acted on that value. In
+    "serialize", raise it if the request read anything.
     """
     assert state.record is not None
     reads, ours = state.draft.reads(), state.draft.data
