@@ -62,9 +62,10 @@ class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each proces
 
 
 class DynamoStore(BaseDynamoStore[DynamoClient]):
-    """Store records in one DynamoDB table. A `Store`; threads may share it if they may share the client (boto3's: yes).
+    """Store records in one DynamoDB table. A `Store`.
 
-    In most programs, use `dynamostore.connect`, which creates a store with a suitable client.
+    In most programs, use `dynamostore.connect`, which creates a store with a suitable client. Threads may share the store if
+    they may share the client, as with boto3's and this package's clients.
 
     - *client*: a low-level client: boto3's ``client("dynamodb")``, or any object with the methods of `DynamoClient`.
     - *table* (Table): the names of the table and of its attributes.

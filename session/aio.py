@@ -30,17 +30,14 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
     Takes the same settings and gives the same guarantees as `SessionManager`. Tasks may share it.
 
     >>> import asyncio
-    >>> from dynamostore.local import LocalDynamoDB
-    >>> async def main(dynamodb: LocalDynamoDB) -> None:
-    ...     async with dynamodb.connect_async("sessions") as store:
-    ...         await store.create_table()
-    ...         manager = AsyncSessionManager(store)
-    ...         async with manager.session(None) as s:
-    ...             s.put_int("user_id", 7)
-    ...         async with manager.session(s.token) as s:
-    ...             print(s.get_int("user_id"))
-    >>> with LocalDynamoDB() as dynamodb:
-    ...     asyncio.run(main(dynamodb))
+    >>> from dynamostore import AsyncMemoryStore
+    >>> async def main() -> None:
+    ...     manager = AsyncSessionManager(AsyncMemoryStore())
+    ...     async with manager.session(None) as s:
+    ...         s.put_int("user_id", 7)
+    ...     async with manager.session(s.token) as s:
+    ...         print(s.get_int("user_id"))
+    >>> asyncio.run(main())
     7
     """
 

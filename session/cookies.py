@@ -41,6 +41,8 @@ class Cookie:
     - a ``__Http-`` name without *http_only*;
     - a name, path or domain that is too long or contains characters not allowed in a header.
 
+    >>> Cookie(name="__Host-session", same_site="Strict").name
+    '__Host-session'
     >>> Cookie(name="__Host-session", domain="example.org")
     Traceback (most recent call last):
     ValueError: cookie '__Host-session': a __Host- cookie must have no domain

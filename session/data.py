@@ -37,6 +37,15 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
     - of everything: ``copy``, ``|`` and ``dict(...)``.
 
     `peek` does not count as a read. Nor does reading a key that this request put, removed or cleared before.
+
+    >>> from dynamostore import MemoryStore
+    >>> from session import SessionManager
+    >>> with SessionManager(MemoryStore()).session(None) as s:
+    ...     s["cart"] = ["apple"]
+    ...     s["cart"].append("pear")
+    ...     s.increment("visits")
+    ...     "cart" in s, dict(s)
+    (True, {'cart': ['apple', 'pear'], 'visits': 1})
     """
 
     __slots__ = ()

@@ -183,13 +183,14 @@ class SessionManager(BaseSessionManager[Store]):
       Default: 24 hours.
     - *idle_timeout* (timedelta): a session ends earlier if no request accesses it for this long. None: no idle timeout.
     - *touch_after* (timedelta): a request that only reads extends the expiry once at least this much of the idle timeout
-      is used. So a session may end this much too early. Default: a tenth of *idle_timeout*.
+      is used. So a session may end early by up to this much. Default: a tenth of *idle_timeout*.
     - *hash_tokens* (bool): use the token's SHA-256 as the table key, so that read access to the table is not enough to take
       over a session. Set it to False for a table shared with SCS for Go v0 and v1.
-    - *on_conflict*: the policy if another request changed the session first; see below.
-    - *mergeable*: keys that two requests may both change, each with the way to merge their values. A way is "merge",
+    - *on_conflict* (str): the policy if another request changed the session first; see below.
+    - *mergeable* (mapping): keys that two requests may both change, each with the way to merge their values: "merge",
       "add", "latest", or a function of base, ours and theirs.
-    - *login_keys*: keys that a login may read and still start its own session if another request renews the old one first.
+    - *login_keys*: keys that a login request may read. If another request renews the session first, the login then starts
+      its own session instead of raising `SessionConflict`.
     - *renewal_grace* (timedelta): for this long after ``renew_token(grace=True)``, requests with the old token still read
       and change the renewed session. A few seconds are enough. None: the old token stops working at once.
     - *on_corrupt*: "raise" raises `CorruptSessionError`, or the store's `CorruptRecordError
@@ -410,5 +411,5 @@ def _call(change: Callable[[Session], object], session: Session) -> None:
 
 def note_failed_destroy(error: BaseException, failure: StoreError) -> None:
     """Report that a failed request called ``destroy``, but the session is still stored."""
-    _log.error("the request failed, and its session could not be destroyed: %s", failure)
+    _log.error("the request failed, and the session could not be destroyed: %s", failure)
     error.add_note(f"the session could not be destroyed: {failure}")

@@ -236,9 +236,8 @@ class BaseSession(SessionData):
 class Session(BaseSession):
     """The session of one request: a mapping with typed getters, read at its first access.
 
-    Open it with `SessionManager.session`.
-    Methods that read may raise a `StoreError <dynamostore.StoreError>` or `CorruptSessionError` at the first access. Methods
-    that change the session raise `SessionClosedError` after the end of its block.
+    Open it with `SessionManager.session`. The first access may raise a `StoreError <dynamostore.StoreError>` or
+    `CorruptSessionError`. After the end of the block, methods that change the session raise `SessionClosedError`.
 
     >>> from dynamostore import MemoryStore
     >>> from session import SessionManager
@@ -335,18 +334,15 @@ class AsyncSession(BaseSession):
     ``lazy=True`` is read by ``await s.load()``; accessing it before that raises `SessionNotLoadedError`.
 
     >>> import asyncio
-    >>> from dynamostore.local import LocalDynamoDB
+    >>> from dynamostore import AsyncMemoryStore
     >>> from session import AsyncSessionManager
-    >>> async def main(dynamodb: LocalDynamoDB) -> None:
-    ...     async with dynamodb.connect_async("sessions") as store:
-    ...         await store.create_table()
-    ...         manager = AsyncSessionManager(store)
-    ...         async with manager.session(None) as s:
-    ...             s.put_string("message", "Hello world!")
-    ...         async with manager.session(s.token) as s:
-    ...             print(s.get_string("message"))
-    >>> with LocalDynamoDB() as dynamodb:
-    ...     asyncio.run(main(dynamodb))
+    >>> async def main() -> None:
+    ...     manager = AsyncSessionManager(AsyncMemoryStore())
+    ...     async with manager.session(None) as s:
+    ...         s.put_string("message", "Hello world!")
+    ...     async with manager.session(s.token) as s:
+    ...         print(s.get_string("message"))
+    >>> asyncio.run(main())
     Hello world!
     """
 

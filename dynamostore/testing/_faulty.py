@@ -43,7 +43,7 @@ class _Fault:
 
 
 @dataclass(slots=True)
-class _Meeting:
+class _Hook:
     """A function to call before the next call of one of *verbs*."""
 
     change: Callable[[], object]
@@ -58,7 +58,7 @@ class BaseFaultyStore(ProcessBound, Generic[S]):
         self.calls: list[Verb] = []
         """The methods that were called, in order, including calls that failed."""
         self._faults: list[_Fault] = []
-        self._meetings: list[_Meeting] = []
+        self._hooks: list[_Hook] = []
         self._lock = Lock()
 
     def fail(self, error: Exception, *verbs: Verb, times: int | None = None, applied: bool = False) -> None:
@@ -116,22 +116,22 @@ class BaseFaultyStore(ProcessBound, Generic[S]):
         if not callable(change):
             raise TypeError(f"change must be a function, not {type(change).__name__}")
         with self._lock:
-            self._meetings.append(_Meeting(change, _checked(verbs) or WRITES))
+            self._hooks.append(_Hook(change, _checked(verbs) or WRITES))
 
     def heal(self) -> None:
         """Cancel all faults and changes that have not taken effect yet."""
         with self._lock:
             self._faults.clear()
-            self._meetings.clear()
+            self._hooks.clear()
 
     def _call(self, call: Call[R]) -> Plan[R]:
         verb = _verb(call.operation)
         with self._lock:
             self.calls.append(verb)
-            due = [each for each in self._meetings if verb in each.verbs]
-            self._meetings = [each for each in self._meetings if verb not in each.verbs]
-        for meeting in due:
-            yield from issue(Call[None]("meet", {"change": meeting.change}))
+            due = [each for each in self._hooks if verb in each.verbs]
+            self._hooks = [each for each in self._hooks if verb not in each.verbs]
+        for hook in due:
+            yield from issue(Call[None]("run_hook", {"change": hook.change}))
         fault = self._next_fault(verb)
         if fault is not None and not fault.applied:
             raise copy.copy(fault.error)
@@ -288,7 +288,7 @@ class _Target:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def meet(self, change: Callable[[], object]) -> None:
+    def run_hook(self, change: Callable[[], object]) -> None:
         made = change()
         if isawaitable(made):
             if hasattr(made, "close"):
@@ -306,7 +306,7 @@ class _AsyncTarget:
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
 
-    async def meet(self, change: Callable[[], object]) -> None:
+    async def run_hook(self, change: Callable[[], object]) -> None:
         await _awaited(change())
 
     def __getattr__(self, verb: str) -> Callable[..., object]:
