@@ -119,9 +119,9 @@ class BaseSession(SessionData):
         - *grace*: for the manager's ``renewal_grace``, requests with the old token still read and change the session. Do not
           use it at login: an attacker who planted the old token could read the logged-in session.
 
-        If another request renewed the session first, this request starts its own session with the values that it put. It may
-        then have read only mergeable keys and login keys; otherwise the commit raises `SessionConflict`. A request that
-        arrives with the old token of a renewed session cannot renew it.
+        If another request renewed the session first, this request starts its own session with the values that it put. That
+        is possible only if all keys that it read are mergeable keys or login keys; otherwise the commit raises
+        `SessionConflict`. A request that arrives with the old token of a renewed session cannot renew it.
         """
         if deadline not in ("new", "keep"):
             raise ValueError(f'deadline must be "new" or "keep", not {deadline!r}')
