@@ -1024,7 +1024,10 @@ class TestTheTestClient:
         """It keeps contexts, too; and what is lost in production must not go unnoticed there."""
         inside(app, lambda: flask.stream_with_context(changing()))
         with on_the_development_server(DebuggedApplication(app, evalex=True)) as url:
-            assert httpx.get(f"{url}/view").text == "the session is closed, so a change would be lost; change it inside its block"
+            assert (
+                httpx.get(f"{url}/view").text
+                == "the session is closed, so a change would be lost; change it inside its block"
+            )
 
     def test_a_transaction_within_a_look(self, app: flask.Flask, client: FlaskClient) -> None:
         with client:
@@ -1250,7 +1253,9 @@ class TestStreaming:
 
     def test_a_change_while_streaming_is_refused(self, app: flask.Flask, client: FlaskClient) -> None:
         inside(app, lambda: flask.stream_with_context(changing()))
-        assert client.get("/view").text == "the session is closed, so a change would be lost; change it inside its block"
+        assert (
+            client.get("/view").text == "the session is closed, so a change would be lost; change it inside its block"
+        )
 
 
 class TestBadInput:
