@@ -456,7 +456,7 @@ MUTANTS = [
     Mutant(
         "reads: an increment that raises",
         DRAFT,
-        "            # The error shows what is there.\n            self.seen.add(key)\n",
+        "            # The error reveals the value's type or size, so it counts as a read.\n            self.seen.add(key)\n",
         "",
     ),
     Mutant(

@@ -823,8 +823,8 @@ def test_a_file_that_cannot_be_opened_is_named_by_either_client(
         ("false", "the credential_process failed"),
         ("sh -c 'echo hush-hush >&2; exit 3'", "the credential_process failed"),
         ('echo \'{"Version": "hush-hush"}\'', "the credential_process failed"),
-        ("echo hush-hush", "what their source returned makes no sense (JSONDecodeError)"),
-        ("'hush-hush", "what their source returned makes no sense (ValueError)"),
+        ("echo hush-hush", "their source returned invalid data (JSONDecodeError)"),
+        ("'hush-hush", "their source returned invalid data (ValueError)"),
     ],
 )
 def test_a_credential_process_that_fails_is_named_and_not_quoted(
