@@ -101,6 +101,4 @@ def _credentials(environ: Mapping[str, str]) -> Credentials | None:
     try:
         return Credentials(access_key, secret_key, token or None)
     except ValueError as error:
-        raise CredentialsError(
-            f"check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: {error}"
-        ) from None
+        raise CredentialsError(f"check the AWS credentials in the environment: {error}") from None

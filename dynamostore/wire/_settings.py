@@ -52,10 +52,8 @@ def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
     scheme = "https" if endpoint.secure else "http"
     if sys.platform == "linux" and not any(name.lower() == f"{scheme}_proxy" and environ[name] for name in environ):
         return
-    from urllib.request import (
-        getproxies,
-        proxy_bypass,
-    )  # slow to import, and on other systems it reads more than the environment
+    # Not at the top: slow to import. On other systems, it reads more than the environment.
+    from urllib.request import getproxies, proxy_bypass
 
     if getproxies().get(scheme) and not proxy_bypass(endpoint.authority):
         raise SettingsError(
