@@ -188,7 +188,7 @@ def check(reply: object, operation: str, table: str, where: str = "") -> None:
 
     boto3 takes any reply with status 200 for a success. So a proxy's log-in page would look like an item that does not exist.
     """
-    # They are almost always dicts. A check for Mapping alone takes longer than the rest of this function.
+    # These values are almost always dicts. A check for Mapping alone takes longer than the rest of this function.
     metadata = reply.get("ResponseMetadata") if isinstance(reply, (dict, Mapping)) else None
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, (dict, Mapping)) else None
     kind = headers.get("content-type") if isinstance(headers, (dict, Mapping)) else None

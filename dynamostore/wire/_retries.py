@@ -88,7 +88,7 @@ class Limits:
 
 
 class Quota:
-    """A budget for a client's retries. If the service is down, the client stops retrying, which would double the load.
+    """A budget for a client's retries. If the service is down, the client stops retrying and does not double the load.
 
     A retry takes from the budget, and its success gives the same amount back. So a few failures among many successes are
     always retried. There is no lock, because a fork could leave it locked; threads that count at once may lose an update.
