@@ -155,7 +155,7 @@ def test_every_class_that_is_process_bound_is_among_them() -> None:
 @pytest.mark.parametrize("how", [how for name, how in COPIES.items() if "pickle" in name])
 def test_credentials_are_never_pickled(how: Callable[[object], object]) -> None:
     for whole in (KEYS, {"keys": [KEYS]}, wire()._setup):
-        with pytest.raises(TypeError, match="Credentials are not pickled") as caught:
+        with pytest.raises(TypeError, match="Credentials cannot be pickled") as caught:
             how(whole)
         assert_discreet(caught.value, SECRET, TOKEN)
 

@@ -772,7 +772,7 @@ def test_a_reply_too_many_that_nobody_can_tell_from_the_right_one_is_told_by_its
     server.script(fault)
     token = new_token()
     assert_found(store.find(token), token)
-    with pytest.raises(UnavailableError, match="the reply has another token"):
+    with pytest.raises(UnavailableError, match="the reply contains another record"):
         store.find(new_token())
     for token in (new_token(), new_token()):
         assert_found(store.find(token), token)

@@ -30,7 +30,7 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
 )
 # What is for programmers, and what it is on the command line.
 _API = (
-    ("; create it with store.create_table(), or look at the region and the table's name", ""),
+    ("; create it with store.create_table(), or check the region and the table's name", ""),
     ("Batch(store).purge_expired()", "dynamostore purge"),
     ("store.create_table()", "dynamostore create-table"),
     ("create_table()", "dynamostore create-table"),
