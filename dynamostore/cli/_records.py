@@ -37,7 +37,7 @@ _SHOWN = 5
     cls=Command,
     short_help="Show the record of a client's token.",
     examples=(
-        ("look up a session; type the token at the prompt, to keep it out of the history", "dynamostore show -"),
+        ("look up a session; type the token at the prompt", "dynamostore show -"),
         ("show its data, with the token from the clipboard", "pbpaste | dynamostore show - --reveal --table sessions"),
         ("look up a table key", "dynamostore show --raw BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew"),
     ),
@@ -150,7 +150,7 @@ def _duration(seconds: float) -> str:
     cls=Command,
     short_help="Delete the records of clients' tokens.",
     examples=(
-        ("log a client out; type the token at the prompt, to keep it out of the history", "dynamostore revoke -"),
+        ("log a client out; type the token at the prompt", "dynamostore revoke -"),
         ("revoke many tokens, one per line", "dynamostore revoke --table sessions --yes - < stolen.txt"),
         ("see which of them have a record", "dynamostore revoke --table sessions --dry-run - < stolen.txt"),
     ),
