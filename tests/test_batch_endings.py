@@ -176,7 +176,7 @@ def test_a_resume_token_is_of_one_job_one_place_and_one_target(drive: Drive, clo
     # And of one server.
     client = WireClient("us-east-1", "http://127.0.0.1:1", credentials=KEYS, attempts=1)
     elsewhere = Batch(DynamoStore(client, source))
-    with pytest.raises(ValueError, match=r"at us-east-1 http://127\.0\.0\.1:\d+.*not of scan.*:1\)"):
+    with pytest.raises(ValueError, match=r"at us-east-1 http://127\.0\.0\.1:\d+.*not to scan.*:1\)"):
         next(elsewhere.scan(resume=_text(watched, places)))
     client.close()
 
