@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     shutil.rmtree(COUNTS, ignore_errors=True)
     REPORT.unlink(missing_ok=True)
-    nox = [sys.executable, "-m", "nox", "--report", REPORT, "--session", *sessions, "--"]
+    nox = [sys.executable, "-m", "nox", "--report", str(REPORT), "--session", *sessions, "--"]
     status = subprocess.run([*nox, *(FULL if options.full else ())], cwd=ROOT, check=False).returncode
     done = json.loads(REPORT.read_text("utf-8"))["sessions"] if REPORT.exists() else []
     results = {name: entry["result"] for entry in done for name in entry["signatures"]}
