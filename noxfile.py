@@ -56,16 +56,20 @@ EXTRAS = ("asgi", "cli", "django", "fast", "flask", "testing")
 
 
 def put_on_path() -> None:
-    """Have nox find the interpreters that are not on the PATH, by links in a folder that is."""
+    """Have nox find the interpreters that are not on the PATH: their folders hold other programs, so by links."""
     folder = Path(".nox", "interpreters").absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    path = [str(folder)]
     for version in VERSIONS:
         link = folder / f"python{version}"
-        found = pythons.find(version)
         link.unlink(missing_ok=True)
-        if found is not None:
+        found = pythons.find(version)
+        if found is not None and found.is_relative_to(pythons.ROOT):
+            # One that tools/debian.py unpacked finds its library from where it lies, not from a link to it.
+            path.append(str(found.parent))
+        elif found is not None:
             link.symlink_to(found)
-    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = os.pathsep.join([*path, os.environ["PATH"]])
 
 
 put_on_path()
