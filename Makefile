@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 help:
 	@echo 'make demo              sets up, then shows the example app on a local DynamoDB, over the wire'
 	@echo 'make serve             the example app on port 4000 (PORT=…), for curl; Ctrl-C ends it'
-	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; five minutes'
+	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; six minutes'
 	@echo 'make matrix            quick tests on each Python that is here; two minutes for each; MIN=... must run, FULL=1 for all tests'
 	@echo 'make bounds            the same with the lowest and the newest dependencies; four minutes'
 	@echo 'make pythons           brings Pythons for the matrix from Debian testing, into .pythons (PYTHONS="3.14 3.15"); seconds'
@@ -68,7 +68,7 @@ PORT ?= 4000
 serve: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py --serve --port $(PORT)
 
-test: lint types check
+test: lint lock-check types check
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check
