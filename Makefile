@@ -8,13 +8,19 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance docs docs-serve docs-screenshots dist release-check release-rehearse workflows clean
+.PHONY: help demo serve test lint prose types check matrix matrix-other bounds pythons coverage lock lock-check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance docs docs-serve docs-screenshots dist release-check release-rehearse workflows clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo              sets up, then shows the example app on a local DynamoDB, over the wire'
 	@echo 'make serve             the example app on port 4000 (PORT=…), for curl; Ctrl-C ends it'
-	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; five minutes'
+	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; six minutes'
+	@echo 'make matrix            quick tests on each Python that is here; two minutes for each; MIN=... must run, FULL=1 for all tests'
+	@echo 'make bounds            the same with the lowest and the newest dependencies; four minutes'
+	@echo 'make pythons           brings Pythons for the matrix from Debian testing, into .pythons (PYTHONS="3.14 3.15"); seconds'
+	@echo 'make coverage          the lines that no test reaches; ten minutes'
+	@echo 'make lock              brings uv.lock up to date; UPGRADE=1 takes the newest releases'
+	@echo 'make lock-check        whether uv.lock fits pyproject.toml'
 	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
 	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
 	@echo 'make mutants           each guard turned off in turn, and what notices it; a quarter of an hour'
@@ -36,13 +42,20 @@ help:
 	@echo 'make workflows        checks the GitHub workflows and forms'
 	@echo 'make clean             removes what the above made'
 
-$(VENV)/.installed: pyproject.toml
+# From the lock, by uv: the same versions for everybody, in seconds. Where only a mirror can be reached, which pip is configured
+# for and a lock cannot name, the newest that pyproject.toml allows, by pip: 25.1 is the first that knows --group.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV = UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv
+
+$(VENV)/.installed: pyproject.toml uv.lock
 	@[ -n "$(PYTHON)" ] || { echo "dynamostore needs Python 3.11 or newer, and there is none; name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dynamostore needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)"; exit 1; }
 	@echo 'setting up .venv with $(PYTHON) (once; it takes a minute or two)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) 'pip>=25.1' 'uv>=0.8'
+	@$(UV) sync --quiet --locked --inexact --python $(BIN)/python || { \
+		echo 'the locked versions cannot be installed; taking what pip finds'; $(PIP) --editable . --group dev; }
 	@touch $@
 
 # dynalite, the third server that the tests run against. Without Node they run on the other two.
@@ -60,7 +73,7 @@ PORT ?= 4000
 serve: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py --serve --port $(PORT)
 
-test: lint types check
+test: lint lock-check types check
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check
@@ -76,6 +89,39 @@ types: $(VENV)/.installed
 
 check: $(VENV)/.installed $(NODE_MODULES)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# `make matrix MIN=5` fails unless five Pythons ran, `make matrix FULL=1` runs the whole suite.
+MIN ?= 3
+FULL ?=
+
+matrix: $(VENV)/.installed
+	@$(BIN)/python -m tools.matrix --min $(MIN) $(if $(FULL),--full)
+
+bounds: $(VENV)/.installed
+	@$(BIN)/python -m tools.matrix --min 2 $(if $(FULL),--full) --bounds
+
+# One Python, the newest that is here but the one of .venv.
+matrix-other: $(VENV)/.installed
+	@$(BIN)/python -m tools.matrix --other
+
+PYTHONS ?= 3.14 3.15
+
+pythons: $(VENV)/.installed
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.debian $(PYTHONS)
+
+# sys.monitoring costs little, but needs Python 3.12.
+coverage: $(VENV)/.installed
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run -m pytest -q; status=$$?; \
+		$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report && exit $$status
+
+UPGRADE ?=
+
+lock: $(VENV)/.installed
+	@$(UV) lock --default-index https://pypi.org/simple $(if $(UPGRADE),--upgrade)
+
+lock-check: $(VENV)/.installed
+	@$(UV) lock --check --offline --default-index https://pypi.org/simple
 
 # `make simulate STEPS=20000000 SEED=1` looks longer, and elsewhere; DRIVER=sync or DRIVER=async, down to the client.
 STEPS ?= 1000000
@@ -183,4 +229,4 @@ workflows: $(VENV)/.installed
 	$(BIN)/zizmor --offline --quiet .github
 
 clean:
-	rm -rf build $(VENV) .venv-bench .peers $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build $(VENV) .venv-bench .nox .peers .pythons .coverage .coverage.* $(NODE_MODULES) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -443,9 +443,9 @@ class TestWhatFlasksSessionsDo:
     ) -> None:
         def replace() -> str:
             flask.session["k"] = "other"
-            # There is no public way to do so in Flask 3.1.3 and later.
+            # There is no public way to do so in Flask 3.1.3 and later; until then the attribute is "session".
             context: Any = flask.globals._cv_request.get()
-            context._session = value
+            setattr(context, "_session" if "_session" in vars(context) else "session", value)
             return "replaced"
 
         app.add_url_rule("/replace", "replace", replace)

@@ -82,7 +82,6 @@ def test_what_is_extra_is_asked_for_by_name(about: metadata.Distribution) -> Non
     assert set(about.metadata.get_all("Provides-Extra", [])) == {
         "asgi",
         "cli",
-        "dev",
         "django",
         "fast",
         "flask",

@@ -213,6 +213,8 @@ def test_a_process_that_is_spawned_is_not_handed_one() -> None:
         process.start()
 
 
+# Python 3.12 and newer warn if another test has left a thread.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
 def test_a_process_that_is_forked_has_it_already() -> None:
     process = multiprocessing.get_context("fork").Process(target=look, args=(MemoryStore(),))

@@ -307,7 +307,7 @@ DAMAGED: dict[str, Case] = {
         "JSON and more": say(reply(200, RIGHT + b"}")),
         "not UTF-8": say(reply(200, b'{"Item": {"token": {"S": "\xff"}}}')),
         "a NUL": say(reply(200, b'{"Item"\0: {}}')),
-        "too deep": say(reply(200, b'{"Item": {"a": ' + b'{"L": [' * 5000 + b"]}" * 5000 + b"}}")),
+        "too deep": say(reply(200, b'{"Item": {"a": ' + b'{"L": [' * 50_000 + b"]}" * 50_000 + b"}}")),
         "an item that is a list": say(reply(200, b'{"Item": []}')),
         "an attribute that is none": say(reply(200, b'{"Item": {"token": "plain"}}')),
         "data that is no base64": say(reply(200, b'{"Item": {"data": {"B": "a"}}}')),
