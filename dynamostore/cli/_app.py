@@ -18,7 +18,7 @@ from dynamostore.errors import StoreError
 from dynamostore.hidden import Hidden, clear_frames
 
 from . import _bulk, _guide, _records, _serve, _table
-from ._errors import explain
+from ._errors import explain, for_command_line
 from ._options import Group, global_options
 from ._state import DeclinedError, State
 
@@ -114,7 +114,7 @@ class _Handler(logging.Handler):
         self._state = state
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._state.say(f"dynamostore: {record.getMessage()}")
+        self._state.say(f"dynamostore: {for_command_line(record.getMessage())}")
 
 
 @contextlib.contextmanager
