@@ -108,7 +108,7 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, content: Hidden[bytes] | None, *, new: Path) -> None:
-    """Replace the file *path* with *content*, through the temporary file *new*. With None, only check that *new* can be created."""
+    """Replace the file *path* with *content*, through the temporary file *new*. If *content* equals None, only check that *new* can be created."""
     with create_private(new) as file:
         if content is not None:
             file.write(content.reveal())

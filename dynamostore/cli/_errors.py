@@ -29,8 +29,8 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (ThrottledError, "try again later, or set a lower --rate"),
     (UnavailableError, "check --endpoint-url, --region and the network; behind an HTTP proxy, use --via boto3"),
 )
-# Python in the library's messages, and its equivalent on the command line. tests/cli/test_errors.py checks that each left-hand
-# text occurs in the library, and that no message keeps Python.
+# Python in the library's messages, and its equivalent on the command line. A test checks that each left-hand text occurs in the
+# library, and that no message keeps Python.
 API: Final = (
     ("; create it with store.create_table(), or check the region and the table's name", ""),
     ("dynamostore purge or Batch(store).purge_expired()", "dynamostore purge"),
@@ -41,7 +41,7 @@ API: Final = (
     ('policy("', "dynamostore policy "),
     ('") of dynamostore.admin', ""),
     ("a store that has the same Table(ttl=...)", "a store that has the same TTL attribute"),
-    ("the one in Table(token=...)", "the one that --attribute token=... names"),
+    ("the attribute in Table(token=...)", "the attribute that --attribute token=... names"),
     ("in Table(token=...)", "with --attribute token=..."),
     ("in Table(ttl=...)", "with --attribute ttl=..."),
     ("pass overwrite=True", "use --overwrite"),
