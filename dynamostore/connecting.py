@@ -45,13 +45,13 @@ def connect(
     the CPU time. Choose "boto3" to use an HTTP proxy, boto3's event hooks, or moto's ``mock_aws``, which replaces only what
     boto3 sends. For settings that `connect` does not have, create a client and pass it to `DynamoStore`.
 
-    These settings differ from boto3's defaults, or need a word:
+    The settings and their reasons:
 
     - *connect_timeout* is 1 s and *read_timeout* is 2 s (boto3: 60 s each). DynamoDB replies within milliseconds. No user
-      waits a minute for a page. Meanwhile, the request occupies a thread.
+      waits a minute, and the wait blocks a thread.
     - *attempts* is 3, including the first, in retry mode "standard" (boto3: 10 in mode "legacy"; since 1.44, 4 in mode
-      "standard"). Throttling and 5xx are retried with jitter and a quota. A call ends after about 10 s at the latest. With
-      longer timeouts, it ends when all attempts can have used theirs.
+      "standard"). Throttling and 5xx are retried with jitter and a quota. A call takes at most about 10 s. With longer
+      timeouts, it can take as long as all attempts together.
     - TCP keep-alive is on. It detects connections that a NAT or a load balancer has dropped.
     - The client checks each reply: that its checksum matches (botocore before 1.44 checks it only in mode "legacy"), and that
       it comes from DynamoDB. Without these checks, a damaged reply, or a proxy's reply, could be taken for "no such session"

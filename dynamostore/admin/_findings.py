@@ -58,7 +58,7 @@ UNREACHABLE = _kind(
     "server",
     "error",
     "{reason}",
-    "check the region, the endpoint and the network; then run doctor again, because it skipped the other checks",
+    "check the region, the endpoint and the network, then run doctor again; the remaining checks were skipped",
 )
 REFUSED = _kind(
     "credentials",
@@ -218,7 +218,7 @@ DENIED_TO_OTHERS = _kind(
     "permission:dynamodb:{operation}",
     "note",
     "{operation} is denied; the role {role} does not need it (roles that need it: {roles})",
-    "nothing to do, unless these credentials should have such a role: then allow dynamodb:{operation} on the table",
+    "nothing to do, unless you need it: then allow dynamodb:{operation} on the table",
 )
 UNTRIED = _kind("permission:dynamodb:{operation}", "warning", "{reason}", "run doctor again later")
 NOT_THERE = _kind(
@@ -262,58 +262,59 @@ RECORDS_SKIPPED = _kind(
     "records", "note", "no records were examined: {reason}", "use a client and a role that can read all records"
 )
 
-_SOME = "{count} of {seen} items ({examples})"
+_ITEMS = "{count} of {seen} items"
+_EXAMPLES = "({examples})"
 CORRUPT = _kind(
     "records:corrupt",
     "error",
-    f"not valid records, so requests with their tokens fail: {_SOME}",
+    f"{_ITEMS} are not valid records, so requests with their tokens fail {_EXAMPLES}",
     "find out what else writes to this table; then delete these items (store.delete(token)), or have their writer correct them",
 )
 TOO_BIG = _kind(
     "records:too-big",
     "warning",
-    f"larger than 80 % of DynamoDB's limit of 400 KB: {_SOME}",
+    f"{_ITEMS} are larger than 80 % of DynamoDB's limit of 400 KB {_EXAMPLES}",
     "store less in a session: keep large data elsewhere, and only its key in the session; or compress it",
 )
 LARGE = _kind(
     "records:large",
     "note",
-    f"larger than 4 KB, so each read costs more than one unit: {_SOME}",
+    f"{_ITEMS} are larger than 4 KB, so each read costs more than one unit {_EXAMPLES}",
     "store less in a session, or compress it",
 )
 NO_TTL = _kind(
     "records:no-ttl",
     "warning",
-    f"no TTL (attribute {{attribute}}), so DynamoDB never deletes them: {_SOME}",
+    f"{_ITEMS} have no TTL in attribute {{attribute}}, so DynamoDB never deletes them {_EXAMPLES}",
     "write them with a store that has the same Table(ttl=...); to delete those that have expired: Batch(store).purge_expired()",
 )
 MILLISECONDS = _kind(
     "records:ttl-milliseconds",
     "warning",
-    f"a TTL that is not in seconds (milliseconds?), so DynamoDB never deletes them: {_SOME}",
+    f"{_ITEMS} have a TTL that is not in seconds (milliseconds?), so DynamoDB never deletes them {_EXAMPLES}",
     "change their writer to store seconds; to delete those that have expired: Batch(store).purge_expired()",
 )
 TOO_EARLY = _kind(
     "records:ttl-early",
     "error",
-    f"a TTL before the expiry, so DynamoDB deletes them while they are live: {_SOME}",
+    f"{_ITEMS} have a TTL before their expiry, so DynamoDB deletes them while they are live {_EXAMPLES}",
     "change their writer to store the second after the expiry, as SCS and dynamostore do",
 )
 TOO_LATE = _kind(
     "records:ttl-late",
     "warning",
-    f"a TTL after the expiry, so DynamoDB deletes them later than necessary: {_SOME}",
+    f"{_ITEMS} have a TTL too long after their expiry, so DynamoDB deletes them later than necessary {_EXAMPLES}",
     "change their writer to store the second after the expiry, as SCS and dynamostore do",
 )
 BY_SCS = _kind(
     "records:scs",
     "note",
-    f"written by SCS for Go, without a version: {_SOME}",
+    f"{_ITEMS} were written by SCS for Go, without a version {_EXAMPLES}",
     "nothing to do; until dynamostore writes such a record, it compares data and expiry to detect conflicts",
 )
 UNSWEPT = _kind(
     "records:unswept",
     "warning",
-    f"expired more than 48 hours ago, and not deleted yet: {_SOME}",
+    f"{_ITEMS} expired more than 48 hours ago and are not deleted yet {_EXAMPLES}",
     "{cause}; to delete them: Batch(store).purge_expired()",
 )
