@@ -94,7 +94,7 @@ KINDS: dict[str, Callable[[Site], None]] = {
     "reads it": Site.read,
     "changes it": Site.change,
     "reads it, and moves its expiry (a touch)": Site.touch,
-    "begins a session, also at a login": Site.begin,
+    "begins a session, for example at a first login": Site.begin,
     "logs in with an earlier session, and renews its token": Site.log_in,
     "logs out": Site.log_out,
     "calls `store.ping()`": Site.ping,
