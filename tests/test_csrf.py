@@ -1,4 +1,4 @@
-"""The CSRF token of docs/guides/web.md: two first pages of a session that are loaded at once are both good for a form."""
+"""The CSRF token of docs/howto/csrf.md: two first pages of a session that are loaded at once are both good for a form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .serving import on_waitress
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-PAGE = ROOT / "docs" / "guides" / "web.md"
+PAGE = ROOT / "docs" / "howto" / "csrf.md"
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def seen(response: httpx.Response) -> object:
     return response.json()["session"]
 
 
-@behaviour("`request.session` is empty at first, is updated, kept for the next request, and cleared")
+@behaviour("`request.session` is empty at first; it can be updated and cleared, and is kept for the next request")
 def test_a_session_is_kept(serve: Serve) -> None:
     client = serve()
     assert seen(client.get("/view")) == {}
@@ -107,7 +107,7 @@ def test_a_session_is_kept(serve: Serve) -> None:
     assert seen(client.get("/view")) == {}
 
 
-@behaviour("a value that JSON has is given back as it was put: str, int, float, bool, None, list, dict")
+@behaviour("JSON values come back unchanged: str, int, float, bool, None, list, dict")
 def test_values_come_back(serve: Serve) -> None:
     client = serve()
     data = {"s": "é\n", "i": -7, "f": 0.5, "b": True, "n": None, "l": [1, [2]], "d": {"a": {"b": []}}}
@@ -115,7 +115,7 @@ def test_values_come_back(serve: Serve) -> None:
     assert seen(client.get("/view")) == data
 
 
-@behaviour("it ends when its age is over (`max_age`; here `lifetime`, kept by the server, too)")
+@behaviour("the session ends after its age (`max_age`; here `lifetime`, which the server checks, too)")
 def test_a_session_expires(serve: Serve, clock: FakeClock) -> None:
     client = serve(lifetime=timedelta(hours=1))
     response = client.post("/update", json={"some": "data"})
@@ -133,7 +133,7 @@ def test_a_secure_cookie_stays_on_https(serve: Serve) -> None:
     assert seen(client.get("/view")) == {}
 
 
-@behaviour("the cookie is for a path, if one is set (`path`)")
+@behaviour("the cookie has a path if one is set (`path`)")
 def test_a_cookie_has_its_path(serve: Serve) -> None:
     client = serve([Mount("/second", routes=ROUTES), *ROUTES], Cookie(secure=False, path="/second"))
     response = client.post("/second/update", json={"some": "data"})
@@ -142,20 +142,20 @@ def test_a_cookie_has_its_path(serve: Serve) -> None:
     assert seen(client.get("/view")) == {}
 
 
-@behaviour("the cookie is for a domain, if one is set (`domain`)")
+@behaviour("the cookie has a domain if one is set (`domain`)")
 def test_a_cookie_has_its_domain(serve: Serve) -> None:
     client = serve(cookie=Cookie(secure=False, domain="example.org"))
     assert "; Domain=example.org; " in client.post("/update", json={"some": "data"}).headers["set-cookie"]
 
 
-@behaviour("`same_site`, `partitioned` and HttpOnly are on the cookie")
+@behaviour("the cookie has `SameSite`, `Partitioned` and `HttpOnly`")
 def test_a_cookie_has_its_flags(serve: Serve) -> None:
     client = serve(cookie=Cookie(same_site="None", partitioned=True))
     header = client.post("/update", json={"some": "data"}).headers["set-cookie"]
     assert header.endswith("; Secure; HttpOnly; SameSite=None; Partitioned")
 
 
-@behaviour("without an age (`max_age=None`; here `persist=False`) it ends with the browser")
+@behaviour("without an age (`max_age=None`; here `persist=False`) the cookie ends with the browser")
 def test_a_cookie_may_end_with_the_browser(serve: Serve) -> None:
     client = serve(cookie=Cookie(secure=False, persist=False))
     header = client.post("/update", json={"some": "data"}).headers["set-cookie"]
@@ -163,7 +163,7 @@ def test_a_cookie_may_end_with_the_browser(serve: Serve) -> None:
     assert "Expires" not in header
 
 
-@behaviour("an invalid cookie is an empty session, which can be used")
+@behaviour("an invalid cookie gives an empty session, which can be used")
 def test_an_invalid_cookie_is_an_empty_session(serve: Serve) -> None:
     client = serve()
     jar = {"Cookie": "session=eyJub3QiOiAib3VycyJ9.bad.signature"}
@@ -171,7 +171,7 @@ def test_an_invalid_cookie_is_an_empty_session(serve: Serve) -> None:
     assert seen(client.post("/update", json={"some": "data"}, headers=jar)) == {"some": "data"}
 
 
-@behaviour("a request that does not change it sets no cookie")
+@behaviour("a request that does not change the session sets no cookie")
 def test_only_a_change_sets_a_cookie(serve: Serve) -> None:
     client = serve()
     assert "set-cookie" not in client.get("/view").headers
@@ -180,14 +180,14 @@ def test_only_a_change_sets_a_cookie(serve: Serve) -> None:
     assert "set-cookie" not in client.get("/nothing").headers
 
 
-@behaviour("a request that looks at it has `Vary: Cookie`, one that does not has not")
+@behaviour("a response has `Vary: Cookie` only if the request accessed the session")
 def test_looking_varies(serve: Serve) -> None:
     client = serve()
     assert client.get("/view").headers["vary"] == "Cookie"
     assert "vary" not in client.get("/nothing").headers
 
 
-@behaviour("a WebSocket sees it, too")
+@behaviour("a WebSocket can read the session")
 def test_a_websocket_sees_it(serve: Serve) -> None:
     async def socket(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -211,9 +211,7 @@ def test_an_old_cookie_brings_nothing_back(serve: Serve) -> None:
     assert seen(client.get("/view", headers={"Cookie": f"session={token}"})) == {"credit": 0}
 
 
-@behaviour(
-    "differs: a session that is cleared is still there, empty, under its token; `destroy()` ends it, and clears the cookie"
-)
+@behaviour("differs: a cleared session stays, empty, under its token; `destroy()` ends it and clears the cookie")
 def test_a_cleared_session_is_an_empty_one(serve: Serve) -> None:
     async def logout(request: Request) -> Response:
         request.session.destroy()  # type: ignore[attr-defined]  # Starlette has it for a dict; get_session() is typed
@@ -225,7 +223,7 @@ def test_a_cleared_session_is_an_empty_one(serve: Serve) -> None:
     assert client.get("/logout").headers["set-cookie"].startswith("session=; ")
 
 
-@behaviour("differs: a change within a list or dict is noticed, and kept")
+@behaviour("differs: a change inside a list or dict is noticed and kept")
 def test_a_change_deep_within_is_kept(serve: Serve) -> None:
     client = serve()
     client.post("/update", json={"nested": {"list": []}})
