@@ -645,7 +645,7 @@ def assert_is_503(response: Response, *, debug: bool = False) -> None:
     assert response["Cache-Control"] == "no-store"
     body, _, why = response.content.partition(b"\n")
     assert body == b"The session store cannot be reached. Please try again soon."
-    assert (b"DEBUG is on, so here is why: " in why) is debug
+    assert (b"DEBUG is on, so here is the reason: " in why) is debug
     assert response["Content-Length"] == str(len(response.content))
     assert not response.cookies
 
