@@ -27,7 +27,7 @@ R = TypeVar("R")
 Rerun: TypeAlias = Literal["safe", "never"] | Callable[[R], bool]
 """Which stale requests run again.
 
-- "safe": GET, HEAD and OPTIONS without a body.
+- "safe": GET, HEAD and OPTIONS without a body, except OAuth callbacks.
 - "never": none.
 - A function of the request: those for which it returns True. It is called before the first run.
 """
@@ -45,7 +45,7 @@ def check_rerun(rerun: object) -> None:
 
 
 def is_safe(method: str, *, has_body: bool) -> bool:
-    """Return True if the request's method is safe to repeat (RFC 9110, 9.2.1) and it has no body."""
+    """Return True if the method is safe (RFC 9110, 9.2.1), so that the request may run twice, and there is no body."""
     return method in SAFE_METHODS and not has_body
 
 

@@ -18,9 +18,9 @@ __all__ = ["SLOTS", "Request", "Slot", "begin_slot", "find_slot", "forbid_reruns
 Request: TypeAlias = MutableMapping[str, Any]
 
 SLOTS = "dynamostore.sessions"
-"""The key of a request's slots. PEP 3333 asks for a dot in the keys that a server or middleware adds."""
+"""The key of a request's slots. PEP 3333 asks servers and middleware to prefix their keys."""
 
-# The modules of Litestar's Empty, which `clear_session` puts into the scope. It is a class, or an enum member in newer versions.
+# The modules of Litestar's Empty, which `clear_session` puts into the scope: a class, or an enum member in newer versions.
 _EMPTY = ("litestar.types.empty", "starlite.types.empty")
 
 
@@ -75,7 +75,7 @@ class Slot:
         return data
 
     def forget(self, request: Request) -> None:
-        """Ignore what the app put in the session's place, except for None: a logout takes effect even if the request fails."""
+        """Put the session back and ignore the app's object. But None destroys it: a logout takes effect even on a failure."""
         self._end(self._others(request))
         self._restore(request)
 
@@ -87,6 +87,7 @@ class Slot:
             _state.discard(state)
 
     def _end(self, others: list[object]) -> bool:
+        """Destroy the session if *others* are all None or ``Empty``. Return True if so."""
         if not others or not all(_is_end(other) for other in others):
             return False
         # Session.destroy could raise, and another error may be propagating.
@@ -94,6 +95,7 @@ class Slot:
         return True
 
     def _others(self, request: Request) -> list[object]:
+        """Return the objects that the app put in the session's place."""
         found = [request.get(key, self.session) for key in self.keys]
         return [other for other in found if other is not self.session and not _is_of_another(other)]
 
@@ -113,7 +115,10 @@ def begin_slot(request: Request, session: BaseSession, keys: tuple[str, ...]) ->
 
 
 def find_slot(request: Request, keys: tuple[str, ...]) -> Slot | None:
-    """Return the slot of an open session under one of *keys*. A closed session is left from an earlier dispatch of the request."""
+    """Return the slot of an open session under one of *keys*, or None.
+
+    A closed session does not count: it is from an earlier dispatch of the same request.
+    """
     for slot in open_slots(request):
         if not set(keys).isdisjoint(slot.keys):
             return slot

@@ -48,10 +48,10 @@ SCOPE = frozenset(
 class SessionMiddleware:
     """Wrap an ASGI app so that each request and WebSocket has its session in ``scope["session"]``.
 
-    In Starlette and FastAPI, this is ``request.session``. The first access reads the session. The middleware commits it
-    before the response starts; a later change raises `SessionClosedError <session.SessionClosedError>`. If the app raises,
-    or answers 500 or above, only a `destroy <session.AsyncSession.destroy>` is carried out. Raises `TypeError` or `ValueError`
-    for invalid settings:
+    In Starlette and FastAPI, this is ``request.session``. The first access reads the session. The session is committed before
+    the response starts. A later change raises `SessionClosedError <session.SessionClosedError>`. If the app raises, or answers
+    500 or above, only a `destroy <session.AsyncSession.destroy>` is carried out. Raises `TypeError` or `ValueError` for invalid
+    settings:
 
     - *app*: the ASGI app.
     - *manager* (AsyncSessionManager or SessionManager): opens and commits the sessions. The store of a `SessionManager` is
@@ -60,12 +60,12 @@ class SessionMiddleware:
     - *autoload* (bool): read the session of every request that has the session's cookie, before the app runs.
       Default: False.
     - *commit_errors* (bool): commit the changes of a request that the app answers with 500 or above, too. Default: False.
-    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS without a body. "never": none. Or a
-      function of the scope that returns a bool.
+    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS without a body, except OAuth callbacks.
+      "never": none. Or a function of the scope that returns a bool.
     - *conflict*: an ASGI app, such as a Starlette response, that answers stale requests. It finds a new session in the
       scope, and the error in ``scope["session.conflict"]``. Default: a 409.
-    - *sleep*, *clock*: for tests. *sleep* is async and waits a number of seconds between two runs; *clock* returns monotonic
-      seconds.
+    - *sleep*, *clock*: for tests. *sleep* is async and pauses for a number of seconds between two runs; *clock* returns
+      monotonic seconds.
 
     **Where the session can be read.** A synchronous handler runs in a thread and waits there for the read. An async handler
     waits with the help of greenlet (``dynamostore[asgi]``) if it runs in the task that called this middleware. In other tasks,
@@ -155,7 +155,7 @@ class SessionMiddleware:
         if there is not None:
             if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.key))
-            # The app is wrapped twice by a middleware with this manager and key.
+            # This middleware wraps the app twice, and the outer one has opened the session.
             await self._app(request.reveal(), receive, send)
         elif kind == "http":
             await Request(settings, request, receive, send).run()

@@ -32,7 +32,7 @@ def in_context(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator
 
 
 def keep(context: Context) -> None:
-    """Copy the variables that were set in *context*, a copy of the current context, to the current context."""
+    """Apply the changes made in *context*, a copy of the current context, to the current context."""
     current = copy_context()
     for variable, value in context.items():
         if variable not in current or current[variable] is not value:

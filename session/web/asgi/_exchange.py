@@ -70,11 +70,11 @@ class Exchange:
         self._slot = begin_slot(self._scope, session, (settings.key,))
 
     async def send(self, message: Message) -> None:
-        """Handle a message of the app: the ``send`` that the app gets."""
+        """Pass a message of the app to the server, after a commit if needed: the ``send`` that the app gets."""
         raise NotImplementedError
 
     async def done(self) -> None:
-        """Handle the end of the app."""
+        """Finish the exchange after the app has returned."""
         raise NotImplementedError
 
     async def forget(self, error: BaseException) -> None:

@@ -55,7 +55,7 @@ class Request:
         """Run the app, again if the request is stale."""
         session = self._settings.begin(self._state, Hidden(self._scope))
         exchange = _Run(self._settings, session, Hidden(self._scope), self._send)
-        # Drop the context variables that a stale run sets.
+        # Run in a copy of the context, to drop the variables that a stale run sets.
         context = copy_context() if self._begun is not None else None
         receive = self._original.replay() if self._original is not None else self._receive
         try:
@@ -143,8 +143,10 @@ class _Run(Exchange):
     """The messages of one run."""
 
     held: list[Hidden[Message]] | None = None
-    """The messages of an error page, held back because the app may still raise the outage or conflict. Around a whole
-    framework's app, the framework sends its 500 first and raises the error afterwards."""
+    """The messages of a 500, held back after an outage or conflict.
+
+    Some frameworks send their 500 first and raise the error afterwards. This middleware then answers instead.
+    """
 
     async def send(self, message: Message) -> None:
         hidden = Hidden(message)

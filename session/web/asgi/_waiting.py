@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _WaitRequest:
     """A coroutine that the greenlet *by* waits for."""
 
     by: greenlet
     coroutine: Coroutine[Any, Any, object]
 
 
-class _Strand(greenlet):
+class _DrivenGreenlet(greenlet):
     """The greenlet that runs a coroutine for `waiting`, in *task*."""
 
     task: asyncio.Task[Any] | None = None
@@ -41,15 +41,15 @@ class _Strand(greenlet):
 @types.coroutine
 def waiting(coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> Generator[Any, Any, T]:
     """Await *coroutine*, in *context* if given. Synchronous code in it may call `wait`."""
-    strand = _Strand(_steps)
-    strand.task = asyncio.current_task()
+    driven = _DrivenGreenlet(_steps)
+    driven.task = asyncio.current_task()
     # Without a context, the variables that the coroutine sets are the task's, as in a plain await.
-    strand.gr_context = getcurrent().gr_context if context is None else context
-    reply: Any = strand.switch(coroutine)
-    while not strand.dead:
-        turn: greenlet = strand
+    driven.gr_context = getcurrent().gr_context if context is None else context
+    reply: Any = driven.switch(coroutine)
+    while not driven.dead:
+        turn: greenlet = driven
         try:
-            if isinstance(reply, _Wanted):
+            if isinstance(reply, _WaitRequest):
                 turn = reply.by
                 if context is None:
                     sent = yield from reply.coroutine.__await__()
@@ -88,12 +88,12 @@ def _steps(coroutine: Coroutine[Any, Any, T]) -> T:
 def wait(make: Callable[[], Coroutine[Any, Any, object]]) -> bool:
     """Wait for the coroutine that *make* returns. Return False if no `waiting` drives the current code."""
     current = getcurrent()
-    strand: greenlet | None = current
+    driven: greenlet | None = current
     # Other libraries may run greenlets inside ours.
-    while strand is not None and not isinstance(strand, _Strand):
-        strand = strand.parent
-    if strand is None or strand.parent is None or strand.task is not asyncio.current_task():
+    while driven is not None and not isinstance(driven, _DrivenGreenlet):
+        driven = driven.parent
+    if driven is None or driven.parent is None or driven.task is not asyncio.current_task():
         # An eagerly started task runs its first steps on this greenlet, but the driver would wait in another task.
         return False
-    strand.parent.switch(_Wanted(current, make()))
+    driven.parent.switch(_WaitRequest(current, make()))
     return True

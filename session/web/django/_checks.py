@@ -54,7 +54,7 @@ def _session_middleware() -> list[type[DjangoSessionMiddleware]]:
         try:
             kind = import_string(path)
         except ImportError:
-            continue  # Django reports it at the first request
+            continue  # Django reports the ImportError at the first request
         if isinstance(kind, type) and issubclass(kind, DjangoSessionMiddleware):
             kinds.append(kind)
     return kinds
@@ -65,7 +65,7 @@ def _is_engine() -> bool:
     try:
         store = getattr(import_module(conf.settings.SESSION_ENGINE), "SessionStore", None)
     except ImportError:
-        return False  # Django reports it when it loads the middleware
+        return False  # Django reports the ImportError when it loads the middleware
     return isinstance(store, type) and issubclass(store, BaseSessionStore)
 
 
@@ -86,7 +86,7 @@ def _check_setting(name: str, get: Callable[[], object]) -> list[CheckMessage]:
         get()
     except ImproperlyConfigured as error:
         hint = {
-            "SESSION_RERUN": 'Set SESSION_RERUN to "safe" (the default), "never", or a function of the request.',
+            "SESSION_RERUN": 'Set SESSION_RERUN to "safe" (the default), "never", or a function of the request or its path.',
             "SESSION_CONFLICT_VIEW": "Set SESSION_CONFLICT_VIEW to the dotted path of a view that takes the request and the "
             "SessionConflict, or remove it.",
         }

@@ -26,7 +26,7 @@ def is_missing(key: str, error: CorruptSessionError | CorruptRecordError) -> boo
     """
     if key not in DJANGOS_KEYS:
         return False
-    _rarely.warn(_log, ("nobody", error.digest), f"a corrupt session is treated as anonymous: {error}")
+    _rarely.warn(_log, ("anonymous", error.digest), f"a corrupt session is treated as anonymous: {error}")
     return True
 
 

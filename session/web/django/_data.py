@@ -124,7 +124,10 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
         return core.pop(key) if default is MISSING else core.pop(key, default)
 
     def setdefault(self, key: str, value: JSONInput = None) -> JSONValue:
-        """Return the value of *key*, after setting it to *value* if it is missing. Changes to a returned list or dict count."""
+        """Return the value of *key*. If it is missing, set it to *value* first.
+
+        The session notices changes to a list or dict that this returns.
+        """
         held = Hidden(value)
         del value
         missing = not self._has(key)

@@ -56,11 +56,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     A request is stale if it read a value that another request then changed. Two settings decide what happens:
 
-    - *SESSION_RERUN*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS without a body. "never": none.
-      Or a function of the request that returns a bool, or its dotted path. A request runs again at most three times and within
-      5 seconds.
+    - *SESSION_RERUN*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS without a body, except OAuth
+      callbacks. "never": none. Or a function of the request that returns a bool, or its dotted path. A request runs again at
+      most three times, within 5 seconds.
     - *SESSION_CONFLICT_VIEW*: a view that takes the request and the `SessionConflict <session.SessionConflict>`, or its dotted
       path. It answers the other stale requests. Default: a 409. In both cases the stale request stores nothing.
+
+    A subclass may override `conflict` and `unavailable` to make its own pages.
 
     If the store fails in a view, in another middleware or at the save, the answer is a 503 with ``Retry-After``. The client
     keeps its cookie. Other errors, such as a session that is too large, are not changed.
@@ -129,7 +131,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
             policy = session._site.checked if rerunnable else session._site.unchecked
             session._enter(policy, attempt=runs.budget.attempt if runs else 1, route=described(request))
             if runs is not None and runs.last is not None:
-                # If the session has ended, a run must not create one: its cookie could replace that of a new login.
+                # If the session has ended, a re-run must not create one: its cookie could replace that of a new login.
                 session._core._state.only_if_there = True
                 _state.keep_to(session._core._state, runs.last)
 
@@ -145,16 +147,16 @@ class SessionMiddleware(DjangoSessionMiddleware):
         return HttpResponse(status=409)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Save the session and set its cookie, like Django's middleware. Answer an outage; re-run or refuse a stale request."""
+        """Save the session and set its cookie, like Django's. Answer an outage, and re-run or refuse a stale request."""
         noted = getattr(request, _OUTAGE, None)
         if noted is not None and response.status_code >= 500:
             # `process_exception` made the 503. Django made any other status, from an error of another middleware.
             return response if response.status_code == 503 else self._answer_outage(request, noted)
         conflict = getattr(request, _CONFLICT, None)
         if conflict is not None and (response.status_code == 409 or response.status_code >= 500):
-            _take(request)
+            _take_replacement(request)
             return self._end_stale(request, response, conflict)
-        put = Hidden(_take(request))
+        put = Hidden(_take_replacement(request))
         session = getattr(request, "session", None)
         shown = isinstance(session, BaseSessionStore) and session._refused
         try:
@@ -173,7 +175,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
                 raise
             return self._answer_outage(request, error)
 
-    def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for subclasses that override it)
+    def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for subclasses)
         """Return the answer to an outage, a 503. With DEBUG, its body gives the reason. Override it for your own page."""
         return unavailable(error)
 
@@ -231,7 +233,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
             answer = (
                 self._page.make(request, partial(self.conflict, request, error)) if self._has_page else refusal(request)
             )
-            _apply_replacement(anew, Hidden(_take(request)), answer.status_code)
+            _apply_replacement(anew, Hidden(_take_replacement(request)), answer.status_code)
             if anew.modified or request.session is not anew:
                 return self._save(request, answer)
             patch_vary_headers(answer, ("Cookie",))
@@ -284,7 +286,7 @@ def _runs_of(request: HttpRequest) -> Runs | None:
     return runs
 
 
-def _take(request: HttpRequest) -> object:
+def _take_replacement(request: HttpRequest) -> object:
     """Return the object in the session's place, and put the session back. Another Django session stays there."""
     put, session = getattr(request, "session", None), getattr(request, _SESSION, None)
     if session is not None and hasattr(request, "session") and not _is_session(put):

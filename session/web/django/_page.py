@@ -18,7 +18,7 @@ from ._store import BaseSessionStore
 
 __all__ = ["Page", "begin_anew", "refusal", "unavailable"]
 
-# Django's middlewares that a page may need, and that put values into the request which the stale run has left there.
+# These middlewares of Django put values into the request. Those of the stale run are outdated, and a page may need new ones.
 _REFRESHED = frozenset(
     (
         "django.middleware.csrf.CsrfViewMiddleware",
@@ -36,7 +36,7 @@ class Page:
     """Makes the pages that answer stale requests."""
 
     def make(self, request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
-        """Return the response of *answer*. Before that, run Django's own middlewares again, so that *request* has new values."""
+        """Return the response of *answer*. Run Django's own middlewares around it, so that it has a new user and messages."""
         for name in ("_cached_user", "_acached_user"):
             request.__dict__.pop(name, None)
         for middleware in self._refreshed:

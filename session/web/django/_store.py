@@ -160,7 +160,7 @@ class BaseSessionStore(BaseSessionData):
         Raises, with nothing stored:
 
         - `SessionConflict <session.SessionConflict>` if this request read a value that another request changed;
-        - ``UpdateError`` if the session was deleted in the meantime;
+        - ``UpdateError`` if the session was deleted, was renewed or expired in the meantime;
         - ``CreateError`` if *must_create* is True and the session is already stored.
         """
         known = self._core._state.loaded or must_create
@@ -185,7 +185,7 @@ class BaseSessionStore(BaseSessionData):
         if changing:
             # In Django, each change extends the expiry. The app did not ask for that, so it causes no conflict.
             lifecycle.prolong(state, self._deadline_ns())
-        self._storing(core.save)
+        self._track_conflict(core.save)
         if state.ended and changing:
             self._raise_update_error()
         # Keep modified, so that the middleware sets the cookie. A new key always needs one.
@@ -195,11 +195,12 @@ class BaseSessionStore(BaseSessionData):
         """Return True if saving an unchanged session starts its lifetime again, as Django's back ends do."""
         if conf.settings.SESSION_SAVE_EVERY_REQUEST:
             return not (self._closing and self._core._state.written)
-        # With an idle timeout, each access leads to a save, also by Django's own middleware. It must not start the lifetime again.
+        # With an idle timeout, each access leads to a save, also by Django's own middleware. Such a save must not start the
+        # lifetime again.
         own = self._core._state.settings
         return not self._closing and self._manager._policy.effective_idle_ns(own) is None
 
-    def _storing(self, store: Callable[[], T]) -> T:
+    def _track_conflict(self, store: Callable[[], T]) -> T:
         self._refused = False
         try:
             return store()
@@ -226,7 +227,7 @@ class BaseSessionStore(BaseSessionData):
         core._open()
         state = core._state
         step = atomic.atomic(state, core._policy, change, deadline_ns=self._deadline_ns())
-        result = self._storing(lambda: core._drive(step))
+        result = self._track_conflict(lambda: core._drive(step))
         # The middleware must set the cookie.
         self._modified |= state.written
         return result
@@ -273,7 +274,10 @@ class BaseSessionStore(BaseSessionData):
 
     @waits_for_the_store
     def delete(self, session_key: str | None = None) -> None:
-        """Delete the session with this key, or this session without a key, immediately. This object keeps its data."""
+        """Delete the session with *session_key* immediately. Default: this session.
+
+        This object then keeps its data, but does not store it again.
+        """
         state = self._core._state
         state.rerun = False
         if session_key is None or session_key == self._session_key:
@@ -286,7 +290,7 @@ class BaseSessionStore(BaseSessionData):
             self._manager.store.delete(other.reveal())
 
     def _keys(self) -> set[Hidden[str]]:
-        """Return the table keys of this session and of every session that the client sent a key for."""
+        """Return the table keys of this session and of all keys that the client sent, so that none of them works again."""
         state = self._core._state
         # If another request renewed the session, use the key that the client sent.
         token = state.presented if state.ended else state.token
@@ -299,7 +303,7 @@ class BaseSessionStore(BaseSessionData):
 
     @waits_for_the_store
     def flush(self) -> None:
-        """Delete the session immediately and begin a new one. It gets a key when a value is put. ``logout`` calls this."""
+        """Delete the session immediately, and begin a new one without a key. ``logout`` calls this."""
         # If the store fails, this raises: the user stays logged in and the client keeps its cookie.
         self.delete()
         self._begin(None)
@@ -333,16 +337,17 @@ class BaseSessionStore(BaseSessionData):
             state.coming = _state.new_token(core._policy)
         self.modified = True
         if state.record is not None and core.peek(_PASSWORD_HASH) is not None:
-            # The password was changed. Until the save, a request with the old key sees that its hash is wrong, and flushes the session.
+            # The password was changed. Until the save, another request with the old key finds that the hash in the session is
+            # outdated, and flushes the session.
             self.save()
 
     @classmethod
     def clear_expired(cls) -> None:
         """Delete the expired sessions. ``manage.py clearsessions`` calls this.
 
-        It reads the whole table, and AWS bills those reads. If DynamoDB's TTL is on, do not call it: TTL deletes expired
-        sessions free of charge. Raises a `StoreError <dynamostore.StoreError>` that is also a ``CommandError``, so that
-        ``manage.py`` prints one line instead of a traceback.
+        It reads the whole table, and AWS bills those reads. If DynamoDB's TTL is on, you do not have to call it: TTL deletes
+        expired sessions free of charge. Raises a `StoreError <dynamostore.StoreError>` that is also a ``CommandError``, so
+        that ``manage.py`` prints one line instead of a traceback.
         """
         store = get_site().manager.store
         if isinstance(store, DynamoStore):

@@ -67,12 +67,14 @@ class SessionInterface(flask.sessions.SessionInterface):
 
     - *manager* (SessionManager): opens and commits the sessions, and has the settings of the cookie.
     - *commit_errors* (bool): commit the changes of a request with a response of 500 or above, too. Default: False.
-    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS. "never": none. Or a function of the
-      `flask.Request`, called before the URL is matched, that returns a bool. A request with a body never runs again.
-    - *sleep*, *clock*: for tests. *sleep* waits a number of seconds between two runs; *clock* returns monotonic seconds.
+    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS, except OAuth callbacks. "never": none.
+      Or a function of the `flask.Request` that returns a bool; it is called before the URL is matched. A request with a body
+      never runs again.
+    - *sleep*, *clock*: for tests. *sleep* pauses for a number of seconds between two runs; *clock* returns monotonic seconds.
 
     The app's configuration of ``SESSION_COOKIE_...``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST`` and
-    ``SECRET_KEY`` is not used. A `UserWarning` reports settings, except ``SECRET_KEY``, that differ from the manager's.
+    ``SECRET_KEY`` is not used. If one of them, except ``SECRET_KEY``, differs from the manager's setting, a
+    `UserWarning` says so at `init_app` or at the first request.
 
     A stale request (`SessionConflict <session.SessionConflict>`) runs again at most three times, within 5 seconds, if it
     has stored nothing. Otherwise the app's error handler for `SessionConflict <session.SessionConflict>` answers,
@@ -260,7 +262,7 @@ class SessionInterface(flask.sessions.SessionInterface):
     def _close(self, session: FlaskSession, response: flask.Response) -> None:
         if not session._state.closed:
             self._commit_or_discard(session, response.status_code)
-        # As in Flask, any use counts as access, even one that does not read the data.
+        # As in Flask, any use counts as access, even if it does not read the data.
         session._state.looked = session.accessed
         after = Hidden(self.manager.headers(session, list(response.headers)))
         if after.reveal() != list(response.headers):
@@ -339,7 +341,7 @@ class SessionInterface(flask.sessions.SessionInterface):
 
 @flask.request_tearing_down.connect
 def _end(_app: flask.Flask, **_: object) -> None:
-    """Tell the session that its request is over, if the test client keeps the request's context."""
+    """Tell the session that its request is over, if the test client keeps the context. Runs after all teardown functions."""
     session = current_session()
     if isinstance(session, FlaskSession) and is_kept_for_a_test(flask.request.environ):
         session._end_request()

@@ -49,7 +49,7 @@ class ErrorHooks(Protocol):
     """The error handling of `SessionInterface`, which runs before Flask's."""
 
     def on_user_exception(self, error: Exception, handle: Callable[[Exception], Any]) -> Any:
-        """Return the answer to an error of a view, or raise *error* for another run. *handle* calls the app's error handlers."""
+        """Return the answer to a view's *error*, or raise it to run again. *handle* calls the app's error handlers."""
 
     def on_exception(self, app: flask.Flask, error: Exception) -> WSGIApplication | None:
         """Return the response to an unhandled error, or None if Flask must make it."""

@@ -147,7 +147,7 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def permanent(self) -> bool:
-        """True if `remember` or this property was set to True in this session, now or in an earlier request.
+        """True if the app made this session permanent, by `remember` or this property, now or in an earlier request.
 
         The manager's ``Cookie(persist=...)`` does not count. Flask-Login protects a permanent session less, so only the app
         may make a session permanent.

@@ -24,8 +24,8 @@ __all__ = ["SessionMiddleware", "get_session"]
 class SessionMiddleware:
     """Wrap a WSGI app so that each request has its session in ``environ["session"]``.
 
-    The first access reads the session. The middleware commits it before it sends the headers: when the app has returned its
-    body or, for a generator, with the first bytes of the body. A later change raises `SessionClosedError
+    The first access reads the session. The session is committed before the headers are sent: when the app returns its body,
+    or with the first bytes if the body is a generator. A later change raises `SessionClosedError
     <session.SessionClosedError>`. If the app raises, or answers 500 or above, only a `destroy <session.Session.destroy>` is
     carried out. Raises `TypeError` or `ValueError` for invalid settings:
 
@@ -34,11 +34,11 @@ class SessionMiddleware:
     - *key* (str): the session's key in the environ. Default: "session". A key without a dot also gets an alias with the
       prefix ``dynamostore.``.
     - *commit_errors* (bool): commit the changes of a request that the app answers with 500 or above, too. Default: False.
-    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS. "never": none. Or a function of the
-      environ that returns a bool. A request with a body never runs again.
+    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS, except OAuth callbacks. "never": none.
+      Or a function of the environ that returns a bool. A request with a body never runs again.
     - *conflict*: a WSGI app that answers stale requests. It finds a new session in the environ, and the error in
       ``environ["session.conflict"]``. Default: a 409.
-    - *sleep*, *clock*: for tests. *sleep* waits a number of seconds between two runs; *clock* returns monotonic seconds.
+    - *sleep*, *clock*: for tests. *sleep* pauses for a number of seconds between two runs; *clock* returns monotonic seconds.
 
     A stale request (`SessionConflict <session.SessionConflict>`) runs again at most three times, within 5 seconds. It must
     have stored nothing, and no byte of its response may have been sent.
@@ -93,7 +93,7 @@ class SessionMiddleware:
         if there is not None:
             if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.keys[0]))
-            # The app is wrapped twice by a middleware with this manager and key.
+            # This middleware wraps the app twice, and the outer one has opened the session.
             return self._app(request.reveal(), start_response)
         return Exchange(settings, request, start_response).run()
 

@@ -218,7 +218,7 @@ class _Response:
 
     def deliver(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body for the server. The session is committed before the first bytes."""
-        if not self.begun and (self._start_arguments is None or self._is_made_while_sent(body)):
+        if not self.begun and (self._start_arguments is None or self._is_generated(body)):
             return _Body(self, body)
         made = Hidden(body)
         del body
@@ -308,7 +308,7 @@ class _Response:
         assert self._write is not None
         return self._write(first.reveal())
 
-    def _is_made_while_sent(self, body: Iterable[bytes]) -> bool:
+    def _is_generated(self, body: Iterable[bytes]) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
         return not (isinstance(body, list | tuple) or (isinstance(wrapper, type) and isinstance(body, wrapper)))
 
