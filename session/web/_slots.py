@@ -75,7 +75,10 @@ class Slot:
         return data
 
     def forget(self, request: Request) -> None:
-        """Put the session back and ignore the app's object. But None destroys it: a logout takes effect even on a failure."""
+        """Put the session back in its place, and ignore the object that the app put there.
+
+        If the app put None there, destroy the session: a logout takes effect even if the request fails.
+        """
         self._end(self._others(request))
         self._restore(request)
 

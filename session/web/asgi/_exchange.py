@@ -109,7 +109,7 @@ class Exchange:
                 await self.forget(error)
                 raise
             # The app saw a conflict before, and this response is its answer to it.
-            self.report(error, f"answered with {status} by the app, and nothing stored")
+            self.report(error, f"answered with {status} by the app, and nothing was stored")
             await self.forget(error)
         except StoreError as error:
             self.failure = error

@@ -86,7 +86,7 @@ def _check_setting(name: str, get: Callable[[], object]) -> list[CheckMessage]:
         get()
     except ImproperlyConfigured as error:
         hint = {
-            "SESSION_RERUN": 'Set SESSION_RERUN to "safe" (the default), "never", or a function of the request or its path.',
+            "SESSION_RERUN": 'Set SESSION_RERUN to "safe" (the default), "never", a function, or the dotted path of one.',
             "SESSION_CONFLICT_VIEW": "Set SESSION_CONFLICT_VIEW to the dotted path of a view that takes the request and the "
             "SessionConflict, or remove it.",
         }

@@ -165,7 +165,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         except SessionConflict as error:
             if shown:
                 # The view caught a conflict before, and this response is its answer to it.
-                outcome = f"answered with {response.status_code} by the view, and nothing stored"
+                outcome = f"answered with {response.status_code} by the view, and nothing was stored"
                 report_conflict(error, request.method or "", route_of(request), outcome=outcome)
                 patch_vary_headers(response, ("Cookie",))
                 return response

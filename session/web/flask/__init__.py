@@ -287,7 +287,7 @@ class SessionInterface(flask.sessions.SessionInterface):
                 if not shown:
                     raise
                 # The view saw a conflict before, and this response is its answer to it.
-                outcome = f"answered with {status} by the app, and nothing stored"
+                outcome = f"answered with {status} by the app, and nothing was stored"
                 report_conflict(error, flask.request.method, _route(flask.request), outcome=outcome)
                 self.manager.discard(session)
             except BaseException:

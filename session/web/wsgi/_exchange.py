@@ -286,7 +286,7 @@ class _Response:
                 if shown is None:
                     raise
                 # The app saw a conflict before, and this response is its answer to it.
-                self._exchange.report(error, f"answered with {status} by the app, and nothing stored")
+                self._exchange.report(error, f"answered with {status} by the app, and nothing was stored")
                 self._manager.discard(self.session)
             except StoreError:
                 self._manager._drop(self.session)
