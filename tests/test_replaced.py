@@ -317,7 +317,8 @@ def test_get_session_says_what_is_there(serve: Serve, manager: SessionManager, t
         for value in values:
             request["session"] = value
             with pytest.raises(
-                RuntimeError, match=f"but an object of type {type(value).__name__}; get the session before you replace it"
+                RuntimeError,
+                match=f"but an object of type {type(value).__name__}; get the session before you replace it",
             ):
                 get_session(request)
 

@@ -523,7 +523,9 @@ def test_two_objects_under_the_two_keys_are_refused(manager: SessionManager, cou
         return []
 
     others: list[object] = [{"a": 1}, None]
-    with pytest.raises(SessionTypeError, match=r"'session' and 'dynamostore.session' were replaced by two different objects"):
+    with pytest.raises(
+        SessionTypeError, match=r"'session' and 'dynamostore.session' were replaced by two different objects"
+    ):
         call(SessionMiddleware(app, manager))
     assert counted.taken() == []
     others = [None, None]
