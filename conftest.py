@@ -1,6 +1,6 @@
 """What holds for all tests: no AWS account, and the documents are tests, too.
 
-Every Python block of the README and of docs/ is run, in order, with a namespace for each document, on a local DynamoDB.
+Every Python block of the README, of docs/ and of dynamostore/guide.md is run, in order, with a namespace for each document, on a local DynamoDB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/**/*.md", "docs/*.md"],
+    patterns=["README.md", "docs/**/*.md", "docs/*.md", "dynamostore/*.md"],
     fixtures=["on_a_local_dynamodb"],
 ).pytest()
 

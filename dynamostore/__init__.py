@@ -1,4 +1,4 @@
-"""Records (token → bytes, with an expiry) in a DynamoDB table: nothing lost, nothing resurrected.
+"""Store records (bytes under a token, with an expiry) in a DynamoDB table, without lost updates or revived records.
 
 >>> from datetime import UTC, datetime, timedelta
 >>> from dynamostore import MemoryStore

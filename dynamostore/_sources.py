@@ -1,4 +1,4 @@
-"""Why the source of credentials failed, said with what the user can act on: a file and its setting, but not what a program wrote."""
+"""Explain why a source of credentials failed. Messages name files and settings, but never quote a program's output."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PROCESS_FAILED: Final = "the credential_process failed, or did not return valid
 
 _STATUS: Final = re.compile(r"non 200 response ([0-9]{3})")
 
-# Settings that name the file of a token.
+# Environment variables that name a token file.
 _TOKEN_FILES: Final = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 
-# A file that is not as it must be. Others (EMFILE, EIO) pass, or are not the file's.
+# Errors that the user must fix in the file. Others (EMFILE, EIO) are temporary, or have another cause.
 _OF_A_FILE: Final = frozenset(
     (
         errno.ENOENT,
@@ -35,16 +35,16 @@ _OF_A_FILE: Final = frozenset(
 
 
 def key_log_trouble(error: Exception) -> str | None:
-    """Why Python cannot write TLS keys to the file that ``SSLKEYLOGFILE`` names; None if *error* is another."""
+    """Explain why Python cannot write to the file that ``SSLKEYLOGFILE`` names; None if *error* is about something else."""
     if isinstance(error, OSError) and error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
         return (
-            f"SSLKEYLOGFILE {error.filename!r} cannot be written ({error.strerror}): unset it, or name a writable file"
+            f"SSLKEYLOGFILE {error.filename!r} cannot be written ({error.strerror}); unset it, or name a writable file"
         )
     return None
 
 
 def without_file(error: Exception) -> str | None:
-    """Which file could not be opened, and what named it; None if *error* is not about a file, or may pass by itself."""
+    """Say which file could not be opened, and which setting names it; None if *error* is not about a file or is temporary."""
     return _about_file(error, None) if isinstance(error, OSError) and error.errno in _OF_A_FILE else None
 
 
@@ -58,15 +58,15 @@ def _about_file(error: OSError, of_profile: str | None) -> str | None:
     if name == of_profile:
         settings.append("web_identity_token_file")
     if not settings:
-        # It may be the program of a credential_process.
+        # The file may be the program of a credential_process.
         return f"the file {name!r} cannot be read or run: {error.strerror}"
     return f"the file {name!r} ({settings[0]}) cannot be read: {error.strerror}"
 
 
 def reason_of(error: Exception, *, of_profile: str | None = None) -> str:
-    """Why there are no credentials, where *error* is what botocore raised, or what has passed through it.
+    """Explain why there are no credentials. *error* was raised by botocore, or propagated through it.
 
-    *of_profile* is the file that the profile names as its ``web_identity_token_file``.
+    *of_profile* is the profile's ``web_identity_token_file``.
     """
     if isinstance(error, OSError) and (said := _about_file(error, of_profile) or error.strerror):
         return said
@@ -75,19 +75,19 @@ def reason_of(error: Exception, *, of_profile: str | None = None) -> str:
     if status := status_of_agent(error):
         return f"the container's agent answered with status {status}"
     if _is_botocores(error, "BotoCoreError"):
-        # It names providers and profiles.
+        # These messages name only providers and profiles.
         return quoted(str(error))
-    # What comes of nonsense quotes it.
-    return f"what their source returned makes no sense ({type(error).__name__})"
+    # A parser's message may quote the secret, so name only its type.
+    return f"their source returned invalid data ({type(error).__name__})"
 
 
 def is_secretive(error: Exception) -> bool:
-    """Return True if *error* may quote what a source of credentials wrote, so that it must be nobody's cause as it is."""
+    """Return True if *error* may quote the output of a source of credentials, so that it must not be chained."""
     return _is_a_process(error) or bool(status_of_agent(error)) or not _is_botocores(error, "BotoCoreError")
 
 
 def status_of_agent(error: Exception) -> str:
-    """The status with which a container's agent has refused, which botocore has in words only; "" if it is not that."""
+    """Return the HTTP status with which a container's agent refused, from botocore's message; "" for another error."""
     said = _STATUS.search(str(error)) if _is_botocores(error, "CredentialRetrievalError") else None
     return said[1] if said else ""
 
@@ -102,5 +102,5 @@ def _is_a_process(error: Exception) -> bool:
 
 
 def _is_botocores(error: Exception, name: str) -> bool:
-    # Told by name: boto3's clients are used without an import of botocore.
+    # Compare names, to avoid an import of botocore.
     return any(kind.__name__ == name for kind in type(error).__mro__)

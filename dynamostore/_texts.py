@@ -1,4 +1,4 @@
-"""Makes texts from a server or from stored data fit for a message, a log or a terminal."""
+"""Make texts from a server or from stored data safe for messages, logs and terminals."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Final
 __all__ = ["MAX_CODE", "MAX_QUOTED", "escaped", "has_userinfo", "quoted", "without_userinfo"]
 
 MAX_QUOTED: Final = 500
-"""How many characters of a server's text a message quotes."""
+"""The maximum number of characters of a server's text that a message quotes."""
 
 MAX_CODE: Final = 100
-"""How many of the name of an error."""
+"""The maximum number of characters of a server's error code that a message quotes."""
 
-# Control characters; format characters, which turn the direction, join, or are tags that nobody sees; lone surrogates, what has
-# no meaning (yet), and the ends of lines and paragraphs.
+# Unicode categories to escape: control characters, format characters (bidirectional controls, joiners, invisible tags), lone
+# surrogates, unassigned and private-use characters, and line and paragraph separators.
 _ACTED_UPON: Final = frozenset(("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"))
 
 
-# What stands before the @ in the authority of a URL: a user's name, and a password.
+# The part before the @ in the authority of a URL: a user name and a password.
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
 def has_userinfo(url: str) -> bool:
-    """Return True if there is a user's name, or a password, in *url*."""
+    """Return True if *url* contains a user name or a password."""
     return _USERINFO.search(url) is not None
 
 
 def without_userinfo(text: str) -> str:
-    """Return *text* without users' names and passwords in the URLs that it quotes.
+    """Return *text* with user names and passwords removed from the URLs in it.
 
     >>> without_userinfo("no answer (https://me:secret@example.org:8000)")
     'no answer (https://example.org:8000)'
@@ -38,7 +38,7 @@ def without_userinfo(text: str) -> str:
 
 
 def escaped(text: str, *, keep: str = "") -> str:
-    """Return *text* with all that a terminal acts upon, or that does not show, spelled out, but for the characters in *keep*.
+    """Return *text* with control characters and invisible characters escaped, except the characters in *keep*.
 
     >>> escaped("a\\x1b[2Jb\\u202ec\\N{TAG LATIN SMALL LETTER D}")
     'a\\\\x1b[2Jb\\\\u202ec\\\\U000e0064'
@@ -56,7 +56,7 @@ def _spelled_out(char: str) -> str:
 
 
 def quoted(text: str, most: int = MAX_QUOTED) -> str:
-    """Return *text* `escaped`, `without_userinfo`, and cut off after *most* of its characters.
+    """Return *text* `without_userinfo`, cut to at most *most* characters, and `escaped`.
 
     >>> quoted("no such table: " + 600 * "x", 20)
     'no such table: xxxxx…'

@@ -1,4 +1,4 @@
-"""`AsyncDynamoStore`: `DynamoStore`, awaited. The plans are the same."""
+"""`AsyncDynamoStore`: the async version of `DynamoStore`. Both run the same plans."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ R = TypeVar("R")
 
 
 class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
-    """Records in one DynamoDB table; an `AsyncStore`, safe to share between tasks.
+    """Store records in one DynamoDB table. An `AsyncStore`; tasks may share it.
 
-    *client* is a low-level client whose calls are awaited: `dynamostore.wire.AsyncWireClient`, aiobotocore's, or anything
-    with the calls of `AsyncDynamoClient`; `dynamostore.connect_async` makes a store with one that is set up for sessions.
-    The other arguments, what each verb promises, and what it raises are those of `DynamoStore`.
+    In most programs, use `dynamostore.connect_async`, which creates a store with a suitable client. *client* is a low-level
+    client whose calls are awaited: `dynamostore.wire.AsyncWireClient`, aiobotocore's client, or any object with the methods
+    of `AsyncDynamoClient`. The other settings, the guarantees and the errors are those of `DynamoStore`.
 
-    A verb that is cancelled may have been done or not, as after a lost connection: look, or try again. Each is one
-    request that is conditional, or a transaction, so nothing is half done. (On a table without transactions, a renaming is two
-    requests. If it is cancelled between them, the record stays as it was, and there is another under a token that no client has.)
+    If a call is cancelled, it may have been applied or not, as after a lost connection: read the record, or try again. Each
+    method makes one conditional request or one transaction, so no change is ever partial. The exception is ``rename`` on a
+    table without transactions, which takes two requests. If it is cancelled between them, the record is unchanged, and a
+    second record is left under a token that no client has.
 
     >>> import asyncio
     >>> from datetime import UTC, datetime
@@ -65,41 +66,41 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
         self._sleep = sleep or asleep
 
     async def find(self, token: str) -> Record | None:
-        """The live record under *token*; None if it is missing, expired, or *token* is malformed.
+        """Return the live record under *token*; None if it is missing or expired, or if *token* is malformed.
 
-        One GetItem (and a conditional DeleteItem if what it found had expired). Raises `CorruptRecordError`
-        for an item that is not a record.
+        One GetItem, and a conditional DeleteItem if the record has expired. Raises `CorruptRecordError` for an item that is
+        not a record.
         """
         plan = self._plans.find(Hidden(token))
         del token
         return await self._run(plan)
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add or overwrite the record under *token*, whatever is there (as in SCS). One PutItem."""
+        """Create or overwrite the record under *token*, unconditionally. One PutItem."""
         plan = self._plans.save(Hidden(token), Hidden(data), expiry)
         del token, data
         return await self._run(plan)
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add a record; raises `Conflict` if a live one has that token. One PutItem."""
+        """Create a record. Raise `Conflict` if a live record has this token. One PutItem."""
         plan = self._plans.create(Hidden(token), Hidden(data), expiry)
         del token, data
         return await self._run(plan)
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """Write new data and expiry where *record* was read; `Conflict` as `DynamoStore.replace`. One UpdateItem."""
+        """Replace the data and the expiry of *record*. Raise `Conflict` as `DynamoStore.replace` does. One UpdateItem."""
         plan = self._plans.replace(record, Hidden(data), expiry)
         del data
         return await self._run(plan)
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """Move the expiry and nothing else; `Conflict` if the record is gone. One UpdateItem."""
+        """Change only the expiry. Raise `Conflict` if the record is gone. One UpdateItem."""
         return await self._run(self._plans.touch(record, expiry))
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and a marker in the place of *record*, as `DynamoStore.rename`.
+        """Move *record* to a new *token*, with new data and expiry, and leave a marker, as `DynamoStore.rename` does.
 
         One TransactWriteItems. Raises `Conflict` as `replace` does, or if *token* is taken.
         """
@@ -108,28 +109,28 @@ class AsyncDynamoStore(BaseDynamoStore[AsyncDynamoClient]):
         return await self._run(plan)
 
     async def remove(self, record: Record) -> None:
-        """Delete *record* if it is still what was read, as `Store.remove`. One DeleteItem."""
+        """Delete *record* unless its data has changed, as `Store.remove` does. One DeleteItem."""
         await self._run(self._plans.remove(record))
 
     async def delete(self, token: str) -> None:
-        """Remove the record under *token*, or the one it was renamed to, as `DynamoStore.delete`."""
+        """Delete the record under *token*, or the record it was renamed to, as `DynamoStore.delete` does."""
         plan = self._plans.delete(Hidden(token))
         del token
         await self._run(plan)
 
     async def ping(self) -> None:
-        """Return if the table can be read; raise the `StoreError` that says why not. One GetItem."""
+        """Check that the table can be read. Raise a `StoreError` if not. One GetItem."""
         await self._run(self._plans.ping())
 
     async def create_table(self, *, timeout: timedelta = timedelta(minutes=2)) -> None:  # noqa: ASYNC109 (as DynamoStore's)
-        """Make the table unless it is there, and wait until it can be used, as `DynamoStore.create_table`."""
+        """Create the table if it does not exist, and wait until it is usable, as `DynamoStore.create_table` does."""
         await self._run(create_table(self.table, timeout=timeout.total_seconds()))
 
     async def close(self) -> None:
-        """Close the client, if it can be closed.
+        """Close the client, if it has a ``close`` method.
 
-        A store is an async context manager, too, which does so in the end, and which opens the client again, on the running
-        loop, if this closed it before.
+        A store is also an async context manager, which calls this at its end. Entering it again reopens the client on the
+        running event loop.
         """
         self._closed = True
         close = getattr(self.client, "close", None)

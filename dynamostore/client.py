@@ -8,7 +8,8 @@ botocore's own.
 The reply types name only what is read; their keys are read-only, so the wider types of boto3-stubs fit.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: the wire client's types inherit these, and msgspec would look up their
+# annotations, as text, in that module (on Python 3.14).
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, TypeAlias, TypedDict
@@ -59,8 +60,8 @@ class AttributeValue(TypedDict, total=False):
     B: ReadOnly[bytes]
     BOOL: ReadOnly[bool]
     NULL: ReadOnly[bool]
-    M: ReadOnly[Mapping[str, AttributeValue]]
-    L: ReadOnly[Sequence[AttributeValue]]
+    M: ReadOnly[Mapping[str, "AttributeValue"]]
+    L: ReadOnly[Sequence["AttributeValue"]]
     SS: ReadOnly[Sequence[str]]
     NS: ReadOnly[Sequence[str]]
     BS: ReadOnly[Sequence[bytes]]
@@ -223,7 +224,7 @@ class DynamoClient(Protocol):
     # The one argument whose parts are mutable TypedDicts in boto3-stubs, and so fit only by their own name.
     # Where boto3-stubs are not installed the name is unknown, and anything fits.
     def transact_write_items(
-        self, *, TransactItems: Sequence[TransactWriteItemTypeDef], ClientRequestToken: str = ...
+        self, *, TransactItems: "Sequence[TransactWriteItemTypeDef]", ClientRequestToken: str = ...
     ) -> object: ...
 
     def create_table(
@@ -287,7 +288,7 @@ class AsyncDynamoClient(Protocol):
 
     # As above; here the stubs' names would have to be those of the types-aiobotocore of each user's.
     async def transact_write_items(
-        self, *, TransactItems: Sequence[TransactWriteItemTypeDef], ClientRequestToken: str = ...
+        self, *, TransactItems: "Sequence[TransactWriteItemTypeDef]", ClientRequestToken: str = ...
     ) -> object: ...
 
     async def create_table(

@@ -20,7 +20,7 @@ ATTEMPTS: Final = 3
 
 
 def connect(
-    table: str | Table = Table(),  # noqa: B008 (frozen, so one for all is right)
+    table: str | Table = "scs_session",
     *,
     region: str | None = None,
     endpoint_url: str | None = None,
@@ -101,7 +101,7 @@ def connect(
 
 
 def connect_async(
-    table: str | Table = Table(),  # noqa: B008 (frozen, so one for all is right)
+    table: str | Table = "scs_session",
     *,
     region: str | None = None,
     endpoint_url: str | None = None,

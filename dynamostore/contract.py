@@ -1,7 +1,8 @@
-"""What any store promises: `Record`, and the `Store` protocol; `AsyncStore` is the same, awaited.
+"""The contract of a store: `Record`, and the protocols `Store` and `AsyncStore`.
 
-A store keeps *records*: bytes under a token, with an expiry. `DynamoStore` and `MemoryStore` are stores,
-`AsyncDynamoStore` and `AsyncMemoryStore` are async ones; ``dynamostore.testing`` checks anybody else's against the contract below.
+A store keeps *records*: bytes under a token, with an expiry. `DynamoStore` and `MemoryStore` implement `Store`;
+`AsyncDynamoStore` and `AsyncMemoryStore` implement `AsyncStore`. ``dynamostore.testing`` tests other stores against the
+contract.
 """
 
 from __future__ import annotations
@@ -18,22 +19,27 @@ from .instants import from_ns, to_ns
 __all__ = ["AsyncStore", "Record", "Store"]
 
 
-# How a frozen dataclass sets its own fields.
+# A frozen dataclass can only set its own fields this way.
 _set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Record:
-    """One record as it was read or written; a value, never updated in place.
+    """A record as it was read or written. Immutable.
 
-    *token* is its key, *data* the payload, *expiry* an aware UTC datetime, *version* an opaque tag that is
-    new with every write of the data (0: the item has none, SCS for Go wrote it). Three more are for stores:
-    *expiry_ns*, the exact expiry in Unix nanoseconds (`expiry` is its view, cut off to the microsecond; where
-    the two disagree `expiry` wins); *beside*, whatever else the item bears, which `rename <Store.rename>`
-    carries along; and *recent*, the versions before this one, 8 bytes each.
+    - *token* (str): the key.
+    - *data* (bytes): the payload.
+    - *expiry* (datetime): an aware UTC datetime, with microsecond precision.
+    - *version* (int): an opaque tag that changes with every write of the data; 0 if SCS for Go wrote the item.
 
-    Raises `TypeError` or `ValueError` for an expiry that is not an aware datetime within 64-bit nanoseconds. Its
-    repr shows neither the token nor the data.
+    Three more fields are for implementations of stores:
+
+    - *expiry_ns* (int): the exact expiry in Unix nanoseconds. If it disagrees with *expiry*, *expiry* wins.
+    - *beside*: the item's other attributes, which `rename <Store.rename>` copies.
+    - *recent* (bytes): the versions before this one, 8 bytes each.
+
+    Raises `TypeError` for an expiry that is not a datetime, and `ValueError` if it is naive or outside 1677 to 2262.
+    The repr shows neither the token nor the data.
 
     >>> Record("token", b"data", datetime(2030, 1, 1, tzinfo=UTC), version=7)
     <Record 3c469e9d6c58 4 bytes, expires 2030-01-01T00:00:00+00:00, version 7>
@@ -47,7 +53,7 @@ class Record:
     beside: Mapping[str, AttributeValue] = field(default_factory=dict, kw_only=True, compare=False)
     recent: bytes = field(default=b"", kw_only=True, compare=False)
 
-    # Not a dataclass's own: a frame of that would show the arguments when they are refused.
+    # Written by hand: when the generated __init__ raises, its frame still holds the arguments, which are secret.
     def __init__(
         self,
         token: str,
@@ -85,8 +91,8 @@ class Record:
         recent: bytes = b"",
         expiry: datetime | None = None,
     ) -> Record:
-        """A record whose expiry is given in Unix nanoseconds, within signed 64 bits; and as *expiry*, if that is known."""
-        # Each read makes one: what __post_init__ would check and convert is known to be good, so it is left out.
+        """Return a record whose expiry is given in Unix nanoseconds, and also as *expiry*, if that is known."""
+        # Fast path for reads: the values are known to be valid, so skip the checks and conversions of __init__.
         record = object.__new__(cls)
         _set(record, "token", token)
         _set(record, "data", data)
@@ -104,129 +110,129 @@ class Record:
                 f"expires {self.expiry.isoformat()}, version {self.version}>"
             )
         except (AttributeError, TypeError):
-            # Some of it is none of that, and was refused.
+            # __init__ refused the values, so some fields are missing or have the wrong type.
             return "<Record>"
 
 
 class Store(Protocol):
-    """What any store promises.
+    """The contract of a store.
 
-    *Tokens* are non-empty strings of at most 2048 bytes in UTF-8. A token that could not be stored (empty,
-    too long, with a lone surrogate) is simply not found by `find` and `delete`, which take tokens from
-    outside; the verbs that write refuse it with `ValueError` before anything is sent.
+    **Tokens** are non-empty strings of at most 2048 bytes in UTF-8. Other tokens (empty, too long, or with a lone surrogate)
+    cannot be stored. `find` and `delete`, which take tokens from clients, treat them as missing. The methods that write
+    raise `ValueError` before they send anything.
 
-    *Data* is bytes, and must fit into an item of DynamoDB's 400 KB with its token: `ItemTooLargeError`.
+    **Data** is bytes. With the token it must fit into DynamoDB's limit of 400 KB for an item; otherwise methods raise
+    `ItemTooLargeError`.
 
-    *Expiry* is an aware datetime from 1677 to 2262 (64-bit nanoseconds). A record whose expiry is before
-    now is gone, for every verb, whether or not something has swept it up. An expiry in the past may be
-    written: the record is gone at once.
+    **Expiry** is an aware datetime from 1677 to 2262 (64-bit nanoseconds). A record whose expiry has passed counts as
+    missing for every method, even if it has not been deleted yet. An expiry in the past is allowed.
 
-    *Versions* are opaque tags, new with every write of data. ``replace``, ``touch``, ``rename`` and ``remove`` take
-    the record that was read and act only if that is still what is there; otherwise they raise `Conflict`, whose
-    ``current`` is the live record there now, or None, and whose ``renamed`` tells if it was renamed; and change nothing.
+    **Versions** are opaque tags that change with every write of data. ``replace``, ``touch``, ``rename`` and ``remove`` take
+    the record that was read, and act only if it is still current. Otherwise they change nothing and raise `Conflict`. Its
+    ``current`` is the live record now, or None; its ``renamed`` is True if the record was renamed.
 
-    *Markers*: ``rename`` leaves one under the old token, for 15 minutes or for the grace, whichever is longer. It is no
-    record. It leads to the new token: for ``find`` and for ``current`` until the grace is over, and over at most two
-    markers; for ``delete`` as long as it is there, over any number. A new record may take its place once its grace is
-    over, or if it leads to no live record.
+    **Markers**: ``rename`` leaves a marker under the old token, for 15 minutes or for the grace, whichever is longer. A
+    marker is not a record. It points to the new token. ``find`` and ``current`` follow it until the grace is over, through at
+    most two markers. ``delete`` follows it as long as it exists, through any number of markers. A new record may replace a
+    marker whose grace is over or that leads to no live record.
 
-    *Errors* are `StoreError` and its subclasses, for system failures and conflicts; `TypeError` and
-    `ValueError` for mistakes of the caller's, before any call. "Not there" is None.
+    **Errors** are `StoreError` and its subclasses for system failures and conflicts. `TypeError` and `ValueError` report
+    mistakes of the caller, before any call. A missing record is not an error but None.
 
-    A store may be shared between threads.
+    Threads may share a store.
     """
 
     def find(self, token: str) -> Record | None:
-        """The live record under *token*; None if it is missing, expired, or *token* is malformed.
+        """Return the live record under *token*; None if it is missing or expired, or if *token* is malformed.
 
-        Raises `CorruptRecordError` if something is there that is not a record.
+        Raises `CorruptRecordError` if the stored item is not a record.
         """
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add or overwrite the record under *token*, whatever is there (as in SCS)."""
+        """Create or overwrite the record under *token*, unconditionally."""
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add a record; raises `Conflict` if a live one has that token."""
+        """Create a record. Raise `Conflict` if a live record has this token."""
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """Write new data and expiry where *record* was read.
+        """Replace the data and the expiry of *record*, if it is unchanged.
 
-        Raises `Conflict` if the data changed since, the record is gone, or somebody else has meanwhile moved
-        its expiry beyond *expiry*.
+        Raises `Conflict` if the data has changed since it was read, or if the record is gone. Also raises it if another caller
+        has moved the expiry beyond *expiry*.
         """
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """Move the expiry and nothing else; the data is neither sent nor changed, nor is the version.
+        """Change only the expiry; the data and the version stay.
 
-        Returns *record* with the expiry that now holds. Where somebody else wrote or touched the record since it
-        was read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
+        Returns *record* with the expiry that is now stored. If another caller wrote or touched the record since it was read,
+        the expiry only moves forward. Raises `Conflict` if the record is gone.
         """
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and a marker in the place of *record*, both or neither.
+        """Move *record* to a new *token*, with new data and expiry, and leave a marker under the old token. Atomic.
 
-        For the length of *grace* after it, the old token leads to the new record, for `find` and for the
-        ``current`` of a `Conflict`. For 15 minutes `delete` of the old token removes the new record.
+        For the length of *grace*, the old token leads to the new record, for `find` and for the ``current`` of a `Conflict`.
+        For at least 15 minutes, `delete` of the old token deletes the new record.
 
-        Raises `Conflict` as `replace` does, or if *token* is taken (``current`` then is the record under *token*);
+        Raises `Conflict` as `replace` does, or if *token* is taken; ``current`` is then the record under *token*. Raises
         `ValueError` if *token* is the record's own or *grace* is negative.
         """
 
     def remove(self, record: Record) -> None:
-        """Delete *record* if it is still what was read, expired or not.
+        """Delete *record*, expired or not, unless its data has changed.
 
-        Raises `Conflict` as `replace` does if the data changed since (not if only its expiry was moved), or if it is gone.
-        Where a reply was lost, and the call was sent again, a record that is gone counts as removed.
+        Raises `Conflict` if the data has changed since it was read, or if the record is gone. A changed expiry alone does not
+        matter. If a reply was lost and the call was sent again, a record that is gone counts as removed.
         """
 
     def delete(self, token: str) -> None:
-        """Remove the record under *token* and, if that was renamed within 15 minutes, the one that it was renamed to.
+        """Delete the record under *token* and, if it was renamed within 15 minutes, the record that it was renamed to.
 
-        Nothing happens if there is none.
+        Do nothing if there is no such record.
         """
 
     def ping(self) -> None:
-        """Return if the store can be read; raise the `StoreError` that says why not."""
+        """Check that the store can be read. Raise a `StoreError` if not."""
 
 
 class AsyncStore(Protocol):
-    """What any async store promises: what `Store` does, awaited, to any number of tasks of one event loop.
+    """The contract of an async store: that of `Store`, with methods that are awaited.
 
-    A verb that is cancelled has been done or not, and never in half.
+    Tasks of one event loop may share a store. A call that is cancelled is applied completely or not at all.
     """
 
     async def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         ...
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         ...
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         ...
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         ...
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         ...
 
     async def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
 
     async def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""

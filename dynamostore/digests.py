@@ -1,4 +1,4 @@
-"""`digest`: how messages and logs name a record, as its token is a secret."""
+"""`digest`: a name for a record in messages and logs, where its token must not appear."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ __all__ = ["digest"]
 
 
 def digest(token: str) -> str:
-    """A short name for a token that can stand in a log: the first 12 hex digits of its SHA-256.
+    """Return the first 12 hex digits of a token's SHA-256, which are safe to log.
 
     >>> digest("BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew")
     '457cadca9a78'

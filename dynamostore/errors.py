@@ -1,20 +1,20 @@
-"""What can go wrong with a store, and which wire code means which.
+"""The errors that stores raise, and DynamoDB's error codes for them::
 
     Exception
-     └─ StoreError                 the store could not do it; nothing more is known
-         ├─ TableNotFoundError     the table is not there, in this region, for this account
-         ├─ TableSchemaError       a table of that name is there, but is not one of ours
-         ├─ AccessDeniedError      no credentials, wrong ones, or ones that may not do this
-         ├─ ThrottledError         too fast for the table or the account: try again later
-         ├─ UnavailableError       network, time-out, 5xx, or no answer from the source of credentials: a write may have been applied
-         ├─ ItemTooLargeError      over DynamoDB's 400 KB for one item
-         ├─ CorruptRecordError     an item is there, but cannot be read as a record
-         └─ Conflict               the record changed, is gone, or its token is taken
+     └─ StoreError:              the store failed for another reason; base of the classes below
+         ├─ TableNotFoundError:  the table does not exist in this region and account
+         ├─ TableSchemaError:    a table of this name exists, but with another key or TTL
+         ├─ AccessDeniedError:   no credentials, wrong credentials, or missing permissions
+         ├─ ThrottledError:      the table or the account is over its limits; try again later
+         ├─ UnavailableError:    network, timeout or 5xx; a write may have been applied
+         ├─ ItemTooLargeError:   the item is larger than DynamoDB's 400 KB
+         ├─ CorruptRecordError:  an item exists, but cannot be decoded as a record
+         └─ Conflict:            the record has changed or is gone, or its token is taken
 
-A record that is not there is a value (``None``), not an error. A mistake of the caller's (an empty token
-to ``save``, a naive expiry) is a `ValueError` or `TypeError`, raised before any call.
+A missing record is not an error but ``None``. A mistake of the caller, such as an empty token for ``save`` or a naive
+expiry, raises `ValueError` or `TypeError` before any call.
 
-No message holds a token or data: records are named by `digest <dynamostore.digests.digest>`.
+Messages never contain a token or data. They name a record by its `digest <dynamostore.digests.digest>`.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ __all__ = [
 
 
 MAX_ITEM: Final = 400 * 1024
-"""The largest item in bytes, as DynamoDB counts them."""
+"""DynamoDB's maximum size of an item, in bytes as DynamoDB counts them."""
 
 
 class StoreError(Exception):
-    """The store could not do what was asked; the base of everything a store raises on its own.
+    """A call to the store failed. The base class of all errors that stores raise.
 
-    Attributes: *operation*, the low-level call that failed (``"GetItem"``), and *code*, the service's own
-    name for the failure (``"ThrottlingException"``); both None where there was no such thing. The client's
-    exception, if any, is the ``__cause__``.
+    Attributes: *operation*, the DynamoDB call that failed, such as ``"GetItem"``; *code*, DynamoDB's error code, such as
+    ``"ThrottlingException"``. Both are str, or None if there is no such call or code. The client's exception, if any, is the
+    ``__cause__``.
 
     >>> try:
     ...     raise ThrottledError("slow down", operation="GetItem", code="ThrottlingException")
@@ -61,41 +61,42 @@ class StoreError(Exception):
 
     def __init__(self, message: str = "", *, operation: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
-        self.operation = operation
-        self.code = code
+        self.operation: str | None = operation
+        self.code: str | None = code
 
 
 class TableNotFoundError(StoreError):
-    """There is no such table in this region and account; ``store.create_table()`` makes it."""
+    """The table does not exist in this region and account. Call ``store.create_table()`` to create it."""
 
 
 class TableSchemaError(StoreError):
-    """A table of that name exists, but its key or its TTL is not what `Table` says; it was not touched."""
+    """A table of this name exists, but its key or its TTL attribute differs from `Table`. The table is not changed."""
 
 
 class AccessDeniedError(StoreError):
     """There are no credentials, DynamoDB refused them, or they do not allow this operation.
 
-    If the network keeps the client from fetching credentials, the error is `UnavailableError`.
+    If the client cannot fetch credentials because of the network, it raises `UnavailableError` instead.
     """
 
 
 class _OutcomeOpenError(StoreError):
-    """What may leave open if a write was applied, with its *version*."""
+    """A failure after which a write may or may not have been applied. *version* is the version that it was writing."""
 
     def __init__(
         self, message: str = "", *, operation: str | None = None, code: str | None = None, version: int = 0
     ) -> None:
         super().__init__(message, operation=operation, code=code)
-        self.version = version
+        self.version: int = version
 
 
 @dataclass(frozen=True, slots=True)
 class ThrottlingReason:
-    """Why DynamoDB throttled a request: which limit (*reason*) of which table or index (*resource*, its ARN).
+    """The limit (*reason*) of the table or index (*resource*, an ARN) that throttled a request.
 
-    *reason* is DynamoDB's word: ``Table`` or ``Index``, ``Read`` or ``Write``, and the limit (``ProvisionedThroughputExceeded``,
-    ``AccountLimitExceeded``, ``KeyRangeThroughputExceeded``, ``MaxOnDemandThroughputExceeded``). Each is ``""`` if DynamoDB does not name it.
+    *reason* is DynamoDB's name: ``Table`` or ``Index``, then ``Read`` or ``Write``, then ``ProvisionedThroughputExceeded``,
+    ``AccountLimitExceeded``, ``KeyRangeThroughputExceeded`` or ``MaxOnDemandThroughputExceeded``. Each field is ``""`` if
+    DynamoDB does not send it.
     """
 
     reason: str
@@ -103,10 +104,10 @@ class ThrottlingReason:
 
 
 class ThrottledError(_OutcomeOpenError):
-    """The table or the account is over its throughput, also after the client's own retries.
+    """The table or the account is over its throughput limit, even after the client's retries.
 
-    Attributes: *version*, as that of `UnavailableError` (an earlier try of the write may have been applied); and
-    *throttling_reasons*, a tuple of `ThrottlingReason`, ``()`` if the service gave none.
+    Attributes: *throttling_reasons*, a tuple of `ThrottlingReason`, empty if DynamoDB sent none; *version*, as in
+    `UnavailableError`, since an earlier try of the write may have been applied.
 
     >>> reason = ThrottlingReason("TableWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:eu-west-1:1:table/sessions")
     >>> error = ThrottledError("slow down", throttling_reasons=[reason])
@@ -124,24 +125,23 @@ class ThrottledError(_OutcomeOpenError):
         throttling_reasons: Sequence[ThrottlingReason] = (),
     ) -> None:
         super().__init__(message, operation=operation, code=code, version=version)
-        self.throttling_reasons = tuple(throttling_reasons)
+        self.throttling_reasons: tuple[ThrottlingReason, ...] = tuple(throttling_reasons)
 
 
 class UnavailableError(_OutcomeOpenError):
-    """The service could not be reached or failed (network, time-out, 5xx).
+    """DynamoDB, or a source of credentials, could not be reached or failed: network, timeout, 5xx.
 
-    For a write this leaves open if it was applied. Attribute *version*: the version tag that ``save``, ``create``,
-    ``replace`` or ``rename`` was writing, else 0. The write was applied if a record that is read later has it for its
-    ``version``, or among its ``recent`` ones (8 bytes each, big-endian).
+    After a write, it is unknown whether the write was applied. Attribute *version* (int): the version that ``save``,
+    ``create``, ``replace`` or ``rename`` was writing, else 0. To find out, read the record: if its
+    ``version`` or one of its ``recent`` versions (8 bytes each, big-endian) is this one, the write was applied.
     """
 
 
 class ItemTooLargeError(StoreError):
-    """The item would be over DynamoDB's limit; it was not stored.
+    """The item would exceed DynamoDB's size limit, so it was not stored.
 
-    Attributes: *size* and *limit* in bytes, as DynamoDB counts an item (size 0: only the server knows it);
-    *largest*, the largest keys of the session with their encoded sizes in bytes, biggest first, where a
-    session was being saved, else ``()``.
+    Attributes: *size* and *limit*, in bytes as DynamoDB counts them (*size* is 0 if only the server knows it); *largest*, the
+    largest keys of the session with their encoded sizes in bytes, largest first. *largest* is empty if no session was saved.
     """
 
     def __init__(
@@ -155,30 +155,31 @@ class ItemTooLargeError(StoreError):
         code: str | None = None,
     ) -> None:
         super().__init__(message, operation=operation, code=code)
-        self.size = size
-        self.limit = limit
-        self.largest = tuple(largest)
+        self.size: int = size
+        self.limit: int = limit
+        self.largest: tuple[tuple[str, int], ...] = tuple(largest)
 
 
 class CorruptRecordError(StoreError):
-    """An item is there but is not a record: an attribute is missing, mistyped or out of range.
+    """The stored item is not a valid record: an attribute is missing, has the wrong type, or is out of range.
 
-    Attributes: *digest*, the `digest <dynamostore.digests.digest>` of its token, and *reason*, what is wrong with it.
+    Attributes, both str: *digest*, the `digest <dynamostore.digests.digest>` of the token; *reason*, the problem.
     """
 
     def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:
         super().__init__(message)
-        self.digest = digest
-        self.reason = reason
+        self.digest: str = digest
+        self.reason: str = reason
 
 
 class Conflict(StoreError):
-    """The condition of a write did not hold: somebody else was faster.
+    """A conditional write failed, because another caller changed the record first.
 
-    Attributes: *current*, the live record that stands there instead, or None if there is none (it was deleted, renamed,
-    or has expired); and *renamed*, True if the record that was read is not there any more because it was renamed less than
-    15 minutes (or the grace of the renaming) ago. *current* is then the record that it was renamed to, if its old token may
-    still be followed.
+    Attributes:
+
+    - *current*: the live record now, or None if it was deleted, was renamed or has expired.
+    - *renamed*: True if the record was renamed recently: less than 15 minutes ago, or within the grace. *current* is then
+      the renamed record, if the grace is not over.
 
     >>> from datetime import UTC, datetime
     >>> from dynamostore import MemoryStore
@@ -201,8 +202,8 @@ class Conflict(StoreError):
         code: str | None = None,
     ) -> None:
         super().__init__(message, operation=operation, code=code)
-        self.current = current
-        self.renamed = renamed
+        self.current: Record | None = current
+        self.renamed: bool = renamed
 
 
 CODES: Final[Mapping[str, type[StoreError]]] = {
@@ -237,5 +238,5 @@ CODES: Final[Mapping[str, type[StoreError]]] = {
     "ServiceUnavailableException": UnavailableError,
     "TransactionInProgressException": UnavailableError,
 }
-"""Wire code → class, for the codes that say it all; a code that is not here is a plain `StoreError`,
-or `UnavailableError` with an HTTP status of 500 and over."""
+"""DynamoDB's error codes with their classes. Any other code raises a plain `StoreError`, or `UnavailableError` if the HTTP
+status is 500 or higher."""

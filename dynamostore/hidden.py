@@ -1,7 +1,7 @@
-"""Keeps secrets out of frames: `Hidden`, and what clears the frames of an error. Error trackers record the locals of each frame.
+"""Keep secrets out of stack frames, whose local variables error trackers record: `Hidden` and `clear_frames`.
 
-A frame that lives while the library waits, or while the app's code runs, holds a secret as a `Hidden`, or in an object whose repr
-does not show it. A function that only computes may hold it in clear. If it raises, the caller at the boundary clears it with `clear_frames`.
+A function that does I/O or calls the app's code must hold a secret as a `Hidden`, or in an object whose repr hides it. A
+function that only computes may hold it in clear text. If it raises, its caller clears the frame with `clear_frames`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 _OURS: Final = frozenset(("dynamostore", "session"))
 
-# Of code objects: a generator, a coroutine, an iterable coroutine, an asynchronous generator.
+# Flags of code objects: generator, coroutine, iterable coroutine, async generator.
 _CAN_WAIT: Final = 0x20 | 0x80 | 0x100 | 0x200
 
 
 class Hidden(Generic[T_co]):
-    """Holds a value and does not show it: neither its repr nor its attributes' names lead to it by accident.
+    """Hold a secret value, which the repr does not show.
 
-    Reveal it in the expression that needs it; a local that holds what was revealed is in clear again. It cannot be pickled.
+    Call `reveal` inside the expression that needs the value: a local variable would hold it in clear text again. A `Hidden`
+    cannot be pickled.
 
     >>> token = Hidden("a token")
     >>> token
@@ -42,7 +43,7 @@ class Hidden(Generic[T_co]):
         self._value = value
 
     def reveal(self) -> T_co:
-        """The value."""
+        """Return the value."""
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -55,13 +56,14 @@ class Hidden(Generic[T_co]):
         return "Hidden(...)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a hidden value is not pickled, which would write it down")
+        raise TypeError("a Hidden value cannot be pickled, as that would write the secret in clear text")
 
 
 def clear_frames(error: BaseException) -> None:
-    """Clear the locals of this library's functions in the traceback of *error*, and in those of its causes and contexts.
+    """Clear the local variables of this library's functions in the tracebacks of *error*, its causes and its contexts.
 
-    Functions that have not returned yet keep their locals. So do generators and coroutines: they may have caught the error, and continue.
+    Functions that are still running keep their variables. So do generators and coroutines, which may have caught the error
+    and may continue.
 
     >>> from dynamostore import items
     >>> try:
@@ -71,17 +73,17 @@ def clear_frames(error: BaseException) -> None:
     """
     for frame in _frames(error):
         code = frame.f_code
-        # What a generator expression has let pass is its end.
+        # A generator expression cannot catch an error, so it does not continue.
         goes_on = code.co_flags & _CAN_WAIT and code.co_name != "<genexpr>"
         if not goes_on and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
             try:
                 frame.clear()
             except RuntimeError:
-                continue  # it is running
+                continue  # the frame is still running
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    """Iterate over the frames that *error* and what it was raised from have passed. Drop a suppressed UnicodeError: it holds the text."""
+    """Iterate over the frames of *error*, its causes and contexts. Drop suppressed UnicodeErrors, which contain the text."""
     to_do: list[BaseException | None] = [error]
     seen: set[int] = set()
     while to_do:
@@ -101,9 +103,10 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def clears_frames(*methods: str) -> Callable[[type[T]], type[T]]:
-    """Clear the frames of *methods* of a class when they raise. They take secrets, and are not awaited.
+    """Decorate a class so that the frames of these *methods* are cleared when they raise.
 
-    It decorates the class, not each method, because type checkers lose information about a decorated method.
+    For methods that take secrets and are not awaited. It decorates the class, not each method, because type checkers lose
+    information about a decorated method.
 
     >>> @clears_frames("parse")
     ... class Parser:
@@ -122,7 +125,7 @@ def clears_frames(*methods: str) -> Callable[[type[T]], type[T]]:
 
 
 def clearing(function: Callable[P, R]) -> Callable[P, R]:
-    """`clears_frames` for a function."""
+    """Decorate a function so that its frames are cleared when it raises. See `clears_frames`."""
 
     @wraps(function)
     def cleared(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -140,5 +143,5 @@ _CODE: Final = clearing(repr).__code__
 
 
 def is_clearing(function: object) -> bool:
-    """Return True if *function* is one that `clearing` has made, around one that is not awaited."""
+    """Return True if *function* is decorated with `clearing`, so that it is not a coroutine function."""
     return getattr(function, "__code__", None) is _CODE

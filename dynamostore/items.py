@@ -1,9 +1,8 @@
-"""Record ⇄ item in S, B and N: pure, total, and exactly what SCS for Go reads and writes.
+"""Convert between records and DynamoDB items. No I/O. Compatible with SCS for Go.
 
-An item is ``{token: S, data: B, expiry: N, ttl: N, version: N}``, with the names that `Table` gives them.
-``expiry`` is Unix nanoseconds, ``ttl`` is the second after it (DynamoDB's TTL has whole seconds), and
-``version`` is missing from an item that SCS for Go wrote. ``recent`` (B) is there once a record was replaced, and has
-the versions before this one; ``moved`` (S) is in an item that is no record any more, and leads to it.
+An item is ``{token: S, data: B, expiry: N, ttl: N, version: N}``, with the attribute names from `Table`. ``expiry`` is Unix
+time in nanoseconds. ``ttl`` is the next whole second, as DynamoDB's TTL needs. SCS for Go writes no ``version``. Replacing a
+record adds ``recent`` (B), its versions before this one. A marker has ``moved`` (S), the new token of a renamed record.
 """
 
 from __future__ import annotations
@@ -51,16 +50,16 @@ MAX_TOKEN = 2048
 """The longest token, in bytes of UTF-8: DynamoDB's limit for a partition key."""
 
 RECENT = 8
-"""How many versions a record remembers: so many writes may come between one whose reply was lost and its retry."""
+"""The number of earlier versions in a record: a retry is recognized if at most this many writes came in between."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,38}")
 _DIGITS = re.compile(r"[0-9]{1,38}").fullmatch
-# What DynamoDB takes and gives. Decimal() and int() would also take the digits of other scripts, underscores and blanks.
+# DynamoDB's number format. Decimal() and int() would also accept non-ASCII digits, underscores and white space.
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 def storable(token: object) -> bool:
-    """Whether DynamoDB takes *token* as a partition key: a str of 1 to 2048 bytes of UTF-8.
+    """Return True if DynamoDB accepts *token* as a partition key: a str of 1 to 2048 bytes of UTF-8.
 
     >>> storable("token"), storable(""), storable("é" * 1025), storable("\\ud800")
     (True, False, False, False)
@@ -77,7 +76,7 @@ def storable(token: object) -> bool:
 
 @clearing
 def check_token(token: str) -> str:
-    """*token*, if it can be stored; else `TypeError` or `ValueError` that says why (and not what it was)."""
+    """Return *token*. Raise `TypeError` or `ValueError`, without the token in the message, if it cannot be stored."""
     if not isinstance(token, str):
         raise TypeError(f"token must be a str, not {type(token).__name__}")
     if not token:
@@ -89,24 +88,24 @@ def check_token(token: str) -> str:
 
 @clearing
 def check_data(data: bytes) -> bytes:
-    """*data*, if it is bytes; else `TypeError`."""
+    """Return *data*. Raise `TypeError` if it is not bytes."""
     if not isinstance(data, bytes):
         raise TypeError(f"data must be bytes, not {type(data).__name__}")
     return data
 
 
 def new_version() -> int:
-    """A new random tag, 1 to 2^63 - 1; never 0, which stands for "no version"."""
+    """Return a new random version from 1 to 2^63 - 1. 0 stands for "no version"."""
     return randbits(63) or 1
 
 
 def number(value: int) -> AttributeValue:
-    """An N attribute."""
+    """Return *value* as an N attribute."""
     return {"N": str(value)}
 
 
 def key(table: Table, token: str) -> dict[str, AttributeValue]:
-    """The key of the item of *token*.
+    """Return the key of the item of *token*.
 
     >>> key(Table(), "abc")
     {'token': {'S': 'abc'}}
@@ -116,12 +115,12 @@ def key(table: Table, token: str) -> dict[str, AttributeValue]:
 
 @clearing
 def key_of(table: Table, item: Item) -> str:
-    """The token that *item* is under; `CorruptRecordError` if it has none, as no item of a table has."""
+    """Return the token of *item*. Raise `CorruptRecordError` if it is missing, which never happens in a real table."""
     return _token(table, item)
 
 
 def ttl(expiry_ns: int) -> int:
-    """The whole second for DynamoDB's TTL: the one after the expiry, so that it never sweeps too early.
+    """Return the value for DynamoDB's TTL: the next whole second after the expiry, so that it never deletes too early.
 
     >>> ttl(8102534735004839040)
     8102534736
@@ -130,7 +129,7 @@ def ttl(expiry_ns: int) -> int:
 
 
 def encode(table: Table, record: Record) -> dict[str, AttributeValue]:
-    """The item of *record*: what is beside it, then its own attributes.
+    """Return the item of *record*: the attributes in ``beside`` first, then its own.
 
     >>> from datetime import UTC, datetime
     >>> encode(Table(), Record("abc", b"hi", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC), version=7))
@@ -154,7 +153,9 @@ def encode(table: Table, record: Record) -> dict[str, AttributeValue]:
 
 @clearing
 def decode(table: Table, item: Item, expiry_ns: int | None = None) -> Record:
-    """The record that *item* is; `CorruptRecordError` if it is none. *expiry_ns*, if its expiry is known already.
+    """Return the record in *item*. Raise `CorruptRecordError` if it is not a record.
+
+    *expiry_ns*: the expiry, if it is already decoded.
 
     >>> decode(Table(), {"token": {"S": "abc"}, "expiry": {"N": "soon"}, "data": {"B": b""}})
     Traceback (most recent call last):
@@ -177,9 +178,9 @@ def decode(table: Table, item: Item, expiry_ns: int | None = None) -> Record:
 
 
 def decode_whole(table: Table, item: Item) -> Record | None:
-    """The record that *item* is, if it is just as this package writes one, as almost all are; None: ask `decode`.
+    """Return the record in *item* if it has exactly the form that this package writes; None if `decode` must check it.
 
-    Every read is one of these: it takes half the time, and refuses nothing that `decode` would not.
+    This is the fast path of almost every read. It takes half the time of `decode` and never raises.
     """
     try:
         token = item[table.token]["S"]
@@ -188,7 +189,7 @@ def decode_whole(table: Table, item: Item) -> Record | None:
         version = item[table.version]["N"]
         recent = item[table.recent]["B"] if table.recent in item else b""
         if (
-            # They and the TTL are all there is.
+            # The item has no other attributes than these and the TTL.
             len(item) == (6 if recent else 5)
             and table.ttl in item
             and type(token) is str
@@ -207,9 +208,9 @@ def decode_whole(table: Table, item: Item) -> Record | None:
 
 
 def _content(item: Item, name: str, kind: str) -> object:
-    """What the attribute *name* holds, if it is of that *kind*; else None."""
+    """Return the content of the attribute *name* if it has the type *kind*, else None."""
     value = item.get(name)
-    # A dict almost always; to ask whether it is a Mapping takes as long as all the rest.
+    # It is almost always a dict; the check for Mapping alone would take as long as everything else.
     return value.get(kind) if isinstance(value, (dict, Mapping)) else None
 
 
@@ -223,14 +224,14 @@ def _recent(table: Table, item: Item, token: str) -> bytes:
 
 
 def recent(record: Record) -> bytes:
-    """What the next write of *record* is to remember: its version and those before it, the latest first."""
+    """Return the ``recent`` value for the next write of *record*: its version and those before it, latest first."""
     if not record.version:
         return b""
     return (record.version.to_bytes(8, "big") + record.recent)[: 8 * RECENT]
 
 
 def bears(table: Table, item: Item, version: int) -> bool:
-    """Whether *version* was written to *item*, last or not long ago; total, whatever else the item is.
+    """Return True if *version* is the item's current or a recent version. Never raises.
 
     >>> bears(Table(), {"version": {"N": "3"}, "recent": {"B": bytes(7) + b"\x02"}}, 2)
     True
@@ -244,7 +245,9 @@ def bears(table: Table, item: Item, version: int) -> bool:
 
 
 def is_related(table: Table, item: Item, tags: bytes) -> bool:
-    """Return True if *item* bears one of the versions in *tags*, 8 bytes each, as only what was written from it does.
+    """Return True if *item* has one of the versions in *tags*, 8 bytes each, as its current or a recent version.
+
+    Only an item that was written on top of a record has that record's versions.
 
     >>> is_related(Table(), {"version": {"N": "3"}, "recent": {"B": bytes(7) + b"\x02"}}, bytes(7) + b"\x01" + bytes(7) + b"\x02")
     True
@@ -253,20 +256,23 @@ def is_related(table: Table, item: Item, tags: bytes) -> bool:
 
 
 def bears_another_token(table: Table, item: Item, token: str) -> bool:
-    """Whether *item* is another's than *token*'s, which no reply to a read of *token* can be."""
+    """Return True if *item* has another token than *token*, so that it cannot be the reply to a read of *token*."""
     there = _content(item, table.token, "S")
     return there != token and isinstance(there, str)
 
 
 def forgot(table: Table, item: Item, version: int) -> bool:
-    """Whether more was written since *version* than *item* remembers: what was in between cannot be told."""
+    """Return True if *version* may be an earlier version of *item* that its full ``recent`` list no longer contains."""
     tags = _content(item, table.recent, "B")
     return isinstance(tags, bytes) and len(tags) >= 8 * RECENT and not bears(table, item, version)
 
 
 @clearing
 def moved(table: Table, item: Item) -> str | None:
-    """The token that *item* leads to, if its record was renamed; `CorruptRecordError` if it is none."""
+    """Return the token to which the marker *item* leads; None if it is not a marker.
+
+    Raises `CorruptRecordError` if that token is malformed.
+    """
     if table.moved not in item:
         return None
     token = _content(item, table.moved, "S")
@@ -277,7 +283,7 @@ def moved(table: Table, item: Item) -> str | None:
 
 @clearing
 def why_not_findable(table: Table, item: Item) -> str | None:
-    """Why *item*, under its token, would be no record and no marker to ``find``; None if it is one, expired or not.
+    """Explain why ``find`` would treat *item* as corrupt; None if it is a valid record or marker, expired or not.
 
     >>> why_not_findable(Table(), {"token": {"S": "abc"}, "expiry": {"N": "1"}})
     'data is missing, not binary (B)'
@@ -297,9 +303,9 @@ def why_not_findable(table: Table, item: Item) -> str | None:
 
 @clearing
 def decode_expiry(table: Table, item: Item) -> int:
-    """The expiry of *item* in Unix nanoseconds; `CorruptRecordError` if it has none.
+    """Return the expiry of *item* in Unix nanoseconds. Raise `CorruptRecordError` if it is missing or invalid.
 
-    Apart from `decode`, so that an expired item need not be a good one.
+    It is separate from `decode`, so that an expired item may be invalid in other respects.
     """
     token = _token(table, item)
     expiry_ns = _integer(item, table.expiry, token)
@@ -338,7 +344,7 @@ def _corrupt(token: str, reason: str) -> CorruptRecordError:
 
 
 def parse_number(text: object) -> Decimal | None:
-    """Return the number that the content of an ``N`` attribute says; None if it is none.
+    """Return the content of an ``N`` attribute as a number; None if it is not in DynamoDB's number format.
 
     >>> parse_number("-1200"), parse_number("1_000"), parse_number("\N{ARABIC-INDIC DIGIT ONE}")
     (Decimal('-1200'), None, None)
@@ -347,10 +353,10 @@ def parse_number(text: object) -> Decimal | None:
 
 
 def item_size(item: Item) -> int:
-    """The size of an item in bytes, as DynamoDB counts it against its limit and its prices.
+    """Return the size of an item in bytes, as DynamoDB counts it for its limits and prices.
 
-    The names and the values in UTF-8; a number takes a byte for two significant digits and one more (and
-    one for a minus); a list or map 3 bytes and one for each element.
+    Names and strings count as UTF-8. A number takes one byte for each two significant digits, one more byte, and one for a
+    minus sign. A list or map takes 3 bytes and one for each element.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 
     >>> item_size({"token": {"S": "abc"}, "data": {"B": b"1234"}, "n": {"N": "-1200"}})
@@ -375,11 +381,11 @@ def _value_size(value: object) -> int:
         return 3 + sum(1 + _value_size(part) for part in content)
     if kind in ("SS", "NS", "BS") and isinstance(content, Sequence):
         return sum(_value_size({kind[0]: part}) for part in content)
-    return 1  # true, false, null: and whatever is no attribute value
+    return 1  # true, false, null, and anything that is not an attribute value
 
 
 def _number_size(text: str) -> int:
-    """A byte for each digit to the base of 100, that is for each pair of digits counted from the point."""
+    """Return the size of a number: one byte for each pair of digits, counted from the decimal point, and one more."""
     number = parse_number(text)
     if number is None:
         return len(text)
@@ -396,7 +402,7 @@ def _utf8(text: str) -> int:
 
 @clearing
 def check_size(table: Table, record: Record) -> None:
-    """Nothing if *record* fits into an item; else `ItemTooLargeError`, before anything is sent."""
+    """Raise `ItemTooLargeError` if *record* does not fit into an item."""
     if len(record.data) < MAX_ITEM // 2 and not record.beside:
         return
     size = item_size(encode(table, record))

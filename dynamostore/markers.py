@@ -1,7 +1,7 @@
-"""Markers: the item that a renaming leaves under the old token, how long it is followed, and how long it stays.
+"""Markers: the items that a renaming leaves under the old token.
 
 A marker has no data. Its ``moved`` is the new token, its ``expiry`` the end of the grace, and its ``ttl`` the second
-until which it stays. `Store.find <dynamostore.Store.find>` follows it before its expiry, ``delete`` until its ttl.
+until which it is kept. `Store.find <dynamostore.Store.find>` follows it until its expiry, ``delete`` until its TTL.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .table import Table
 __all__ = ["MARKER", "MAX_HOPS", "has_ended", "is_kept", "is_marker", "lifespan"]
 
 MARKER: Final = timedelta(minutes=15)
-"""How long a marker stays: the longest that a Lambda function, and so a request, can take."""
+"""How long a marker is kept: the maximum duration of a Lambda function, and so of a request."""
 
 MAX_HOPS: Final = 2
-"""How many markers `find` follows, one after the other."""
+"""The maximum number of markers that `find` follows in a row."""
 
 _MARKER_NS: Final = duration_ns(MARKER)
 
 
 def lifespan(now_ns: int, grace: timedelta) -> tuple[int, int]:
-    """Return the expiry (Unix nanoseconds) and the ttl (Unix seconds) of a marker that is made now.
+    """Return the expiry (Unix nanoseconds) and the ttl (Unix seconds) of a marker that is created now.
 
-    Without a grace the marker has expired for every process that can talk to DynamoDB, also for one whose clock is
-    behind: DynamoDB refuses requests that are signed more than five minutes off.
+    Without a grace, the expiry is 15 minutes in the past, so that the marker has expired by every client's clock. A client
+    whose clock is more than five minutes off cannot use DynamoDB, which refuses its signatures.
 
     >>> lifespan(3_600 * 10**9, timedelta(seconds=5)), lifespan(3_600 * 10**9, timedelta(0))
     ((3605000000000, 4501), (2700000000000, 4501))
@@ -40,19 +40,19 @@ def lifespan(now_ns: int, grace: timedelta) -> tuple[int, int]:
 
 
 def has_ended(ttl: int, now_ns: int) -> bool:
-    """Return True if a marker of this *ttl* counts no more: from then on TTL may delete it."""
+    """Return True if the *ttl* of a marker has passed, so that it no longer counts and TTL may delete it."""
     return ttl < now_ns // NS_PER_S
 
 
 def is_marker(table: Table, item: Item) -> bool:
-    """Return True if *item* is a marker, ended or not."""
+    """Return True if *item* is a marker, even if it has ended."""
     return table.moved in item
 
 
 def is_kept(table: Table, item: Item, now_ns: int) -> bool:
-    """Return True if *item* is a marker whose ttl is not over. Never raises.
+    """Return True if *item* is a marker whose ttl has not passed. Never raises.
 
-    The ttl is never taken to be before the second after the expiry, nor is it if it is missing or no number.
+    A ttl that is missing, invalid or earlier than the expiry counts as the second after the expiry.
     """
     if not is_marker(table, item):
         return False

@@ -1,4 +1,4 @@
-"""`MemoryStore` and `AsyncMemoryStore`: the contract of a store in a dict, for tests and for trying things out."""
+"""`MemoryStore` and `AsyncMemoryStore`: stores that keep records in memory, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ from .table import Table
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
 
 
-_ELSEWHERE: Final = "its records are in this one's memory; share a table, dynamostore.local's say"
+_ELSEWHERE: Final = (
+    "its records are in this process's memory; to share records, use a table, for example of dynamostore.local"
+)
 
 
 @clears_frames("find", "save", "create", "replace", "touch", "rename", "remove", "delete")
 class MemoryStore(ProcessBound, instead=_ELSEWHERE):
-    """Records in this process's memory; a `Store`, safe to share between threads.
+    """Store records in this process's memory, for tests and experiments. A `Store`; threads may share it.
 
-    It keeps the contract to the letter, limits included, and forgets everything when it goes. *clock* gives
-    Unix nanoseconds. An expired record is dropped when its token is next looked at, and a marker when it has ended.
+    It implements the full contract of `Store`, including the size limits. Its records are lost with the object. *clock*
+    returns Unix time in nanoseconds. An expired record is dropped at the next access to its token.
 
     >>> from datetime import UTC, datetime
     >>> store = MemoryStore()
@@ -47,19 +49,19 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     def __init__(self, *, clock: Clock = time.time_ns) -> None:
         self._clock = clock
         self._records: dict[str, Record] = {}
-        # What renamings left under the old tokens, in the order in which they were made.
+        # The markers by their old tokens, oldest first.
         self._markers: dict[str, _Marker] = {}
         self._lock = Lock()
 
     def find(self, token: str) -> Record | None:
-        """The live record under *token*; None if it is missing, expired, or *token* is malformed."""
+        """Return the live record under *token*; None if it is missing or expired, or if *token* is malformed."""
         if not items.storable(token):
             return None
         with self._lock:
             return self._live(token)
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add or overwrite the record under *token*, whatever is there."""
+        """Create or overwrite the record under *token*, unconditionally."""
         new = new_record(_TABLE, token, data, expiry)
         with self._lock:
             self._markers.pop(token, None)
@@ -67,7 +69,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return new
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add a record; raises `Conflict` if a live one has that token."""
+        """Create a record. Raise `Conflict` if a live record has this token."""
         new = new_record(_TABLE, token, data, expiry)
         with self._lock:
             if (there := self._live(token)) is not None:
@@ -77,7 +79,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return new
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """Write new data and expiry where *record* was read; `Conflict` as `Store.replace` has it."""
+        """Replace the data and the expiry of *record*. Raise `Conflict` as `Store.replace` does."""
         check_record(record)
         new = new_record(_TABLE, record.token, data, expiry, beside=record.beside, recent=items.recent(record))
         with self._lock:
@@ -86,7 +88,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """Move the expiry and nothing else; `Conflict` if the record is gone."""
+        """Change only the expiry. Raise `Conflict` if the record is gone."""
         check_record(record)
         expiry_ns = to_ns(expiry)
         with self._lock:
@@ -102,14 +104,14 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and remove *record*, both or neither; `Conflict` as `Store.rename`."""
+        """Move *record* to a new *token* and leave a marker. Raise `Conflict` as `Store.rename` does."""
         check_rename(record, token, grace)
         new = new_record(_TABLE, token, data, expiry, beside=record.beside, recent=items.recent(record))
         with self._lock:
             if (taken := self._live(token)) is not None:
                 raise conflict(token, taken, taken=True)
             if self._is_followed(token):
-                # A marker that leads to no record makes room, whatever comes of this.
+                # A marker that leads to no live record may be replaced.
                 del self._markers[token]
             self._unchanged(record, new)
             self._forget_ended()
@@ -120,7 +122,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return new
 
     def remove(self, record: Record) -> None:
-        """Delete *record* if it is still what was read; else `Conflict`."""
+        """Delete *record* unless its data has changed. Raise `Conflict` if it has, or if the record is gone."""
         check_record(record)
         with self._lock:
             there = self._records.get(record.token)
@@ -129,7 +131,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
             del self._records[record.token]
 
     def delete(self, token: str) -> None:
-        """Remove the record under *token*; nothing happens if there is none."""
+        """Delete the record under *token*, or the record it was renamed to. Do nothing if it is missing."""
         if not items.storable(token):
             return
         with self._lock:
@@ -141,7 +143,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
                 there = marker and marker.token
 
     def records(self) -> Iterator[Record]:
-        """Iterate over the live records, in no order. One that is put or removed meanwhile may be among them or not."""
+        """Iterate over the live records, in any order. Records created or deleted meanwhile may be included or not."""
         with self._lock:
             listed = list(self._records.values())
         for each in listed:
@@ -151,10 +153,10 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
                 yield record
 
     def ping(self) -> None:
-        """Return: memory is always there."""
+        """Do nothing, since memory is always available."""
 
     def close(self) -> None:
-        """Do nothing: the records stay. For an app that closes its store, or has it in a ``with`` block."""
+        """Do nothing; the records stay. For apps that close their store or use it in a ``with`` block."""
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +170,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return f"<MemoryStore of {len(self._records)} records>"
 
     def _live(self, token: str) -> Record | None:
-        """Return the live record under *token*, or where its markers lead."""
+        """Return the live record under *token*, or the one to which its markers lead."""
         for _ in range(markers.MAX_HOPS):
             if not self._is_followed(token):
                 break
@@ -192,7 +194,7 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return marker is not None and marker.expiry_ns >= self._clock()
 
     def _forget_ended(self) -> None:
-        """Drop the oldest markers, as far as they have ended: they do not pile up, though nobody looks at their tokens."""
+        """Drop the two oldest markers if they have ended, so that markers do not pile up."""
         for token in [*islice(self._markers, 2)]:
             self._marker(token)
 
@@ -200,19 +202,19 @@ class MemoryStore(ProcessBound, instead=_ELSEWHERE):
         return conflict(record.token, there, renamed=self._marker(record.token) is not None)
 
     def _unchanged(self, record: Record, new: Record) -> None:
-        """`Conflict` if what is there is not what was read, or if *new* would take back an expiry given since."""
+        """Raise `Conflict` if the data has changed since *record* was read, or if *new* would shorten a newer expiry."""
         there = self._live(record.token)
         if there is None or not _same(there, record) or new.expiry_ns < there.expiry_ns != record.expiry_ns:
             raise self._conflict(record, there)
 
 
 class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
-    """`MemoryStore`, awaited: an `AsyncStore` for tests of async apps.
+    """Store records in this process's memory, for tests of async apps. An `AsyncStore`; tasks may share it.
 
-    Each verb lets other tasks run before it acts, once, so that two requests meet as they do at a real table. *memory* is
-    the `MemoryStore` that the records are in, another one's if given: a test that does not await reads and writes the same
-    sessions there. *clock* gives Unix nanoseconds, if *memory* is not given. Usable on any event loop, one after the other
-    too; the records stay when it is closed.
+    Each method first lets other tasks run once, so that concurrent requests interleave as with a real table. *memory* is the
+    `MemoryStore` that holds the records; a sync test can read and write the same sessions there. By default a new one is
+    created, with *clock*, which returns Unix time in nanoseconds. It works on several event loops in turn. Closing it keeps
+    the records.
 
     >>> import asyncio
     >>> from datetime import UTC, datetime
@@ -225,17 +227,17 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
     def __init__(self, memory: MemoryStore | None = None, *, clock: Clock = time.time_ns) -> None:
         if memory is not None and not isinstance(memory, MemoryStore):
             raise TypeError(f"memory must be a MemoryStore, not {type(memory).__name__}")
-        self.memory = MemoryStore(clock=clock) if memory is None else memory
+        self.memory: MemoryStore = MemoryStore(clock=clock) if memory is None else memory
 
     async def find(self, token: str) -> Record | None:
-        """As `MemoryStore.find`."""
+        """See `MemoryStore.find`."""
         hidden = Hidden(token)
         del token
         await asleep(0)
         return self.memory.find(hidden.reveal())
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `MemoryStore.save`."""
+        """See `MemoryStore.save`."""
         hidden = Hidden(token)
         hidden_data = Hidden(data)
         del token, data
@@ -243,7 +245,7 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         return self.memory.save(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `MemoryStore.create`."""
+        """See `MemoryStore.create`."""
         hidden = Hidden(token)
         hidden_data = Hidden(data)
         del token, data
@@ -251,21 +253,21 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         return self.memory.create(hidden.reveal(), hidden_data.reveal(), expiry)
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `MemoryStore.replace`."""
+        """See `MemoryStore.replace`."""
         hidden_data = Hidden(data)
         del data
         await asleep(0)
         return self.memory.replace(record, hidden_data.reveal(), expiry)
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `MemoryStore.touch`."""
+        """See `MemoryStore.touch`."""
         await asleep(0)
         return self.memory.touch(record, expiry)
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `MemoryStore.rename`."""
+        """See `MemoryStore.rename`."""
         hidden = Hidden(token)
         hidden_data = Hidden(data)
         del token, data
@@ -273,24 +275,24 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         return self.memory.rename(record, hidden.reveal(), hidden_data.reveal(), expiry, grace=grace)
 
     async def remove(self, record: Record) -> None:
-        """As `MemoryStore.remove`."""
+        """See `MemoryStore.remove`."""
         await asleep(0)
         self.memory.remove(record)
 
     async def delete(self, token: str) -> None:
-        """As `MemoryStore.delete`."""
+        """See `MemoryStore.delete`."""
         hidden = Hidden(token)
         del token
         await asleep(0)
         self.memory.delete(hidden.reveal())
 
     async def ping(self) -> None:
-        """As `MemoryStore.ping`."""
+        """See `MemoryStore.ping`."""
         await asleep(0)
         self.memory.ping()
 
     async def close(self) -> None:
-        """Do nothing, as `MemoryStore.close`."""
+        """Do nothing; the records stay."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -301,7 +303,7 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
         await self.close()
 
     def __repr__(self) -> str:
-        # The other one may have been refused.
+        # __init__ may have refused its argument.
         return (
             f"<AsyncMemoryStore of {len(self.memory._records)} records>"
             if hasattr(self, "memory")
@@ -310,7 +312,7 @@ class AsyncMemoryStore(ProcessBound, instead=_ELSEWHERE):
 
 
 class _Marker(NamedTuple):
-    """Where a renamed record went; its expiry in Unix nanoseconds, its ttl in Unix seconds."""
+    """The new token of a renamed record. The expiry is in Unix nanoseconds, the ttl in Unix seconds."""
 
     token: str
     expiry_ns: int
@@ -321,7 +323,7 @@ class _Marker(NamedTuple):
 
 
 def _same(there: Record, record: Record) -> bool:
-    # Without a version (SCS for Go wrote it) all the rest has to be the same.
+    # Without a version (SCS for Go wrote the record), compare everything else.
     return there.version == record.version and there.token == record.token and (record.version != 0 or there == record)
 
 

@@ -1,7 +1,7 @@
-"""What cannot work as a store or as a client, told when it is passed in: a `TypeError` that says what to pass.
+"""Check that an argument can work as a store or as a client. If not, raise a `TypeError` that says what to pass instead.
 
-Anything with the right methods is accepted, whatever its class. Where that cannot be known (of a proxy, say, that finds its
-methods when they are called) it is accepted, too.
+Any object with the right methods is accepted, whatever its class. If that cannot be known, for example with a proxy that
+creates its methods on demand, the object is accepted too.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .hidden import is_clearing
 
 __all__ = ["check_client", "check_store"]
 
-# Those that a session calls.
+# The methods that a session calls.
 _VERBS: Final = ("find", "create", "replace", "touch", "rename", "remove", "delete")
 _CALLS: Final = ("get_item", "put_item", "update_item", "delete_item", "transact_write_items")
 _AWAITABLE: Final = re.compile(r"\b(Awaitable|Coroutine|Future|Task)\b")
 
 
 class _Words(NamedTuple):
-    """What to say of a kind of stores, or of what is built on them."""
+    """The words in messages for sync or for async stores."""
 
     store: str
     connect: str
@@ -31,64 +31,70 @@ class _Words(NamedTuple):
 
 
 _WORDS: Final = {
-    False: _Words("Store", "connect", 'boto3.client("dynamodb") or a WireClient', "Async"),
-    True: _Words("AsyncStore", "connect_async", "an AsyncWireClient, or aiobotocore's client once it is entered", ""),
+    False: _Words("a Store", "connect", 'boto3.client("dynamodb") or a WireClient', "Async"),
+    True: _Words(
+        "an AsyncStore", "connect_async", "an AsyncWireClient, or aiobotocore's client once it is entered", ""
+    ),
 }
 
 
 def check_store(store: object, name: str, *, awaited: bool) -> None:
-    """Raise `TypeError` if *store* cannot be the store of the class *name*, which *awaited* its verbs or calls them.
+    """Raise `TypeError` if *store* cannot be the store of the class *name*.
+
+    *awaited*: the class awaits the store's methods.
 
     >>> from dynamostore import MemoryStore
     >>> check_store(MemoryStore(), "SessionManager", awaited=False)
     >>> check_store("sessions", "SessionManager", awaited=False)
     Traceback (most recent call last):
-    TypeError: store must be a Store, not str: SessionManager(dynamostore.connect(...))
+    TypeError: store must be a Store, not str; use SessionManager(dynamostore.connect(...))
     """
     words = _WORDS[awaited]
     what = _name(store)
-    instead = f"{name}(dynamostore.{words.connect}(...))"
+    instead = f"use {name}(dynamostore.{words.connect}(...))"
     if isinstance(store, type):
-        raise TypeError(f"store must be a {words.store}, not the class {what}: make one, {name}({what}(...))")
+        raise TypeError(f"store must be {words.store}, not the class {what}; create an instance: {name}({what}(...))")
     if _lacking(store, _VERBS):
         if not _lacking(store, _CALLS):
             stores = "AsyncDynamoStore" if awaited else "DynamoStore"
-            instead = f"{name}({stores}(client))"
+            instead = f"use {name}({stores}(client))"
         elif inspect.isawaitable(store):
             instead = "await it first"
         elif not _lacking(store, _VERBS[:1]) and not isinstance(store, str | bytes):
             instead = f"it has no {', '.join(_lacking(store, _VERBS))}"
-        raise TypeError(f"store must be a {words.store}, not {what}: {instead}")
+        raise TypeError(f"store must be {words.store}, not {what}; {instead}")
     if _is_awaited(store, _VERBS) is (not awaited):
         how = "are not coroutine functions" if awaited else "must be awaited"
         other = f"{words.other}{name.removeprefix('Async')}"
-        raise TypeError(f"store must be a {words.store}, and the verbs of {what} {how}: {instead}, or use {other}")
+        raise TypeError(f"store must be {words.store}, but the methods of {what} {how}; {instead}, or use {other}")
 
 
 def check_client(client: object, name: str, *, awaited: bool) -> None:
-    """Raise `TypeError` if *client* cannot be the low-level client of the store *name*, which *awaited* its calls or not.
+    """Raise `TypeError` if *client* cannot be the low-level client of the store class *name*.
+
+    *awaited*: the class awaits the client's calls.
 
     >>> import boto3
     >>> check_client(boto3.client("dynamodb", region_name="eu-central-1"), "DynamoStore", awaited=False)
     >>> check_client(boto3.resource("dynamodb", region_name="eu-central-1"), "DynamoStore", awaited=False)
     Traceback (most recent call last):
-    TypeError: client must be a low-level client of DynamoDB, not a boto3 resource (dynamodb.ServiceResource): pass boto3.client("dynamodb") or a WireClient
+    TypeError: client must be a low-level client of DynamoDB, not a boto3 resource (dynamodb.ServiceResource); pass boto3.client("dynamodb") or a WireClient
     """
     words = _WORDS[awaited]
     what = _name(client)
     instead = f"pass {words.client}"
     wrong = "client must be a low-level client of DynamoDB, not "
     if isinstance(client, type):
-        raise TypeError(f"{wrong}the class {what}: {instead}")
+        raise TypeError(f"{wrong}the class {what}; {instead}")
     if _is_of(client, "boto3.resources.base"):
-        # A table has a get_item, too, which takes other arguments.
-        raise TypeError(f"{wrong}a boto3 resource ({what}): {instead}")
+        # A boto3 Table resource also has get_item, but with other arguments.
+        raise TypeError(f"{wrong}a boto3 resource ({what}); {instead}")
     service = _dig(client, "meta", "service_model", "service_name")
     if isinstance(service, str) and service != "dynamodb":
-        raise TypeError(f"{wrong}one of {service}: {instead}")
+        raise TypeError(f"{wrong}one of {service}; {instead}")
     if missing := _lacking(client, _CALLS):
         if not _lacking(client, _VERBS):
-            instead = "it is a store already"
+            instead = "it is already a store, so use it directly"
         elif not _lacking(client, ("client", "resource")) and not awaited:
             instead = 'pass its client("dynamodb")'
         elif not _lacking(client, ("create_client",)) and _is_of(client, "aiobotocore") is awaited:
@@ -99,14 +105,14 @@ def check_client(client: object, name: str, *, awaited: bool) -> None:
             instead = "await it first"
         elif len(missing) < len(_CALLS):
             instead = f"it has no {', '.join(missing)}"
-        raise TypeError(f"{wrong}{what}: {instead}")
+        raise TypeError(f"{wrong}{what}; {instead}")
     if _is_awaited(client, _CALLS) is (not awaited):
         how = "are not awaited" if awaited else "must be awaited"
         other = f"{words.other}{name.removeprefix('Async')}"
-        raise TypeError(f"the calls of {what} {how}: {instead}, or use {other}")
+        raise TypeError(f"the methods of {what} {how}; {instead}, or use {other}")
     if _converts(client):
         raise TypeError(
-            f"client must be a low-level client of DynamoDB, not a boto3 resource's .meta.client, which converts values: {instead}"
+            f"client must be a low-level client of DynamoDB, not a boto3 resource's .meta.client, which converts values; {instead}"
         )
 
 
@@ -115,22 +121,22 @@ def _name(value: object) -> str:
 
 
 def _lacking(value: object, names: Iterable[str]) -> list[str]:
-    """Return those of *names* that *value* has no method of, as far as that can be known."""
+    """Return the *names* for which *value* has no method, as far as that can be known."""
     if hasattr(type(value), "__getattr__") and not _is_of(value, "botocore.client"):
-        # It may find them later: a thread's own, say, or what is set up when it is first needed.
+        # A proxy may create its methods on demand.
         return []
     return [name for name in names if not callable(_get(value, name))]
 
 
 def _unknown() -> None:
-    """Stand in for what cannot be known."""
+    """Stand in for an attribute whose value cannot be known."""
 
 
 def _get(value: object, name: str) -> object:
-    """Return the attribute *name*, None if there is none, or `_unknown` if that cannot be told."""
+    """Return the attribute *name*, None if it is missing, or `_unknown` if that cannot be known."""
     try:
         return getattr(value, name, None)
-    except Exception:  # noqa: BLE001 (anybody's property, which may be good later)
+    except Exception:  # noqa: BLE001 (any property may raise now and work later)
         return _unknown
 
 
@@ -146,19 +152,19 @@ def _is_awaited_method(value: object, name: str) -> bool | None:
     method = _get(value, name)
     if inspect.iscoroutinefunction(method):
         return True
-    # What a proxy makes up, and what is not written in Python, may return anything.
+    # A proxy's generated method, or a method not written in Python, may return anything.
     written = method is not _unknown and inspect.getattr_static(value, name, None) is not None
     if not written or not (inspect.isfunction(method) or inspect.ismethod(method)):
         return None
     annotation = getattr(method, "__annotations__", {}).get("return")
     if _AWAITABLE.search(str(annotation)):
         return True
-    # A decorator may wait for what it wraps, or hand it on.
+    # A decorator may await the result of the wrapped function, or return it.
     return None if hasattr(method, "__wrapped__") and not is_clearing(method) else False
 
 
 def _is_of(value: object, module: str) -> bool:
-    """Return True if one of the classes of *value* is from *module*, or within it. By name: it need not be imported."""
+    """Return True if a class of *value* is from *module* or a submodule. Compare names, to avoid an import."""
     return any(f"{each.__module__}.".startswith(f"{module}.") for each in type(value).__mro__)
 
 
@@ -177,14 +183,14 @@ class _ServiceModel(Protocol):
 
 
 def _converts(client: object) -> bool:
-    """Return True if it is a boto3 resource's client, to which ``{"S": "x"}`` is a map of Python's.
+    """Return True if *client* is a boto3 resource's client, which takes ``{"S": "x"}`` for a Python dict and converts it.
 
-    Told by what it does: its handlers are asked to prepare the arguments of a call that is never made.
+    To find out, have its handlers prepare the arguments of a call that is never made.
     """
     if not _is_of(client, "botocore.client") or _is_of(client, "aiobotocore"):
         return False
     key: MutableMapping[str, object] = {"token": {"S": "token"}}
-    events: _Emitter = client.meta.events  # type: ignore[attr-defined]  # botocore's, as was just seen
+    events: _Emitter = client.meta.events  # type: ignore[attr-defined]  # checked above: it is a botocore client
     model: _ServiceModel = client.meta.service_model  # type: ignore[attr-defined]  # as above
     try:
         events.emit(
@@ -193,6 +199,6 @@ def _converts(client: object) -> bool:
             model=model.operation_model("GetItem"),
             context={},
         )
-    except Exception:  # noqa: BLE001 (another handler's, which expects a real call)
+    except Exception:  # noqa: BLE001 (another handler may expect a real call)
         return False
     return key["token"] != {"S": "token"}

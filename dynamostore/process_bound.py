@@ -1,4 +1,4 @@
-"""`ProcessBound`: what belongs to its process, and refuses to be pickled or copied."""
+"""`ProcessBound`: a base class for objects that must not be pickled or copied."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ __all__ = ["ProcessBound"]
 
 
 class ProcessBound:
-    """A base of what holds connections, locks or secrets: ``pickle``, ``copy.copy`` and ``copy.deepcopy`` raise `TypeError`.
+    """A base class for objects with connections, locks or secrets.
 
-    The message says what to do *instead*, and shows nothing of the object. A subclass that can be rebuilt defines ``__reduce__``.
+    ``pickle``, ``copy.copy`` and ``copy.deepcopy`` raise `TypeError`. The message says what to do *instead*, and shows
+    nothing of the object. A subclass that can be copied defines ``__reduce__``.
 
     >>> import pickle
     >>> class Connection(ProcessBound, instead="open one in each process"):

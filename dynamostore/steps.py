@@ -1,8 +1,8 @@
-"""Plans, and what drives them: logic as generators, I/O at the rim.
+"""Plans: logic as generators without I/O, and the drivers `run` and `arun` that perform their calls.
 
-A *plan* is a generator that yields what it wants done (a `Call` to some target, or a `Pause`) and is sent
-the outcome; an exception is thrown in where the call stands. The plan knows no network, no thread and no
-event loop, so one text of the logic serves every driver, and a test can answer a plan by hand.
+A *plan* is a generator. It yields a `Call` to some target, or a `Pause`, and receives the reply; an exception is thrown in
+at the same place. A plan knows no network, thread or event loop. So sync and async code share the same plans, and a test
+can answer a plan by hand.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ __all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", 
 R = TypeVar("R")
 
 
-# Not frozen: one is made for every call, and that takes twice as long.
+# Not frozen: an instance is created for every call, and a frozen one takes twice as long to create.
 @dataclass(slots=True, repr=False)
 class Call(Generic[R]):
-    """A call of the method *operation* with keyword arguments; *R* is the type of its reply. A value, never changed."""
+    """A call of the method *operation* with keyword arguments. *R* is the type of its reply. Never modified."""
 
     operation: str
     arguments: Mapping[str, object]
 
     def __repr__(self) -> str:
-        # Without a value: it stands in frames that raise.
+        # No values: error reports show the repr of variables in frames.
         return f"<Call {self.operation}({', '.join(self.arguments)})>"
 
 
@@ -38,20 +38,22 @@ class Pause:
     seconds: float
 
 
-# What a plan is sent depends on the step it yielded last, which a generator's type cannot say: hence Any,
-# and `issue`, the one place that gives the reply its type back.
+# The type of a reply depends on the step that the plan yielded last, which the type of a generator cannot express. So it is
+# Any here, and only `issue` gives the reply its exact type.
 Step: TypeAlias = Call[Any] | Pause
+"""A step of a plan: the driver runs it."""
 Plan: TypeAlias = Generator[Step, Any, R]
+"""A generator that yields steps, is sent their results, and returns a result of type R."""
 
 
 def issue(call: Call[R]) -> Plan[R]:
     """Yield a call and return its reply with its exact type: ``reply = yield from issue(call)``."""
-    # Not by a local: a reply holds what is stored.
+    # No local variable: a reply contains the payload.
     return (yield call)  # type: ignore[no-any-return]  # see Plan: this is where the reply gets its type
 
 
 def pause(seconds: float) -> Plan[None]:
-    """Wait."""
+    """Wait for this many seconds."""
     yield Pause(seconds)
 
 
@@ -65,10 +67,9 @@ def run(
 ) -> R:
     """Drive a plan to its end by calling the methods of *target*, and return its result.
 
-    *explain* turns what a call of an operation raised into what the plan is to see; *check* may raise for a
-    reply.
+    *explain* converts an exception of an operation before the plan sees it. *check* may raise an exception for a reply.
     """
-    # At most one, and none while the plan runs: it holds what is stored.
+    # Holds at most one reply, and is empty while the plan runs, since a reply contains the payload.
     replies: list[object] = []
     try:
         step = next(plan)
@@ -96,7 +97,7 @@ def run(
         clear_frames(error)
         raise
     finally:
-        # Where an interrupt ended it, it is not left hanging at its step.
+        # After an interrupt, the plan is still suspended at its step.
         plan.close()
 
 
@@ -108,11 +109,11 @@ async def arun(
     explain: Callable[[Exception, str], Exception] | None = None,
     check: Callable[[object, str], None] | None = None,
 ) -> R:
-    """`run`, where the methods of *target*, and *sleep*, are awaited.
+    """Drive a plan as `run` does, but await the methods of *target* and *sleep*.
 
-    A cancellation is no outcome of a call: it ends the plan where it stands, and goes on.
+    A cancellation is not thrown into the plan as the outcome of a call. It closes the plan and propagates.
     """
-    # At most one, and none while the plan runs: it holds what is stored.
+    # Holds at most one reply, and is empty while the plan runs, since a reply contains the payload.
     replies: list[object] = []
     try:
         step = next(plan)
@@ -144,14 +145,14 @@ async def arun(
 
 
 async def asleep(seconds: float) -> None:
-    """``asyncio.sleep``, imported when it is first needed: a synchronous program has no use for asyncio."""
+    """Call ``asyncio.sleep``. asyncio is imported here, as synchronous programs do not need it."""
     import asyncio
 
     await asyncio.sleep(seconds)
 
 
 async def to_its_end(work: Awaitable[R]) -> R:
-    """What *work*, which is done in a thread, comes to; a cancellation waits for it, as the thread goes on all the same."""
+    """Return the result of *work*, which runs in a thread. A cancellation waits for it, as the thread cannot be stopped."""
     import asyncio
 
     task = asyncio.ensure_future(work)

@@ -1,4 +1,4 @@
-"""`DynamoStore`: records in a DynamoDB table, through any low-level client."""
+"""`DynamoStore`: store records in a DynamoDB table, through any low-level client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each process with dynamostore.connect(...)"):
-    """What stores on low-level clients have in common, whether they wait for replies or await them."""
+    """The settings and checks that sync and async DynamoDB stores share."""
 
     def __init__(
         self, client: C, table: Table, *, awaited: bool, consistent_read: bool, evict_expired: bool, clock: Clock
@@ -37,17 +37,17 @@ class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each proces
         check_client(client, "AsyncDynamoStore" if awaited else "DynamoStore", awaited=awaited)
         if not isinstance(table, Table):
             name = type(self).__name__
-            raise TypeError(f"table must be a Table, not {type(table).__name__}: {name}(client, Table(name=...))")
-        self.client = client
+            raise TypeError(f"table must be a Table, not {type(table).__name__}; pass {name}(client, Table(name=...))")
+        self.client: C = client
         self._closed = False
-        self.table = table
+        self.table: Table = table
         self._where = _whereabouts(client)
-        # The package's own have looked at every reply already.
+        # The package's own clients check their replies themselves.
         self._check = None if getattr(client, "checks_replies", False) else self._check_reply
         self._plans = Plans(table, clock, consistent_read=consistent_read, evict_expired=evict_expired)
 
     def __repr__(self) -> str:
-        # Its client may have been refused.
+        # __init__ may have refused its arguments.
         return (
             f"<{type(self).__name__} table {self.table.name!r}>"
             if hasattr(self, "table")
@@ -62,19 +62,22 @@ class BaseDynamoStore(ProcessBound, Generic[C], instead="make one in each proces
 
 
 class DynamoStore(BaseDynamoStore[DynamoClient]):
-    """Records in one DynamoDB table; a `Store`, safe to share between threads if the client is (boto3's is).
+    """Store records in one DynamoDB table. A `Store`.
 
-    *client* is a low-level client: boto3's ``client("dynamodb")``, or anything with the calls of
-    `DynamoClient`; `dynamostore.connect` makes one that is set up for sessions. *table* names the table and
-    its attributes.
+    In most programs, use `dynamostore.connect`, which creates a store with a suitable client. Threads may share the store if
+    they may share the client, as with boto3's and this package's clients.
 
-    *consistent_read*: reads see every write that was acknowledged (the default; one read unit for 4 KB);
-    False halves the price and may read what was true a moment ago. *evict_expired*: an expired record that
-    was read is deleted, on condition that it is still the same; a failure to do so is logged, not raised.
-    *clock* gives Unix nanoseconds, *sleep* waits for seconds.
+    - *client*: a low-level client: boto3's ``client("dynamodb")``, or any object with the methods of `DynamoClient`.
+    - *table* (Table): the names of the table and of its attributes.
+    - *consistent_read* (bool): make consistent reads, which see every acknowledged write and cost one read unit per 4 KB.
+      False halves the price, but a read may miss recent writes.
+    - *evict_expired* (bool): delete an expired record after reading it, if it is still unchanged. Failures are logged, not
+      raised.
+    - *clock*: a function that returns Unix time in nanoseconds.
+    - *sleep*: a function that waits for a number of seconds.
 
-    Every verb raises a `StoreError` for what the service or the network did, and `TypeError` or `ValueError`
-    for a mistake of the caller's, before any call.
+    Every method raises a `StoreError` if the service or the network fails. Mistakes of the caller raise `TypeError` or
+    `ValueError`, before any call.
 
     >>> import boto3, moto
     >>> from datetime import UTC, datetime
@@ -102,65 +105,65 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         self._sleep = sleep
 
     def find(self, token: str) -> Record | None:
-        """The live record under *token*; None if it is missing, expired, or *token* is malformed.
+        """Return the live record under *token*; None if it is missing or expired, or if *token* is malformed.
 
-        One GetItem (and a conditional DeleteItem if what it found had expired). Raises `CorruptRecordError`
-        for an item that is not a record.
+        One GetItem, and a conditional DeleteItem if the record has expired. Raises `CorruptRecordError` for an item that is
+        not a record.
         """
         plan = self._plans.find(Hidden(token))
         del token
         return self._run(plan)
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add or overwrite the record under *token*, whatever is there (as in SCS). One PutItem."""
+        """Create or overwrite the record under *token*, unconditionally. One PutItem."""
         plan = self._plans.save(Hidden(token), Hidden(data), expiry)
         del token, data
         return self._run(plan)
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """Add a record; raises `Conflict` if a live one has that token. One PutItem."""
+        """Create a record. Raise `Conflict` if a live record has this token. One PutItem."""
         plan = self._plans.create(Hidden(token), Hidden(data), expiry)
         del token, data
         return self._run(plan)
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """Write new data and expiry where *record* was read; attributes beside them stay. One UpdateItem.
+        """Replace the data and the expiry of *record*, if it is unchanged. Other attributes stay. One UpdateItem.
 
-        Raises `Conflict` if the data changed since, the record is gone, or somebody else has meanwhile moved
-        its expiry beyond *expiry*.
+        Raises `Conflict` if the data has changed since it was read, or if the record is gone. Also raises it if another caller
+        has moved the expiry beyond *expiry*.
         """
         plan = self._plans.replace(record, Hidden(data), expiry)
         del data
         return self._run(plan)
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """Move the expiry and nothing else. One UpdateItem, priced by the whole item.
+        """Change only the expiry. One UpdateItem, whose price depends on the size of the whole item.
 
-        Returns *record* with the expiry that now holds. Where somebody else wrote the record since it was
-        read, its expiry is only ever moved forward. Raises `Conflict` if the record is gone.
+        Returns *record* with the expiry that is now stored. If another caller wrote or touched the record since it was read,
+        the expiry only moves forward. Raises `Conflict` if the record is gone.
         """
         return self._run(self._plans.touch(record, expiry))
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """Put a new record under *token* and a marker in the place of *record*, both or neither. One TransactWriteItems.
+        """Move *record* to a new *token*, with new data and expiry, and leave a marker under the old token.
 
-        What else the item bore when it was read goes along. For the length of *grace* the old token leads to the
-        new record; `delete` follows it for 15 minutes. Raises `Conflict` as `replace` does,
-        or if *token* is taken; `ValueError` if *token* is the record's own or *grace* is negative. On a server
-        without transactions, or a global table with strong consistency, the new record is put first, then the marker.
+        One TransactWriteItems. The record's other attributes move along. For the length of *grace*, the old token leads to
+        the new record; `delete` follows it for at least 15 minutes. Raises `Conflict` as `replace` does, or if *token* is
+        taken. Raises `ValueError` if *token* is the record's own or *grace* is negative. On a server without transactions, or
+        a global table with strong consistency, it makes two requests: first the new record, then the marker.
         """
         plan = self._plans.rename(record, Hidden(token), Hidden(data), expiry, grace)
         del token, data
         return self._run(plan)
 
     def remove(self, record: Record) -> None:
-        """Delete *record* if it is still what was read, as `Store.remove`. One DeleteItem."""
+        """Delete *record* unless its data has changed, as `Store.remove` does. One DeleteItem."""
         self._run(self._plans.remove(record))
 
     def delete(self, token: str) -> None:
-        """Remove the record under *token*, or the one it was renamed to; nothing happens if there is none.
+        """Delete the record under *token*, or the record it was renamed to. Do nothing if it is missing.
 
         One DeleteItem, and two more for each marker on the way.
         """
@@ -169,21 +172,21 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
         self._run(plan)
 
     def ping(self) -> None:
-        """Return if the table can be read; raise the `StoreError` that says why not. One GetItem."""
+        """Check that the table can be read. Raise a `StoreError` if not. One GetItem."""
         self._run(self._plans.ping())
 
     def create_table(self, *, timeout: timedelta = timedelta(minutes=2)) -> None:
-        """Make the table unless it is there: on demand, TTL on the right attribute; wait until it can be used.
+        """Create the table if it does not exist, with on-demand capacity and TTL, and wait until it is usable.
 
-        Idempotent. A table with another key, or with its TTL on another attribute, is a `TableSchemaError`
-        and is not touched; `UnavailableError` after *timeout* of waiting.
+        Idempotent. Raises `TableSchemaError`, and changes nothing, if the table has another key or its TTL is on another
+        attribute. Raises `UnavailableError` if the table is not usable after *timeout*.
         """
         self._run(create_table(self.table, timeout=timeout.total_seconds()))
 
     def close(self) -> None:
-        """Close the client, if it can be closed: who made the store alone with it, as `connect` does, is done with both.
+        """Close the client, if it has a ``close`` method. Do not call this if the client is shared.
 
-        A store is a context manager, too, which does so in the end, and which opens the client again if this closed it before.
+        A store is also a context manager, which calls this at its end. Entering it again reopens the client.
         """
         self._closed = True
         close = getattr(self.client, "close", None)
@@ -192,7 +195,7 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
 
     def __enter__(self) -> Self:
         if self._closed:
-            # boto3's has no __enter__, and opens connections whenever it is called.
+            # A boto3 client has no __enter__: it opens connections when it is called.
             reopen = getattr(self.client, "__enter__", None)
             if reopen is not None:
                 reopen()
@@ -215,7 +218,7 @@ class DynamoStore(BaseDynamoStore[DynamoClient]):
 
 
 def _whereabouts(client: object) -> str:
-    """Where a client sends its calls, for an error message; boto3's says so in ``client.meta``."""
+    """Return the region and the endpoint of a client for an error message. A boto3 client has them in ``client.meta``."""
     meta = getattr(client, "meta", None)
     region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
     return f" in {region} ({without_userinfo(str(endpoint))})" if region and endpoint else ""

@@ -16,13 +16,20 @@ _MAX_ATTRIBUTE = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The names of a table and of its attributes; the defaults are those of SCS for Go.
+    """The names of a DynamoDB table and of its attributes. The defaults are those of SCS for Go.
 
-    *name* is a table's name or ARN. *token* (S) is its partition key, *data* (B) the payload, *expiry* (N)
-    Unix nanoseconds, *ttl* (N) Unix seconds for DynamoDB's TTL, *version* (N) the tag of the last write, *recent*
-    (B) the tags before it, *moved* (S) where a renamed record went. *owner* (S) is kept for whose record it is,
-    and nothing uses it yet. Reserved words are welcome: no name is ever written into an expression. Raises
-    `ValueError` for a name DynamoDB would refuse and for two attributes of one name.
+    - *name*: the table's name or ARN.
+    - *token* (S): the partition key.
+    - *data* (B): the payload.
+    - *expiry* (N): Unix time in nanoseconds.
+    - *ttl* (N): Unix time in seconds, for DynamoDB's TTL.
+    - *version* (N): the version of the last write.
+    - *recent* (B): the versions before it.
+    - *moved* (S): the new token of a renamed record.
+    - *owner* (S): reserved for the owner of the record; not used yet.
+
+    DynamoDB's reserved words are allowed as names. Raises `TypeError` for a name that is not a str, and `ValueError` for a
+    name that DynamoDB would refuse or that two attributes share.
 
     >>> Table(name="sessions", token="id").token
     'id'
@@ -44,16 +51,16 @@ class Table:
                 raise TypeError(f"Table.{field.name} must be a str, not {type(value).__name__}")
         if not (_NAME.fullmatch(self.name) or _ARN.fullmatch(self.name)):
             raise ValueError(
-                f"table name {self.name!r}: DynamoDB takes 3 to 255 of a-z A-Z 0-9 _ . - (or a table's ARN)"
+                f"table name {self.name!r} is invalid; use 3 to 255 of a-z A-Z 0-9 _ . - (or a table's ARN)"
             )
         for name in self.attributes:
             if not name or len(name.encode("utf-8", "replace")) > _MAX_ATTRIBUTE or not _is_utf8(name):
-                raise ValueError(f"attribute name {name!r}: DynamoDB takes 1 to {_MAX_ATTRIBUTE} bytes of UTF-8")
+                raise ValueError(f"attribute name {name!r} is invalid; use 1 to {_MAX_ATTRIBUTE} bytes of UTF-8")
         if twice := [name for name, count in Counter(self.attributes).items() if count > 1]:
             raise ValueError(f"attribute name {twice[0]!r} is used twice in one table")
 
     def __hash__(self) -> int:
-        # What a dataclass makes hashes nine names, and it is a key on the way of every call.
+        # The generated __hash__ would hash nine names, and every call looks a table up in a dict.
         return hash(self.name)
 
     @property
@@ -63,7 +70,7 @@ class Table:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The names of the attributes that are a record's own, the key first; what else there is, is beside it."""
+        """The names of the attributes that make up a record, the key first. Others are kept in `Record.beside`."""
         return (self.token, self.data, self.expiry, self.ttl, self.version, self.recent, self.moved)
 
 

@@ -1,4 +1,4 @@
-"""Per-request sessions with typed getters, in any store; `with manager.session(token) as s: ...`.
+"""Per-request sessions with typed getters, stored in any `dynamostore.Store`.
 
 >>> from dynamostore import MemoryStore
 >>> from session import SessionManager

@@ -1,4 +1,4 @@
-"""What a session adds to a response's headers, beside what the app says itself. Pure."""
+"""Add a session's headers to a response: ``Set-Cookie``, ``Vary`` and ``Cache-Control``. No I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["BLANKS", "Headers", "add_session", "lowered"]
 Headers: TypeAlias = list[tuple[str, str]]
 
 BLANKS = " \t"
-"""The white space in a header (OWS of RFC 9110). `str.strip` alone would also take off what is a part of a name or value."""
+"""The white space around header values (OWS in RFC 9110). `str.strip()` alone would also remove characters of the value."""
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def lowered(text: str) -> str:
-    """Return *text* with its ASCII letters in lower case: only their case does not matter in a header.
+    """Return *text* with its ASCII letters in lower case. Headers ignore the case of ASCII letters only.
 
     >>> lowered("Vary"), lowered("\N{KELVIN SIGN}")
     ('vary', '\N{KELVIN SIGN}')
@@ -26,7 +26,9 @@ def lowered(text: str) -> str:
 
 
 def add_session(headers: Iterable[tuple[str, str]], cookie: str | None, *, looked: bool) -> Headers:
-    """*headers* with those of a session: its ``Set-Cookie``, if it needs one, and what caches must know.
+    """Return *headers* with the session's added: ``Set-Cookie`` if *cookie* is given, and instructions for caches.
+
+    *looked*: the response may depend on the cookie, because the app accessed the session or its token.
 
     >>> add_session([("Vary", "Accept"), ("Cache-Control", "max-age=60")], "session=abc", looked=True)
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -43,7 +45,7 @@ def add_session(headers: Iterable[tuple[str, str]], cookie: str | None, *, looke
 
 
 def _add(headers: Headers, name: str, item: str, *, enough: Sequence[str]) -> None:
-    """Add an item to a header that is a list, unless one that is *enough* (in lower case) is there."""
+    """Append *item* to a list header, unless the header has an item from *enough* (in lower case)."""
     last = None
     for i, (other, value) in enumerate(headers):
         if lowered(other) == lowered(name):

@@ -1,4 +1,4 @@
-"""`Policy`: how the sessions of one manager live, and what happens when two requests meet."""
+"""`Policy`: the validated settings of a session manager."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from .merging import Level, Rules
 __all__ = ["SHORT_TOKEN_BYTES", "OnConflict", "OnCorrupt", "Policy", "make_policy"]
 
 OnConflict: TypeAlias = Literal["merge", "serialize", "raise", "overwrite", "merge_unchecked", "report"]
+"""What a manager does if another request changed the session meanwhile: docs/guides/consistency.md."""
 OnCorrupt: TypeAlias = Literal["raise", "reset"]
+"""What a manager does with a record that holds no session: raise `CorruptSessionError`, or begin a new session."""
 
 
-# An expiry is stored to the microsecond: less is no difference.
+# An expiry is stored with microsecond precision, so smaller differences do not count.
 _LEAST_NS = 1000
 
 SHORT_TOKEN_BYTES: Final = 30
-"""The `Policy.token_bytes` of a token of 40 characters, for a framework whose users keep tokens in columns of that length."""
+"""The `Policy.token_bytes` of a 40-character token, for a framework whose users store tokens in columns of that length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How the sessions of one manager live; all lengths of time in nanoseconds.
+    """The validated settings of a session manager. Durations are in nanoseconds.
 
-    *rules*: which reads count in a conflict. *login_keys*: keys that a request which loses a renewal may have read and still
-    begin a session of its own. *token_bytes*: the random bytes in a new token, 32 or `SHORT_TOKEN_BYTES`.
-    *raises_if_ended*: a stale request whose session has ended raises, rather than dropping its changes. *on_corrupt*: if a
-    corrupt session is an error or counts as none. *is_visit*: the expiry of a session stays as it is. *manager*: the same object in all the policies that one manager derives from
-    this one.
+    - *rules*: which reads count in a conflict.
+    - *login_keys*: keys that a request may have read and still start its own session when it loses to another renewal.
+    - *token_bytes*: the number of random bytes in a new token, 32 or `SHORT_TOKEN_BYTES`.
+    - *raises_if_ended*: a stale request whose session has ended raises `SessionConflict`, instead of dropping its changes.
+    - *on_corrupt*: raise an error for a corrupt session, or treat it as missing.
+    - *is_visit*: leave the expiry of a session as it is.
+    - *manager*: the same object in all policies that are derived from one manager's.
     """
 
     codec: Codec
@@ -62,47 +66,47 @@ class Policy:
         return self.on_conflict in ("merge", "serialize")
 
     def key(self, token: str) -> str:
-        """Return the key in the table of a client's token: its SHA-256, as SCS v2's HashTokenInStore has it."""
+        """Return the table key of a client's token: its SHA-256, as with SCS v2's HashTokenInStore, or the token itself."""
         if not self.hash_tokens:
             return token
         return _base64(hashlib.sha256(token.encode()).digest())
 
     def effective_idle_ns(self, settings: Settings) -> int | None:
-        """Return the idle timeout of a session with these settings, its own or the manager's; None if it has none."""
+        """Return the idle timeout of a session with these settings, its own or the manager's; None if there is no timeout."""
         own = own_idle_ns(settings)
         idle_ns = self.idle_ns if own is None else own or None
         return 0 if self.is_visit and idle_ns is not None else idle_ns
 
     def expiry_ns(self, deadline_ns: int, settings: Settings = NO_SETTINGS) -> int:
-        """Return when a session that is active now expires: by idling, or at its deadline, the earlier of the two."""
+        """Return when a session that is active now expires: after its idle timeout or at its deadline, whichever is earlier."""
         idle_ns = self.effective_idle_ns(settings)
         if idle_ns is None:
             return deadline_ns
         return min(deadline_ns, self.clock() + idle_ns)
 
     def touch_is_due(self, expiry_ns: int, deadline_ns: int, settings: Settings) -> bool:
-        """Return True if enough of the idle timeout is used for a request that only reads to move the stored expiry."""
+        """Return True if a request that only reads should extend the stored expiry, as enough of the idle timeout is used."""
         idle_ns = self.effective_idle_ns(settings)
         if idle_ns is None or self.is_visit:
             return False
         after_ns = self.touch_after_ns
         if idle_ns != self.idle_ns:
-            # The same part of a session's own idle timeout as of the manager's.
+            # The same fraction of the session's own idle timeout as touch_after is of the manager's.
             after_ns = idle_ns // 10 if self.idle_ns is None else after_ns * idle_ns // self.idle_ns
         return self.expiry_ns(deadline_ns, settings) - expiry_ns >= max(after_ns, _LEAST_NS)
 
     def new_deadline_ns(self) -> int:
-        """Return the deadline of a session that begins now."""
+        """Return the deadline of a session that starts now."""
         return min(self.clock() + self.lifetime_ns, INT64_MAX)
 
     def rerunning(self) -> Policy:
-        """Return the policy of `update`, which runs its function again: every read counts, and an end is no conflict."""
+        """Return the policy of `update`, which re-runs its function: every read counts, and an ended session is not a conflict."""
         on_conflict: OnConflict = "raise" if self.on_conflict == "raise" else "serialize"
         rules = replace(self.rules, level="serialize")
         return replace(self, on_conflict=on_conflict, rules=rules, raises_if_ended=False)
 
     def visiting(self) -> Policy:
-        """Return the policy of `iterate`: as `rerunning`; a session is found by its key, and its expiry stays as it is."""
+        """Return the policy of `iterate`: as `rerunning`, but sessions are found by table key and keep their expiry."""
         return replace(self.rerunning(), hash_tokens=False, is_visit=True)
 
     def knowing(
@@ -112,9 +116,10 @@ class Policy:
         *,
         checked: bool,
     ) -> Policy:
-        """Return a policy that also knows a framework's own keys.
+        """Return a policy that also has a framework's own *mergeable* and login keys.
 
-        Reads of its *mergeable* keys count if *checked*, and otherwise never; what the app declares itself stands.
+        Reads of these *mergeable* keys count if *checked* is True, and never otherwise. The app's own declarations take
+        precedence.
         """
         known = {key: how for key, how in mergeable.items() if key not in self.rules.mergeable}
         which = frozenset(known)
@@ -141,7 +146,7 @@ def make_policy(
     clock: Clock,
     on_corrupt: OnCorrupt = "raise",
 ) -> Policy:
-    """Return the policy of a manager's arguments; raise `TypeError` or `ValueError` for those that make no sense."""
+    """Return the policy for a manager's arguments. Raise `TypeError` or `ValueError` if an argument is invalid."""
     lengths = {
         "lifetime": lifetime,
         "idle_timeout": idle_timeout,
@@ -152,7 +157,9 @@ def make_policy(
         if length is None and name != "lifetime":
             continue
         if not isinstance(length, timedelta):
-            raise TypeError(f"{name} must be a timedelta, not {type(length).__name__}: timedelta(minutes=20), say")
+            raise TypeError(
+                f"{name} must be a timedelta, not {type(length).__name__}; for example timedelta(minutes=20)"
+            )
         if length < timedelta(0) or (length == timedelta(0) and name in ("lifetime", "idle_timeout")):
             at_least = "more than zero" if name in ("lifetime", "idle_timeout") else "zero or more"
             raise ValueError(f"{name} must be {at_least}")
@@ -164,7 +171,7 @@ def make_policy(
     if touch_after is None:
         touch_after = (idle_timeout or timedelta(0)) / 10
     elif idle_timeout is None or touch_after >= idle_timeout:
-        raise ValueError("touch_after goes with an idle_timeout, and must be less than that")
+        raise ValueError("touch_after requires an idle_timeout and must be shorter than it")
     level: Level = "serialize" if on_conflict == "serialize" else "merge"
     return Policy(
         codec=codec,
@@ -183,11 +190,11 @@ def make_policy(
 
 def _checked_keys(login_keys: Iterable[str]) -> frozenset[str]:
     if isinstance(login_keys, str):
-        raise TypeError('login_keys must be an iterable of session keys, not a str: {"user_id"}, say')
+        raise TypeError('login_keys must be an iterable of session keys, not a str; for example {"user_id"}')
     keys = frozenset(login_keys)
     for key in keys:
         if not isinstance(key, str):
-            raise TypeError(f"login_keys must hold str, not {type(key).__name__}")
+            raise TypeError(f"login_keys must contain only str, not {type(key).__name__}")
     return keys
 
 

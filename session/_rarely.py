@@ -1,4 +1,4 @@
-"""`warn`: a warning that is logged at most once a minute for each kind, with the number of those in between."""
+"""`warn`: log a warning at most once a minute for each kind, with the number of warnings skipped since the last one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _told: dict[Hashable, tuple[float, int]] = {}
 
 
 def warn(log: logging.Logger, kind: Hashable, message: str) -> None:
-    """Log *message* as a warning, unless one of that *kind* was logged less than a minute ago."""
+    """Log *message* as a warning, unless a warning of the same *kind* was logged less than a minute ago."""
     now = _clock()
     with _lock:
         last, skipped = _told.get(kind, (float("-inf"), 0))
@@ -28,11 +28,11 @@ def warn(log: logging.Logger, kind: Hashable, message: str) -> None:
         if len(_told) >= _MOST_KINDS:
             _told.clear()
         _told[kind] = (now, 0)
-    more = f" ({skipped} more since the last such line)" if skipped else ""
+    more = f" ({skipped} similar warnings since the last one logged)" if skipped else ""
     log.warning("%s%s", message, more)
 
 
 def forget() -> None:
-    """Log the next warning of each kind again."""
+    """Forget the warnings logged so far, so that the next one of each kind is logged."""
     with _lock:
         _told.clear()

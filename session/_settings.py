@@ -1,4 +1,4 @@
-"""A session's own settings, stored with its data under reserved keys: if its cookie is persistent, and its idle timeout."""
+"""A session's own settings, stored under reserved keys beside its data: "remember me", and its idle timeout."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = [
 ]
 
 REMEMBER: Final = "__rememberMe"
-"""True if the cookie outlives the browser, False if not. As in SCS v2."""
+"""True for a persistent cookie, False for a cookie that ends with the browser. As in SCS v2."""
 
 IDLE_TIMEOUT: Final = "__idleTimeout"
-"""The session's own idle timeout in nanoseconds; 0 if it has none."""
+"""The session's own idle timeout in nanoseconds; 0 if it never idles out."""
 
 RESERVED: Final[Mapping[str, str]] = MappingProxyType({REMEMBER: "remember()", IDLE_TIMEOUT: "set_idle_timeout()"})
-"""The keys that no app can use, with what to call instead."""
+"""The keys that an app cannot use, each with the method to call instead."""
 
 Settings: TypeAlias = Mapping[str, JSONValue]
-"""Reserved keys with their values as they are stored, which may be another program's."""
+"""Reserved keys with their stored values. Another program may have written them, so they are not validated."""
 
 NO_SETTINGS: Final[Settings] = MappingProxyType({})
 
@@ -47,13 +47,13 @@ def take_settings(data: dict[str, JSONValue]) -> Settings:
 
 
 def remembered(settings: Settings) -> bool | None:
-    """Return True if a session's cookie is to outlive the browser; None if the app never said."""
+    """Return True if the cookie is persistent, False if it ends with the browser, None if the app never set it."""
     value = settings.get(REMEMBER)
     return value if isinstance(value, bool) else None
 
 
 def own_idle_ns(settings: Settings) -> int | None:
-    """Return a session's own idle timeout: 0 if it does not idle out, None if the manager's applies."""
+    """Return a session's own idle timeout in nanoseconds: 0 if it never idles out, None if the manager's applies."""
     value = settings.get(IDLE_TIMEOUT)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         return None

@@ -1,4 +1,4 @@
-"""`State`: one session in one request, what is stored of it and what the request has done to it."""
+"""`State`: one session in one request, as it is stored and as the request has changed it."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ __all__ = ["Deadline", "State", "Status", "Tried"]
 
 Deadline: TypeAlias = Literal["new", "keep"]
 
-# Of the lengths that `Policy.token_bytes` gives: what one manager made, any other reads.
+# Every manager reads tokens of both lengths that `Policy.token_bytes` allows.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{40}(?:[A-Za-z0-9_-]{3})?")
 
 MOST_TOKENS = 4
-"""How many tokens of one client are tried, one read each."""
+"""The maximum number of tokens that are tried for one client. Each costs one read."""
 
 
-# Most requests never access their session: until then, all have this one.
+# Most requests never access their session, so all of them share this draft until the first access.
 _UNREAD = Draft({})
 
 
 class Status(Enum):
-    """What became of a session in this request."""
+    """The effect of a request on its session so far."""
 
     UNMODIFIED = "unmodified"
-    """Nothing was changed."""
+    """The request has changed nothing."""
     MODIFIED = "modified"
-    """Something was changed; it is stored once the session is committed."""
+    """The request has changed the session. The changes are stored at the commit."""
     DESTROYED = "destroyed"
-    """It was destroyed, by this request or meanwhile by another; nothing is stored."""
+    """This request or another one destroyed the session. Nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A write of this request's whose outcome is not known: its version tag, payload, and the increments in it.
+    """A write of this request whose outcome is unknown: its version, its payload and the increments in it.
 
-    If it was applied, the reads are compared with *seen*, and the changes were made on *base*. *is_step*: it was an atomic step,
-    with none of the request's own changes in it.
+    If it was applied, the reads are compared with *seen*, and the changes were made on *base*. *is_step*: the write was an
+    atomic step, without the request's own pending changes.
     """
 
     version: int
@@ -64,19 +64,19 @@ class Tried:
     is_step: bool = False
 
     def is_in(self, record: Record) -> bool:
-        """Return True if *record* bears this write, as the latest or a recent one."""
+        """Return True if this write is the latest or a recent write of *record*."""
         return self.is_latest_in(record) or (self.version != 0 and bears(record, self.version))
 
     def is_latest_in(self, record: Record) -> bool:
-        """Return True if *record* is what this write stored."""
+        """Return True if this write is the latest write of *record*."""
         if self.version:
             return record.version == self.version
-        # A store that gives no version with its error, or a cancellation: the very same payload.
+        # After a cancellation, or with a store whose errors carry no version, only the payload can be compared.
         return record.data == self.payload
 
 
 def bears(record: Record, version: int) -> bool:
-    """Return True if *version* is the record's, or one of the recent ones."""
+    """Return True if *version* is the record's current or a recent version."""
     tags = record.recent
     return record.version == version or version.to_bytes(8, "big") in (tags[i : i + 8] for i in range(0, len(tags), 8))
 
@@ -85,20 +85,35 @@ def bears(record: Record, version: int) -> bool:
 class State:
     """One session in one request.
 
-    *token* and *record* are what is stored, as this request read or last wrote it; *draft* is the request's own view.
-    *token_read*: the app was told the token, so its response may depend on the cookie.
-    *coming* is the token that a renewed session gets when it is stored. *found* tells if the client's cookie was to outlive
-    the browser when the session was read, *kept* the same of the session as it is stored now. *gone*: it is no more;
-    *ended*: another request ended it, or it expired, while this one was under way, so this one begins no other; *destroyed*: this
-    request destroyed it. *before*: the reads and changes before `destroy`. *only_if_there*: a session that is not found has ended.
-    *tried_token*: a new session may be stored under this one. *removal_tried*: the record may have been removed by this request.
-    *outdated*: keys that others had changed since this request read them, when that did not count; it may later.
-    *settings*: the session's own, as they are stored; *told*: those that this request set. *dated*: the app set the deadline in
-    this request, so that a renewal leaves it. *by_activity*: the deadline moves because the request was active, as a framework
-    has it, and not because the app said so. *others*: tokens that are still to be tried if *token* leads nowhere. *sent*: all
-    that the client sent, if there are several. *presented*: the one that led to the session, or the first.
-    *unpresented*: it was found in the table and not by a client's token. *absorbed*: the keys of sessions whose data is in this
-    one, and which are to be deleted once that is stored.
+    Tokens:
+
+    - *presented*: the client's token that led to the session, or else the first token that the client sent.
+    - *token*, *record*: the stored session, as this request read or last wrote it.
+    - *others*: the tokens still to be tried if *token* leads to no session.
+    - *sent*: all tokens that the client sent, if there are several.
+    - *unpresented*: the session was found in the table, without a client's token.
+    - *token_read*: the app read the token, so the response may depend on the cookie.
+    - *coming*: the token that a renewed session gets when it is stored.
+    - *tried_token*: a token under which an earlier try may have stored the new session.
+
+    The request's view and changes:
+
+    - *draft*: the data as this request sees it.
+    - *settings*: the session's own settings as stored. *told*: those that this request set.
+    - *dated*: the app set the deadline in this request, so a renewal keeps it.
+    - *by_activity*: the deadline moves because the request was active, as some frameworks do, and not because the app set it.
+    - *before*: the reads and changes before `destroy`.
+    - *outdated*: keys that others changed after this request read them, where that did not count. It may count later.
+    - *absorbed*: table keys of the sessions merged into this one, to be deleted once this one is stored.
+
+    Outcomes:
+
+    - *found*: whether the client's cookie was persistent when the session was read. *kept*: the same, as stored now.
+    - *gone*: the session no longer exists.
+    - *ended*: another request ended the session, or it expired, during this request; so this request creates no other.
+    - *destroyed*: this request destroyed the session.
+    - *only_if_there*: treat a session that is not found as ended.
+    - *removal_tried*: this request may have removed the record already.
     """
 
     presented: str | None = field(repr=False)
@@ -147,22 +162,22 @@ class State:
 
     @property
     def changed(self) -> bool:
-        """True if there is something still to be stored."""
+        """True if there are unsaved changes."""
         if self.ended:
-            return False  # it will not be
+            return False  # changes are never stored after the end
         try:
             return self.renewing or self.deadline_moves or self.settings_differ or self.draft.changes() is not None
         except (SessionError, ValueError):
-            return True  # to what cannot be stored, which the commit will say
+            return True  # to a value that cannot be stored; the commit will raise
 
     @property
     def app_rescheduled(self) -> bool:
-        """True if the app gave the session another deadline."""
+        """True if the app moved the deadline."""
         return self.rescheduled and not self.by_activity
 
     @property
     def deadline_moves(self) -> bool:
-        """True if what is stored is to end at another time."""
+        """True if the commit must move the stored deadline."""
         if self.record is None or self.destroying:
             return False
         return self.rescheduled and self.deadline_ns != self.stored_deadline_ns
@@ -174,26 +189,26 @@ class State:
 
     @property
     def settings_differ(self) -> bool:
-        """True if a stored session is to have other settings."""
+        """True if the commit must change the stored settings."""
         if self.record is None or self.destroying:
             return False
         return any(encoded(self.told, key) != encoded(self.settings, key) for key in self.told)
 
     @property
     def stored(self) -> bool:
-        """True if this request has stored something already: run again, it would do so twice."""
+        """True if this request has stored something already, so running it again would store it twice."""
         return self.written or self.destroyed or bool(self.tried)
 
     @property
     def token_is_new(self) -> bool:
-        """True if the client gets a new token once this is stored."""
+        """True if the client gets a new token at the commit."""
         if self.renewing:
             return True
         return (self.record is None or self.destroying) and self.changed
 
     @property
     def status(self) -> Status:
-        """What became of the session."""
+        """The effect of the request on the session so far."""
         if self.ended:
             return Status.DESTROYED
         if self.written or self.changed:
@@ -201,17 +216,17 @@ class State:
         return Status.DESTROYED if self.destroying or self.gone else Status.UNMODIFIED
 
     def is_superseded(self, policy: Policy) -> bool:
-        """Return True if it was found by the old token of a session that has been renewed, within the grace."""
+        """Return True if the session was found by its old token, within the grace of a renewal."""
         return self.record is not None and self.token is not None and self.record.token != policy.key(self.token)
 
 
 def is_well_formed_token(token: object) -> TypeGuard[str]:
-    """Return True if *token* looks like those that `new_token` makes, by any policy."""
+    """Return True if *token* has the format of `new_token`, under any policy."""
     return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
 
 class PresentedToken(str):
-    """A client's token that also remembers the *others*, of further cookies by the same name. Made by `choose_token`."""
+    """A client's token that carries *others*: the tokens of further cookies of the same name. Made by `choose_token`."""
 
     __slots__ = ("others",)
 
@@ -219,9 +234,9 @@ class PresentedToken(str):
 
 
 def choose_token(values: Iterable[str]) -> str | None:
-    """Return the first of a cookie's values that could be one of our tokens, which remembers up to three others.
+    """Return the first well-formed token among a cookie's values. It remembers up to three further tokens.
 
-    If none could be, return the first that is not empty, or None: it tells that there is a cookie.
+    If no value is well-formed, return the first that is not empty, to show that the client has a cookie; or None.
     """
     found: list[str] = []
     first = None
@@ -245,11 +260,8 @@ def _presented(tokens: Iterable[str]) -> str:
 
 
 def begin(presented: Hidden[str | None], policy: Policy) -> State:
-    """Return the state at the start of a request whose client presented a token, or none.
-
-    A token that could not be one of ours counts as none.
-    """
-    # The app's clock may raise.
+    """Return the state at the start of a request. A malformed token counts as no token."""
+    # The app's clock may raise, so call it while no frame holds the token in clear text.
     return _begun(presented.reveal(), policy.new_deadline_ns())
 
 
@@ -265,21 +277,21 @@ def _begun(presented: str | None, deadline_ns: int) -> State:
 
 
 def begin_again(last: State, policy: Policy) -> State:
-    """Return the state at the start of a later run of the request of *last*: it has the same session, or none."""
+    """Return the state at the start of a re-run of the request of *last*, for the same session or none."""
     state = begin(Hidden(_presented(last.sent) if last.sent else last.presented), policy)
     keep_to(state, last)
     return state
 
 
 def keep_to(state: State, last: State) -> None:
-    """Have *state*, of a later run, look for the session that *last* had found: if that has ended, for no other one."""
+    """Make the re-run in *state* look only for the session that *last* found, even if that session has ended."""
     if not last.others and last.presented in state.sent:
         state.presented = state.token = last.presented
         state.others = ()
 
 
 def begin_at(record: Record, policy: Policy) -> State:
-    """Return the state of a session that nobody presented: *record* was found in the table, and its token is the table's key."""
+    """Return the state of a session that was found in the table, in *record*. Its token is the table key."""
     state = State(None, record.token, policy.new_deadline_ns(), record=record, unpresented=True)
     show_stored(state, policy)
     return state
@@ -313,22 +325,22 @@ def snapshot(record: Record, policy: Policy) -> Snapshot:
 
 
 def show_stored(state: State, policy: Policy) -> None:
-    """Have the request see the session as it was read or last stored; the record is there already."""
+    """Reset the request's view to the stored session. The state must have its record."""
     assert state.record is not None
     data, state.deadline_ns, state.settings = decode(state.record, policy)
     state.draft, state.loaded, state.stored_deadline_ns = Draft(data), True, state.deadline_ns
 
 
 def discard(state: State) -> None:
-    """Forget what was not committed: the client keeps the session that is stored, if there is one."""
+    """Discard uncommitted changes. The client keeps the stored session, if there is one."""
     state.destroying = state.renewing = state.rescheduled = state.dated = state.insisting = False
     state.coming, state.told = None, NO_SETTINGS
     state.absorbed = ()
     state.draft = Draft({})
-    # To look at it now is to see it as it is stored.
+    # The next access shows the session as stored.
     state.loaded = state.token is None
 
 
 def new_token(policy: Policy) -> str:
-    """Return as many random bytes as *policy* says in unpadded URL-safe base64: 43 characters of 32 bytes, 40 of 30."""
+    """Return a random token in unpadded URL-safe base64: 43 characters for 32 bytes, 40 characters for 30 bytes."""
     return base64.urlsafe_b64encode(secrets.token_bytes(policy.token_bytes)).rstrip(b"=").decode("ascii")

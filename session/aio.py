@@ -1,4 +1,4 @@
-"""`AsyncSessionManager`: the sessions of an async application, one `async with` block a request."""
+"""`AsyncSessionManager`: open and commit sessions, one ``async with`` block per request."""
 
 from __future__ import annotations
 
@@ -25,40 +25,43 @@ T = TypeVar("T")
 
 
 class AsyncSessionManager(BaseSessionManager[AsyncStore]):
-    """The sessions of an async application, in any `dynamostore.AsyncStore`.
+    """Open and commit the sessions of an async application, stored in any `dynamostore.AsyncStore`.
 
-    Its settings are those of `SessionManager`, and so is all that it promises. May be shared between tasks.
+    Takes the same settings and gives the same guarantees as `SessionManager`. Tasks may share it.
 
     >>> import asyncio
-    >>> from dynamostore.local import LocalDynamoDB
-    >>> async def main(dynamodb: LocalDynamoDB) -> None:
-    ...     async with dynamodb.connect_async("sessions") as store:
-    ...         await store.create_table()
-    ...         manager = AsyncSessionManager(store)
-    ...         async with manager.session(None) as s:
-    ...             s.put_int("user_id", 7)
-    ...         async with manager.session(s.token) as s:
-    ...             print(s.get_int("user_id"))
-    >>> with LocalDynamoDB() as dynamodb:
-    ...     asyncio.run(main(dynamodb))
+    >>> from dynamostore import AsyncMemoryStore
+    >>> async def main() -> None:
+    ...     manager = AsyncSessionManager(AsyncMemoryStore())
+    ...     async with manager.session(None) as s:
+    ...         s.put_int("user_id", 7)
+    ...     async with manager.session(s.token) as s:
+    ...         print(s.get_int("user_id"))
+    >>> asyncio.run(main())
     7
     """
 
     _awaited = True
 
     def session(self, token: str | None, *, lazy: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
-        """The session of a client's *token*, straight from the client (None: it sent none), for one block.
+        """Open the session of *token* for one ``async with`` block, and commit it when the block ends.
 
-        Read when the block is entered, which counts as activity; with *lazy* only when its ``load`` is awaited.
-        Stored when the block is left, if it was changed; discarded when the block is left by an exception, a cancellation
-        too, but for a `destroy <session.AsyncSession.destroy>`. An unknown, expired or malformed token gives an empty session,
-        which gets a token of its own if something is stored. Raises, on entering or leaving, what the store raises,
-        `CorruptSessionError`, and `SessionConflict` if the request is stale.
+        Pass the client's token unchecked, or None if the client sent no token. The session is read at the start of the block,
+        which counts as activity. With *lazy*, it is read when you await its ``load``. It is stored at the end of the block
+        if it changed. If the block raises or is cancelled, the changes are discarded, except for a
+        `destroy <session.AsyncSession.destroy>`. An unknown, expired or malformed token gives an empty session; it gets a new
+        token when something is stored.
+
+        The start and the end of the block may raise a `StoreError <dynamostore.StoreError>` or `CorruptSessionError`. The
+        end may also raise `SessionConflict`, if the request is stale.
         """
         return _Block(self, token, self._policy, lazy=lazy)
 
     async def load(self, token: str | None) -> AsyncSession:
-        """Return the session of a client's *token*, read, for callers without a block: `commit` or `discard` it."""
+        """Read and return the session of a client's *token*, for callers that cannot use an ``async with`` block.
+
+        Call `commit` or `discard` afterwards.
+        """
         held = Hidden(token)
         del token
         session = self._begin(held, self._policy)
@@ -66,11 +69,11 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
         return session
 
     async def commit(self, session: AsyncSession) -> None:
-        """Store the changes in *session*, if any, and close it; raises what leaving a block would."""
+        """Store the changes in *session*, if any, and close it. Raises the same errors as the end of a block."""
         await session._commit()
 
     async def discard(self, session: AsyncSession) -> None:
-        """Forget what was changed in *session* and not saved, and close it, as `SessionManager.discard` does."""
+        """Discard the unsaved changes in *session* and close it, as `SessionManager.discard` does."""
         if session._state.closed:
             return
         session._state.closed = True
@@ -83,7 +86,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
         *,
         attempts: int = 10,
     ) -> AsyncSession:
-        """Run ``change(session)`` and commit, and again if another request was faster, as `SessionManager.update` does.
+        """Run ``change(session)`` and commit; run it again on a conflict, as `SessionManager.update` does.
 
         *change* may be a function or a coroutine function.
         """
@@ -99,9 +102,10 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
         records: AsyncIterable[Record] | None = None,
         attempts: int = 10,
     ) -> int:
-        """Run ``change(session)`` on each session there is, and commit it, one after the other, as `SessionManager.iterate` does.
+        """Run ``change(session)`` on every stored session and commit each one, one at a time, as `SessionManager.iterate` does.
 
-        *change* may be a function or a coroutine function. *records*: ``AsyncBatch(store, rate=50).scan(segments=4)``, say.
+        *change* may be a function or a coroutine function. *records*: for example
+        ``AsyncBatch(store, rate=50).scan(segments=4)``.
         """
         policy = self._visiting(attempts)
         visited = 0
@@ -125,7 +129,7 @@ class AsyncSessionManager(BaseSessionManager[AsyncStore]):
 
 
 class _Block:
-    """A session for one block: read when it is entered, committed or discarded when it is left."""
+    """A session for one block: read at its start, committed at its end, discarded if the block raises."""
 
     __slots__ = ("_last", "_lazy", "_manager", "_policy", "_record", "_session", "_token")
 
@@ -168,7 +172,7 @@ class _Block:
                 await self._discard(failure)
                 raise
             except BaseException as failure:
-                # What is written by then is written, and nothing more will be; but a logout counts, also if it is cancelled.
+                # Write nothing more, except to carry out a pending destroy: a logout must take effect even if it is cancelled.
                 import asyncio
 
                 if isinstance(failure, asyncio.CancelledError):
@@ -179,7 +183,7 @@ class _Block:
             await self._discard(error)
 
     async def _discard(self, error: BaseException) -> None:
-        """Discard the session while *error* is on its way out, which must not be replaced by another one."""
+        """Discard the session without replacing *error*, which is propagating."""
         try:
             await self._manager.discard(self._session)
         except StoreError as failure:
@@ -187,7 +191,7 @@ class _Block:
 
 
 class _Updater:
-    """What the plan of an update asks for: a block with the change in it."""
+    """Performs the calls of the `lifecycle.update` plan: run the change in a block."""
 
     def __init__(
         self, manager: AsyncSessionManager, change: Callable[[AsyncSession], Awaitable[object] | object]
@@ -206,7 +210,7 @@ class _Updater:
 
 
 class _Visitor:
-    """What the plan of a visit asks for: a block with the change in it, and the store's ``find``."""
+    """Performs the calls of the `lifecycle.visit` plan: run the change in a block, and ``find`` records in the store."""
 
     def __init__(
         self, manager: AsyncSessionManager, change: Callable[[AsyncSession], Awaitable[object] | object]

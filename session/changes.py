@@ -1,11 +1,11 @@
-"""`Changes` that a request made to a session, to be made again on other data, and its `Reads`, to be compared with other data.
+"""`Changes`: a request's changes to a session, which can be applied to other data. `Reads`: the parts that it read.
 
 Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,17 +15,17 @@ from .types import JSONValue
 
 __all__ = ["NOTHING_READ", "Changes", "Reads", "add", "encode", "encoded", "try_to_encode"]
 
-# Exact: 1, 1.0 and True have different encodings, and so have two dicts in different orders.
-encode = msgspec.json.Encoder().encode
+# An exact comparison: 1, 1.0 and True have different encodings, and so do two dicts in different orders.
+encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
 def encoded(data: Mapping[str, JSONValue], key: str) -> bytes | None:
-    """Return the encoding of a key's value, to compare values by; None if the key is missing."""
+    """Return the encoding of a key's value, for comparisons; None if the key is missing."""
     return encode(data[key]) if key in data else None
 
 
 def try_to_encode(value: JSONValue) -> bytes | None:
-    """Return the encoding of a value that the app may have changed; None if it holds what cannot be encoded."""
+    """Return the encoding of a value that the app may have changed; None if it cannot be encoded."""
     try:
         return encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -34,11 +34,13 @@ def try_to_encode(value: JSONValue) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """The parts of a session that a request was shown.
+    """The parts of a session that a request read.
 
-    *values*: keys whose value it saw. *presence*: keys that it asked for by ``in``. *unlisted*: it saw the list of keys, in
-    which these were its own already; None if it never saw the list. *emptiness*: it asked if there are any keys beside these,
-    which it had removed; once for each such question. *taken*: keys that it read and then removed, or set by ``setdefault``.
+    - *values*: the keys whose value it read.
+    - *presence*: the keys that it tested with ``in``.
+    - *unlisted*: None if it never listed the keys. Otherwise, the keys that it had written, without reading them, before it did.
+    - *emptiness*: one set for each time it tested whether the session is empty: the keys that it had removed before.
+    - *taken*: the keys that it read and then removed, or set with ``setdefault``.
     """
 
     values: frozenset[str] = frozenset()
@@ -51,7 +53,7 @@ class Reads:
         return bool(self.values or self.presence or self.unlisted is not None or self.emptiness)
 
     def since(self, earlier: Reads) -> Reads:
-        """Return these reads without *earlier* ones."""
+        """Return the reads that are not in *earlier*."""
         return Reads(
             values=self.values - earlier.values,
             presence=self.presence - earlier.presence,
@@ -62,7 +64,7 @@ class Reads:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Changes:
-    """The changes that one request made to a session: put, removed, incremented, perhaps after clearing everything."""
+    """The changes that one request made to a session. If *cleared*, it removed all keys first."""
 
     put: Mapping[str, JSONValue] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
@@ -70,7 +72,7 @@ class Changes:
     cleared: bool = False
 
     def apply(self, base: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-        """Return *base* with these changes made; `SessionTypeError` or `ValueError` where an increment is impossible.
+        """Return a copy of *base* with these changes. Raise `SessionTypeError` or `ValueError` for an impossible increment.
 
         >>> Changes(put={"a": 1}, removed=frozenset("b"), incremented={"n": 2}).apply({"b": 0, "n": 40})
         {'n': 42, 'a': 1}
@@ -85,7 +87,7 @@ class Changes:
         return self.cleared or bool(self.put or self.removed or self.incremented)
 
     def __repr__(self) -> str:
-        # Without a value: it stands in frames that raise.
+        # No values: error reports show the repr of variables in frames.
         cleared = ["clear"] if self.cleared else []
         named = (
             f"{verb} {', '.join(map(repr, keys))}"
@@ -96,13 +98,14 @@ class Changes:
 
     @property
     def keys(self) -> frozenset[str]:
-        """The keys that were changed by name."""
+        """The keys that were put, removed or incremented."""
         return self.removed | self.put.keys() | self.incremented.keys()
 
 
 NOTHING_READ = Reads()
+"""The reads of a request that has read nothing."""
 
 
 def add(key: str, value: JSONValue, by: int) -> int:
-    """Return *value* + *by*; `SessionTypeError` or `ValueError` where there is no such int."""
+    """Return *value* + *by*. Raise `SessionTypeError` if *value* is not an int, `ValueError` beyond signed 64 bits."""
     return values.from_int(key, values.to_int(key, value) + values.from_int(key, by))

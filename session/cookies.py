@@ -1,4 +1,4 @@
-"""`Cookie`: the settings of the session's cookie, and the headers they make."""
+"""`Cookie`: the session cookie's name and attributes, and the headers that set, clear and read it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,28 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _NAME_LENGTH = 4096 - 43
-# What browsers leave as it is in the path of a URL, which they compare it with as it stands: " " would never match "%20".
+# Browsers compare the path with the encoded path of the URL: a literal " " would never match "%20".
 _PATH = re.compile(r"/[!$-:=@-\[\]_a-z~]*")
 
 
 @clears_frames("set")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cookie:
-    """What the session's cookie is called and where the client may send it.
+    """The name and attributes of the session cookie. Immutable.
 
-    *persist*: the cookie outlives the browser, until the session expires; False makes it a session cookie.
-    *same_site* is "Lax", "Strict" or "None". Raises `ValueError` for what a browser would refuse (RFC
-    6265bis): a ``__Host-`` name with a domain, another path than ``/`` or without *secure*, ``__Secure-``,
-    ``SameSite=None`` or *partitioned* without *secure*, ``__Http-`` without *http_only*, a name, path or domain that is too
-    long, characters that may not stand in a header.
+    - *name*, *path*, *domain*, *secure*, *http_only*, *partitioned*: the cookie's attributes, as in RFC 6265bis.
+    - *same_site*: "Lax", "Strict" or "None".
+    - *persist*: keep the cookie until the session expires. False: the browser drops it when it closes.
 
+    Raises `TypeError` for values of the wrong type, and `ValueError` for a cookie that browsers would refuse:
+
+    - a ``__Host-`` name with a domain, with a path other than ``/``, or without *secure*;
+    - a ``__Secure-`` or ``__Http-`` name, ``SameSite=None`` or *partitioned* without *secure*;
+    - a ``__Http-`` name without *http_only*;
+    - a name, path or domain that is too long or contains characters not allowed in a header.
+
+    >>> Cookie(name="__Host-session", same_site="Strict").name
+    '__Host-session'
     >>> Cookie(name="__Host-session", domain="example.org")
     Traceback (most recent call last):
     ValueError: cookie '__Host-session': a __Host- cookie must have no domain
@@ -54,13 +61,13 @@ class Cookie:
         for setting, value in (("name", self.name), ("path", self.path), ("domain", self.domain or "")):
             if not isinstance(value, str):
                 raise TypeError(f"cookie: {setting} must be a str, not {type(value).__name__}")
-        # Browsers match the prefixes whatever their case. "__Host-Http-" is both.
+        # Browsers ignore the case of the prefixes. A "__Host-Http-" name has both prefixes.
         prefix = lowered(self.name)
         is_host, is_http = prefix.startswith("__host-"), prefix.startswith(("__http-", "__host-http-"))
         refused = {
             "a name is one or more letters, digits or !#$%&'*+.^_`|~-": not _NAME.fullmatch(self.name),
             "a path begins with / and is written as in a URL (%20 for a space)": not _PATH.fullmatch(self.path),
-            "that is no domain": self.domain is not None and not _DOMAIN.fullmatch(self.domain),
+            "domain is not a valid domain name": self.domain is not None and not _DOMAIN.fullmatch(self.domain),
             'same_site is "Lax", "Strict" or "None"': self.same_site not in ("Lax", "Strict", "None"),
             "a __Host- cookie must have no domain": is_host and self.domain is not None,
             'a __Host- cookie must have path="/"': is_host and self.path != "/",
@@ -68,7 +75,7 @@ class Cookie:
                 (is_host or is_http or prefix.startswith("__secure-")) and not self.secure
             ),
             "a __Http- cookie must have http_only=True": is_http and not self.http_only,
-            # Name and value together have 4096 bytes, an attribute 1024.
+            # Browsers allow 4096 bytes for name and value together, and 1024 for an attribute.
             f"a name has at most {_NAME_LENGTH} characters": len(self.name) > _NAME_LENGTH,
             "a path and a domain have at most 1024 characters": max(len(self.path), len(self.domain or "")) > 1024,
             'same_site="None" needs secure=True': self.same_site == "None" and not self.secure,
@@ -79,9 +86,9 @@ class Cookie:
                 raise ValueError(f"cookie {self.name!r}: {reason}")
 
     def read(self, header: str | None) -> str | None:
-        """The cookie's value in a request's ``Cookie`` header; None if it is not there.
+        """Return the cookie's value from a request's ``Cookie`` header, or None if the cookie is missing.
 
-        Of several of one name the first counts, as browsers send the one with the longest path first.
+        If there are several cookies of this name, return the first. Browsers send the one with the longest path first.
 
         >>> Cookie().read('theme=dark; session=abc; session=def')
         'abc'
@@ -89,20 +96,21 @@ class Cookie:
         return next(self.values(header), None)
 
     def values(self, header: str | None) -> Iterator[str]:
-        """All values of the cookie in a request's ``Cookie`` header, in their order there."""
+        """Iterate over all values of the cookie in a request's ``Cookie`` header, in order."""
         return values_of(self.name, header)
 
     def set(self, token: str, expiry: datetime, now_ns: int, *, persist: bool | None = None) -> str:
-        """The ``Set-Cookie`` header that hands the client *token*; *now_ns* is Unix nanoseconds.
+        """Return the ``Set-Cookie`` header that sets *token*. Raise `ValueError` if a cookie cannot contain it.
 
-        *persist*: whether this one outlives the browser, if not as the settings have it.
+        *expiry* is an aware datetime, *now_ns* the current Unix time in nanoseconds. *persist* overrides the setting of that
+        name; None keeps it.
 
         >>> from datetime import UTC
         >>> Cookie().set("abc", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC), 999_999_990_000_000_000)
         'session=abc; Path=/; Expires=Sun, 09 Sep 2001 01:46:40 GMT; Max-Age=10; Secure; HttpOnly; SameSite=Lax'
         """
         if not _VALUE.fullmatch(token):
-            raise ValueError(f"cookie {self.name!r}: the value has a character that may not stand in a cookie")
+            raise ValueError(f"cookie {self.name!r}: the value contains a character that is not allowed in a cookie")
         lasting = ""
         if self.persist if persist is None else persist:
             seconds = max(0, -((now_ns - to_ns(expiry)) // NS_PER_S))
@@ -110,7 +118,7 @@ class Cookie:
         return self._header(token, lasting)
 
     def clear(self) -> str:
-        """The ``Set-Cookie`` header that makes the client forget its token.
+        """Return the ``Set-Cookie`` header that deletes the cookie.
 
         >>> Cookie(secure=False).clear()
         'session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Lax'
@@ -132,11 +140,11 @@ class Cookie:
 
 
 def values_of(name: str, header: str | None) -> Iterator[str]:
-    """Return all values of the cookie *name* in a request's ``Cookie`` header, in their order there.
+    """Return an iterator over all values of the cookie *name* in a request's ``Cookie`` header, in order.
 
-    *header* is as it came, each character a byte; several are joined by ``"; "``. Names are compared exactly. Browsers take only
-    spaces and tabs off a name before they look for ``__Host-`` in it, and so does this: a name that begins with a no-break
-    space may be any host's.
+    *header* is the raw header decoded as Latin-1; join several headers with ``"; "``. Names are compared exactly, after spaces
+    and tabs are stripped. Browsers strip only these before they check for ``__Host-``. Any host can set a name that begins
+    with, say, a no-break space, so other white space must not be stripped.
 
     >>> list(values_of("__Host-session", "\\xa0__Host-session=theirs; __host-session=theirs; __Host-session=ours"))
     ['ours']
@@ -144,11 +152,11 @@ def values_of(name: str, header: str | None) -> Iterator[str]:
     # Fast path: most requests carry cookies, but not this one.
     if not header or name not in header:
         return iter(())
-    # Not a generator: that would keep the header as it waits. Not split at commas: a browser sends them within values.
+    # Not a generator, which would keep the header alive. Not split at commas, which browsers send within values.
     parts = (part.partition("=") for part in header.split(";"))
     return iter([_unquoted(value.strip(BLANKS)) for other, eq, value in parts if eq and other.strip(BLANKS) == name])
 
 
 def _unquoted(value: str) -> str:
-    """Return *value* without the pair of quotes that a cookie's value may stand in (RFC 6265bis, 4.1.1)."""
+    """Return *value* without the pair of quotes that may surround it (RFC 6265bis, 4.1.1)."""
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

@@ -1,4 +1,4 @@
-"""`SessionData`: a session's data as a mapping with typed getters; the part that sessions and atomic steps have in common."""
+"""`SessionData`: a session's data as a mapping with typed getters, shared by sessions and atomic steps."""
 
 from __future__ import annotations
 
@@ -23,40 +23,54 @@ V = TypeVar("V")
 
 @clears_frames("__or__", "__ror__", "__ior__", "copy", "popitem", "increment", "peek")
 class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], instead="dict(session) copies its data"):
-    """A session's data: a mapping of JSON-native values in the order of its keys, with typed getters (`TypedAccess`).
+    """A session's data: a mutable mapping of JSON values, sorted by key, with typed getters (`TypedAccess`).
 
-    As in a dict, a list or dict is kept by reference: the one that is put is the one that is handed out, and what is stored is
-    its state at the commit. A list or dict that JSON cannot express as it is (a defaultdict, say, or a list of tuples) is
-    converted; until the commit the session follows its changes.
+    As in a dict, lists and dicts are kept by reference: the session returns the object that you put, and stores its state at
+    the commit. A list or dict that is not plain JSON, such as a defaultdict or a list of tuples, is converted. Until the
+    commit, the session picks up later changes to the original.
 
-    What a request reads may be compared with the stored session when the request commits. ``[]``, ``get``, ``pop``, ``del``,
-    ``setdefault`` and the typed getters read a key's value, ``in`` its presence, iteration and ``len`` the set of keys, ``bool``
-    only if there are any; ``copy``, ``|`` and ``dict(...)`` everything. `peek` reads nothing. A key that this request has put, removed or cleared before is its own.
+    At the commit, this request's reads may be compared with the stored session. These operations count as reads:
+
+    - of a key's value: ``[]``, ``get``, ``pop``, ``del``, ``setdefault`` and the typed getters;
+    - of a key's presence: ``in``;
+    - of the set of keys: iteration and ``len``; ``bool`` reads only if there are any keys;
+    - of everything: ``copy``, ``|`` and ``dict(...)``.
+
+    `peek` does not count as a read. Nor does reading a key that this request put, removed or cleared before.
+
+    >>> from dynamostore import MemoryStore
+    >>> from session import SessionManager
+    >>> with SessionManager(MemoryStore()).session(None) as s:
+    ...     s["cart"] = ["apple"]
+    ...     s["cart"].append("pear")
+    ...     s.increment("visits")
+    ...     "cart" in s, dict(s)
+    (True, {'cart': ['apple', 'pear'], 'visits': 1})
     """
 
     __slots__ = ()
 
     @abstractmethod
     def _reading(self) -> Draft:
-        """Return the draft, with the data in it."""
+        """Return the draft, loaded."""
 
     @abstractmethod
     def _changing(self) -> Draft:
-        """Return the draft if it may be changed; raise otherwise."""
+        """Return the draft, loaded, for changes. Raise `SessionError` if it must not be changed now."""
 
     def __getitem__(self, key: str) -> JSONValue:
-        """Return the value of *key*; KeyError if there is none. A list or dict may be changed in place."""
+        """Return the value of *key*. Raise `KeyError` if it is missing. You may change a returned list or dict in place."""
         return self._reading().get(key if type(key) is str else _exact(key))
 
     def __setitem__(self, key: str, value: JSONInput) -> None:
-        """Set *key* to a value that JSON can express. Other sequences become lists, other mappings dicts.
+        """Set *key* to a JSON value. Tuples and other sequences become lists; other mappings become dicts.
 
-        An instance of a subclass of str, int or float, and a proxy of one, becomes the value that it holds. Raises
-        `SessionTypeError` for a value that JSON cannot express, `ValueError` for a NaN, an infinity, an int beyond signed 64
-        bits, a lone surrogate, or nesting deeper than 100; the session then stays as it was.
+        An instance of a subclass of str, int or float, or a proxy of one, becomes the plain value. Raises `SessionTypeError`
+        for a value that JSON cannot express. Raises `ValueError` for a NaN, an infinity, an int beyond signed 64 bits, a lone
+        surrogate, or more than 100 levels of nesting. The session is then unchanged.
 
-        A list or dict may still be changed: what is stored is its state when the session is committed, which raises as above if
-        it then holds what JSON cannot express.
+        You may still change a list or dict after this. Its state at the commit is stored; the commit raises the errors above
+        if that state is not valid JSON.
         """
         held = Hidden(value)
         del value
@@ -64,7 +78,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         self._changing().put(values.checked_key(key), *accepted.reveal())
 
     def __delitem__(self, key: str) -> None:
-        """Remove *key*; KeyError if it is missing (`remove` accepts that)."""
+        """Remove *key*. Raise `KeyError` if it is missing; `remove` does not."""
         draft = self._changing()
         if self._peek(key) is MISSING:
             raise KeyError(key)
@@ -75,21 +89,21 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return iter(self._reading().keys())
 
     def __reversed__(self) -> Iterator[str]:
-        """Iterate over the keys, the last first."""
+        """Iterate over the keys in reverse order."""
         return reversed(self._reading().keys())
 
     def __len__(self) -> int:
         return len(self._reading().keys())
 
     def __bool__(self) -> bool:
-        """Return True if there are any keys."""
+        """Return True if the session has any keys."""
         return self._reading().any()
 
     def __contains__(self, key: object) -> bool:
         return self._reading().has(values.exact_key(key))
 
     def __or__(self, other: Mapping[str, V]) -> dict[str, JSONValue | V]:
-        """Return a plain dict of this one's data and *other*'s; reads everything."""
+        """Return a plain dict of this session's data updated with *other*. Reads everything."""
         if not isinstance(other, Mapping):
             return NotImplemented
         return {**self, **other}
@@ -99,7 +113,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
             return NotImplemented
         return {**other, **self}
 
-    # As of a dict: more goes in place than beside.
+    # As with dict, |= accepts more types than |.
     def __ior__(  # type: ignore[misc]
         self, other: Mapping[str, JSONInput] | Iterable[tuple[str, JSONInput]]
     ) -> Self:
@@ -107,12 +121,12 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return self
 
     def copy(self) -> dict[str, JSONValue]:
-        """Return a plain dict of the data, as a dict's ``copy`` does: lists and dicts in it are the session's own. Reads everything."""
+        """Return a plain dict of the data, a shallow copy: nested lists and dicts are the session's own. Reads everything."""
         return dict(self)
 
     # typeshed gives None only to mappings whose values may be None, which here they may.
     def setdefault(self, key: str, default: JSONInput = None) -> JSONValue:  # type: ignore[override]
-        """Return the value of *key*, set to *default* first if it is missing; the session's own, to change."""
+        """Return the value of *key*, after setting it to *default* if it is missing. You may change a list or dict in place."""
         held = Hidden(default)
         del default
         draft = self._reading()
@@ -123,7 +137,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         return draft.get(key)
 
     def popitem(self) -> tuple[str, JSONValue]:
-        """Remove the last key in the order of the keys, and return it with its value; KeyError if there is none."""
+        """Remove and return the last key, in sorted order, and its value. Raise `KeyError` if the session is empty."""
         draft = self._changing()
         if not (keys := draft.keys()):
             raise KeyError("popitem(): the session is empty")
@@ -135,7 +149,7 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         /,
         **more: JSONInput,
     ) -> None:
-        """Set keys as ``[]`` does, or none of them if one is refused."""
+        """Set several keys as ``[]`` does. If one value is refused, no key is set."""
         given = Hidden((other, more))
         del other, more
         entries = _accept_all(given)
@@ -144,26 +158,27 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
             draft.put(*entry.reveal())
 
     def clear(self) -> None:
-        """Remove all data; token, deadline, `remember` and `set_idle_timeout` stay."""
+        """Remove all keys. The token, the deadline and the settings of `remember` and `set_idle_timeout` stay."""
         self._changing().clear()
 
     def remove(self, key: str) -> None:
-        """Remove *key*; nothing happens if it is missing."""
+        """Remove *key*. Do nothing if it is missing."""
         self._drop(key)
 
     def increment(self, key: str, by: int = 1) -> None:
-        """Add *by* to the int under *key* (0 if it is missing).
+        """Add *by* to the int under *key*; a missing key counts as 0.
 
-        Two requests that increment at once both count, so there is no sum to return; to read the key afterwards is a read
-        like any other. Raises `SessionTypeError` if another type is there, `ValueError` beyond signed 64 bits.
+        If two requests increment a key at once, both increments count and neither conflicts. So the method does not return
+        the sum; reading the key afterwards counts as a read. Raises `SessionTypeError` if the value is not an int, and
+        `ValueError` if the sum exceeds signed 64 bits.
         """
         by = values.from_int(key, by)
         self._changing().increment(values.checked_key(key), by)
 
     def peek(self, key: str, default: JSONValue = None) -> JSONValue:
-        """Return a copy of the value of *key*, or *default*, without reading it: for hooks and logs.
+        """Return a copy of the value of *key*, or *default*, without counting it as a read. For hooks and logs.
 
-        A decision must not rest on it: it is not compared with the stored session when the request commits.
+        Do not base a decision on it: the commit does not check whether another request changed the value.
         """
         draft = self._reading()
         draft.follow(key)
@@ -188,27 +203,29 @@ class SessionData(ProcessBound, TypedAccess, MutableMapping[str, JSONValue], ins
         self._changing().remove(_exact(key))
 
     def __sentry_repr__(self) -> str:
-        # Sentry would go over a mapping that is in a frame: that reads the session, and shows it.
+        # Sentry iterates over mappings in stack frames, which would read the session and report its data.
         return repr(self)
 
-    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping; slots and bases would lose it
+    __hash__ = None  # type: ignore[assignment]  # as for every mutable mapping; subclasses would not inherit it otherwise
 
 
 class StepData(SessionData):
-    """The stored session within `atomic <session.Session.atomic>`: its data, to be read and changed."""
+    """The stored session's data, passed to the function that `atomic <session.Session.atomic>` runs."""
 
     __slots__ = ("_draft", "closed")
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self.closed = False
+        self.closed: bool = False
 
     def _reading(self) -> Draft:
         return self._draft
 
     def _changing(self) -> Draft:
         if self.closed:
-            raise SessionClosedError("the atomic step is over: a change now would be lost")
+            raise SessionClosedError(
+                "the atomic step is over, so a change would be lost; change it inside the function"
+            )
         return self._draft
 
     def __repr__(self) -> str:
@@ -218,7 +235,7 @@ class StepData(SessionData):
 def _accept_all(
     given: Hidden[tuple[JSONItems | Iterable[tuple[str, JSONInput]], dict[str, JSONInput]]],
 ) -> Hidden[list[tuple[str, JSONValue, object]]]:
-    """Return what a session keeps of what `update` is given."""
+    """Convert and check the keys and values passed to `update`."""
     try:
         return Hidden(_accepted(*given.reveal()))
     except BaseException as error:
@@ -237,6 +254,6 @@ def _accepted(
 
 
 def _exact(key: str) -> str:
-    """Return *key* as exactly a str: a member of a StrEnum, say, is equal to its value, but is not shown as that."""
+    """Return *key* as a plain str. A StrEnum member, for example, equals its value but has another ``str()``."""
     found = values.exact_key(key)
     return found if isinstance(found, str) else key

@@ -1,7 +1,7 @@
-"""`Draft`: a session's data as one request sees it, the changes made to it, and what was read of it.
+"""`Draft`: a session's data as one request sees it, with the request's changes and reads.
 
-A session records what was *done*, not only the result. When another request was faster, the changes can be made again on
-its data, and the reads can be compared with it (`session.merging`). Pure: no I/O, no clock.
+A draft records the operations, not only the result. If another request changes the session first, the changes can be
+applied to its data, and the reads can be compared with it (`session.merging`). Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ _decode: Callable[[bytes], JSONValue] = msgspec.json.decode
 class Draft:
     """A session's data, the changes made to it since it was read, and the keys that were read.
 
-    A difference decides if there is anything to store: for each key that was changed or whose list or dict was handed
-    out, the encoding of its value as it was read is kept and compared in the end. Once something is stored, everything
-    counts that was put, also a value that was there already.
+    Only a real difference is stored. The draft keeps the encoding of the original value of each key that was changed, and of
+    each list or dict that was handed out. It compares them at the commit. Once anything differs, every put counts, even a put
+    of an equal value.
 
-    A list or dict is *lent* if the app may hold it, too: it came out of the session, or is the very one that was put. What the
-    app put and the session could not keep as it was, a defaultdict, say, is *followed*: the session has a converted copy, which
-    is made anew if the original changes.
+    A list or dict is *lent* if the app may hold a reference to it: the session returned it, or the app put it. A value that
+    the session had to convert, such as a defaultdict, is *followed*: if the original changes, it is converted again.
 
     >>> draft = Draft({"cart": [1], "n": 1})
     >>> draft.get("cart").append(2)
@@ -59,37 +58,37 @@ class Draft:
     )
 
     def __init__(self, data: dict[str, JSONValue]) -> None:
-        self.data = data
+        self.data: dict[str, JSONValue] = data
         self.seen: set[str] = set()
-        """The keys whose value was asked for; getters add to it directly."""
+        """The keys whose value was read. Getters add to it directly."""
         self._presence: set[str] = set()
         self._unlisted: frozenset[str] | None = None
         self._emptiness: set[frozenset[str]] = set()
         self._taken: set[str] = set()
-        # Keys that this request wrote, and those of them that it had not read before: to read them later is to read its own.
+        # The keys that this request wrote; _blind has those that it had not read before, so reading them later does not count.
         self._written: dict[str, None] = {}
         self._blind: set[str] = set()
         self._increments: dict[str, int] = {}
         self._original: dict[str, bytes | None] = {}
         self._lent: set[str] = set()
-        # How the lent values were when they were last looked at, and were JSON: the changes and what is stored are made of this,
-        # since the app may change them at any time, while a write is under way, too.
+        # The encodings of the lent values when they were last checked. Changes and payloads are built from these, since the
+        # app may change a lent value at any time, even during a write.
         self._found: dict[str, bytes] = {}
         self.followed: dict[str, list[tuple[object, bytes]]] = {}
-        """Objects of the app's that a key's value was made from, each with the encoding that it had then."""
+        """For each key, the app's objects from which its value was converted, each with its encoding at that time."""
         self._cleared = False
-        # The reads before everything was cleared: since then there is nothing of others to read.
+        # The reads before the draft was cleared. After that, every value is this request's own.
         self._before = NOTHING_READ
 
     @property
     def cleared(self) -> bool:
-        """True if everything was removed, and that is still to be stored."""
+        """True if this request removed all keys and has not stored that yet."""
         return self._cleared
 
     # Reading
 
     def get(self, key: str) -> JSONValue:
-        """Return the value of *key*, to keep and to change; KeyError if there is none."""
+        """Return the value of *key*, which the app may keep and change. Raise `KeyError` if it is missing."""
         self.seen.add(key)
         if self.followed:
             self.follow(key)
@@ -100,9 +99,9 @@ class Draft:
         return value
 
     def has(self, key: object) -> bool:
-        """Return True if *key* is there."""
+        """Return True if *key* is present."""
         if type(key) is str:
-            # What this request put or incremented is there, whatever others do.
+            # A key that this request put or incremented is present, whatever other requests do.
             if key not in self._blind and key not in self._increments and not self._cleared:
                 self._presence.add(key)
             return key in self.data
@@ -111,7 +110,7 @@ class Draft:
     def keys(self) -> list[str]:
         """Return the keys, sorted."""
         if not self._cleared and self._unlisted is None:
-            # Later listings show fewer keys of others, since more are this request's own.
+            # Only the first listing counts: later ones contain more keys of this request's own.
             self._unlisted = frozenset(self._blind)
         return sorted(self.data)
 
@@ -124,7 +123,7 @@ class Draft:
     # Changing
 
     def put(self, key: str, value: JSONValue, made_from: object = None) -> None:
-        """Set *key* to a value. *made_from*: the app's object that it was made from or is, to be followed."""
+        """Set *key* to a value. *made_from*: the app's list or dict that *value* is or was converted from, to be followed."""
         self._keep(key)
         self._write(key)
         if self._lent or self.followed:
@@ -137,14 +136,14 @@ class Draft:
             self.followed[key] = [(made_from, encode(value))]
 
     def setdefault(self, key: str, value: JSONValue, made_from: object = None) -> None:
-        """Set *key* to a value if it is not there; the request depends on that."""
+        """Set *key* to a value if it is missing. The request then depends on its absence."""
         if not self.has(key):
             self.put(key, value, made_from)
             if key not in self._blind and not self._cleared:
                 self._taken.add(key)
 
     def remove(self, key: str) -> None:
-        """Remove *key*, also if it is not there: then it is not to be there."""
+        """Remove *key*. If it is missing, the removal still applies to the data of a faster request."""
         self._keep(key)
         self._write(key)
         listed = self._unlisted is not None and key not in self._unlisted
@@ -167,11 +166,11 @@ class Draft:
         self.data.clear()
 
     def increment(self, key: str, by: int) -> None:
-        """Add *by* to the int under *key* (0 if there is none)."""
+        """Add *by* to the int under *key*; a missing key counts as 0."""
         try:
             total = add(key, self.data.get(key, 0), by)
         except (TypeError, ValueError):
-            # The error shows what is there.
+            # The error reveals the value's type or size, so it counts as a read.
             self.seen.add(key)
             raise
         self._keep(key)
@@ -179,10 +178,10 @@ class Draft:
             self._increments[key] = self._increments.get(key, 0) + by
         self.data[key] = total
 
-    # What was read and changed
+    # Reads and changes
 
     def reads(self) -> Reads:
-        """Return the parts of the session, as it was read or last stored, that this request was shown."""
+        """Return the parts that this request read of the session as it was read or last stored."""
         if self._cleared:
             return self._before
         return Reads(
@@ -194,19 +193,19 @@ class Draft:
         )
 
     def changes(self) -> Changes | None:
-        """Return the changes, those to a value that was there already included; None if everything is as it was read.
+        """Return the changes, including puts of an equal value; None if nothing differs from the data as it was read.
 
-        Raises what `values.native <session.values.native>` raises for a list or dict that the app holds and that
-        now holds what JSON cannot express; `SessionStateError` if the app changed both an object that it put and the session's
-        own copy.
+        Raises as `values.native <session.values.native>` if the app changed a list or dict so that it is not valid JSON.
+        Raises `SessionStateError` if the app changed both an object that it put and the session's own copy of it.
         """
         differing = self._differing()
         return self._changes(differing) if differing else None
 
     def meant(self, *others: Mapping[str, JSONValue]) -> Changes:
-        """Return the changes, also if everything is as it was read; raises as `changes` does.
+        """Return the changes, even if nothing differs from the data as it was read. Raises as `changes` does.
 
-        *others* may be stored instead of what was read: a list or dict that differs from theirs was changed, too.
+        *others*: data that may be stored instead of the data that was read. A list or dict that differs from theirs counts as
+        changed.
         """
         differing = self._differing()
         for data in others:
@@ -214,12 +213,12 @@ class Draft:
         return self._changes(differing)
 
     def differs_from(self, data: Mapping[str, JSONValue]) -> bool:
-        """Return True if what was changed, there and back perhaps, is otherwise in *data*."""
+        """Return True if a key that this request changed, even if it changed it back, has another value in *data*."""
         mine = self.frozen()
         return any(encoded(mine, key) != encoded(data, key) for key in self._original)
 
     def held(self) -> dict[str, bytes]:
-        """Return the encodings of the lists and dicts that the app holds, as `changes` last found them: `settle` takes them."""
+        """Return the encodings of the lent lists and dicts, as `changes` last found them, for `settle`."""
         return dict(self._found)
 
     def _differing(self) -> set[str]:
@@ -233,7 +232,7 @@ class Draft:
             return Changes(put=self.content(), cleared=True)
         written = self._written
         if self._lent:
-            # A list that was changed in place was written as well. An increment stays one.
+            # A list that was changed in place counts as written. An increment stays an increment.
             written = {**written, **{key: None for key in self._original if key in differing and key in self._lent}}
         put: dict[str, JSONValue] = {}
         removed: list[str] = []
@@ -246,16 +245,16 @@ class Draft:
         return Changes(put, frozenset(removed), incremented)
 
     def pending(self) -> frozenset[str]:
-        """Return the keys that were changed since they were read, increments included."""
+        """Return the keys that were changed since they were read, including incremented keys."""
         changes = self.meant()
         return changes.keys | frozenset(self._original if changes.cleared else ())
 
-    # What becomes of it
+    # After a write
 
     def settle(self, held: Mapping[str, bytes]) -> None:
-        """Take the data for the data that was read: it has been stored. Reads stay, with the values as stored.
+        """Treat the data as the stored data, since it has been stored. Reads still count, with the values as stored.
 
-        *held* is what `held` returned when the data was encoded: the app may have changed a list since.
+        *held* is the result of `held` at the time of the encoding. The app may have changed a list since then.
         """
         if not (self._written or self._increments or self._cleared or self._lent):
             return
@@ -266,7 +265,7 @@ class Draft:
             self._cleared, self._before = False, NOTHING_READ
         elif self._blind:
             self.seen -= self._blind
-        # The keys that were its own are stored: others may change them from now on.
+        # This request's own keys are stored now, so others may change them from now on.
         if self._unlisted is not None:
             self._unlisted = frozenset()
         if self._emptiness:
@@ -278,19 +277,19 @@ class Draft:
         self._original = {key: self._handed_out(key, held) for key in self._lent}
 
     def content(self) -> dict[str, JSONValue]:
-        """Return the data to store, as `changes` last found it. What was changed of what the app holds is a copy."""
+        """Return the data to store, as `changes` last found it. Lent values that were changed are copied."""
         if not self._lent:
             return self.data
         changed = {key for key in self._lent if self._found.get(key) not in (None, self._original[key])}
         return {key: self._as_found(key) if key in changed else value for key, value in self.data.items()}
 
     def frozen(self, held: Mapping[str, bytes] | None = None) -> dict[str, JSONValue]:
-        """Return the data with copies of all that the app holds: as of *held*, or as `changes` last found it."""
+        """Return the data with copies of all lent values: as of *held*, or as `changes` last found them."""
         found = self._found if held is None else held
         return {key: _decode(found[key]) if key in found else value for key, value in self.data.items()}
 
     def adopt(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> None:
-        """Go on with *data*, which has been stored, and is the `content` merged with the data of others; then `settle`."""
+        """Replace the data by *data*, which was stored: `content` merged with the data of others. Call `settle` next."""
         if not self._lent:
             self.data = data
             return
@@ -303,12 +302,12 @@ class Draft:
     def rebase(
         self, base: Mapping[str, JSONValue], data: dict[str, JSONValue], lent: Draft, held: Mapping[str, bytes]
     ) -> None:
-        """Go on with *data*: the changes of this draft, made on *base* instead of the data that was read.
+        """Replace the data by *data*: the changes of this draft, applied to *base* instead of the data that was read.
 
-        What *lent* handed out counts as handed out by this draft, if it is in *data*. *held* is as `settle` has it.
+        A value in *data* that the draft *lent* handed out counts as handed out by this draft. *held*: see `settle`.
         """
         data = self._with_lent(data, held)
-        # A list that was merged with that of others is another one, and a change of this request's still.
+        # A merged list is a new object, and is still a pending change of this request.
         self._lent &= data.keys()
         self._found.clear()
         for key in lent.data.keys() & data.keys():
@@ -321,7 +320,7 @@ class Draft:
         self.data = data
 
     def begin_anew(self, data: dict[str, JSONValue]) -> Draft:
-        """Return a draft in which *data* was put: the part of this one that is its own. What the app holds, it still holds."""
+        """Return a draft in which *data*, this request's own part of this draft, was put. Lent values stay lent."""
         data = self._with_lent(data, self.held())
         new = Draft({})
         for key, value in data.items():
@@ -330,7 +329,7 @@ class Draft:
         return new
 
     def note(self, reads: Reads, changed: Iterable[str]) -> None:
-        """Count the reads of an atomic step as this draft's, and the keys that it changed as read."""
+        """Add the reads of an atomic step to this draft's, and count the keys that it changed as read."""
         if self._cleared:
             return
         self.seen |= reads.values
@@ -341,20 +340,21 @@ class Draft:
         self._emptiness |= reads.emptiness
 
     def forget_reads(self) -> None:
-        """Begin the reads anew."""
+        """Forget all reads so far."""
         self.seen, self._presence, self._unlisted, self._emptiness = set(), set(), None, set()
         self._taken, self._before = set(), NOTHING_READ
 
     def sizes(self) -> list[tuple[str, int]]:
-        """Return the keys with the sizes of their values in bytes of JSON, the largest first."""
+        """Return each key with the size of its value in bytes of JSON, the largest first."""
         return sorted(((key, len(encode(value))) for key, value in self.content().items()), key=lambda pair: -pair[1])
 
-    # What the app holds, too
+    # Values that the app holds a reference to
 
     def follow(self, key: str, *, strict: bool = False) -> None:
-        """Make the value of *key* anew if an object of the app's that it was made from has changed since.
+        """Convert the value of *key* again if the app changed the object from which it was converted.
 
-        With *strict*, raise `SessionStateError` if the session's own copy was changed as well, and what `values.native` raises.
+        With *strict*, raise `SessionStateError` if the session's own copy was changed as well, and raise as `values.native`
+        does.
         """
         followed = self.followed.get(key, ())
         for n, (held, before) in enumerate(followed):
@@ -370,7 +370,7 @@ class Draft:
             mine = try_to_encode(self.data[key]) if key in self.data else None
             if mine == before:
                 if key in self._lent:
-                    # The copy that it replaces was handed out.
+                    # The copy that is replaced here was handed out, so follow it from now on.
                     self.followed[key].append((self.data[key], before))
                     self._lent.discard(key)
                     self._found.pop(key, None)
@@ -380,39 +380,39 @@ class Draft:
             elif mine != now:
                 if strict:
                     raise SessionStateError(
-                        f"session key {key!r}: a list or dict that was put or taken before was changed, and so was the session's "
-                        f"own: change only the one that session[{key!r}] returns, and take it anew after save() and atomic()"
+                        f"session key {key!r}: both the session's list or dict and another object for it were changed; "
+                        f"change only what session[{key!r}] returns, and get it again after save() and atomic()"
                     )
                 continue
             self.followed[key][n] = (held, now)
 
     def _with_lent(self, data: dict[str, JSONValue], held: Mapping[str, bytes]) -> dict[str, JSONValue]:
-        """Return *data* with the lists and dicts that the app holds in the place of their equals."""
+        """Return *data* with equal values replaced by the lists and dicts that the app holds."""
         for key in list(self._lent):
             mine = self.data[key]
             if key in data and data[key] is mine:
                 continue
-            # None: it was lent while the write was under way.
+            # No encoding is kept for a value that was lent during the write.
             found = self._handed_out(key, held) or try_to_encode(mine) or b""
             if encoded(data, key) == found:
                 data[key] = mine
             else:
-                # The app holds one that is the session's no longer. To change that must not be lost silently.
+                # The app's object is no longer the session's. Follow it, so that a change to it is not lost silently.
                 self.followed.setdefault(key, []).append((mine, found))
         return data
 
     def _handed_out(self, key: str, held: Mapping[str, bytes]) -> bytes | None:
-        """Return the encoding of a list or dict as of *held*; as it was handed out, if that was later."""
+        """Return the encoding of a list or dict as of *held*, or as it was handed out, if that was later."""
         return held.get(key, self._original.get(key))
 
     def _let_go(self, key: str) -> None:
-        """Forget what the app holds of the value of *key*: it is the session's no longer."""
+        """Stop tracking the app's references to the value of *key*, which the session no longer holds."""
         self._lent.discard(key)
         self._found.pop(key, None)
         self.followed.pop(key, None)
 
     def _as_found(self, key: str) -> JSONValue:
-        """Return the value of *key* as `changes` last found it; a copy if the app holds it, too."""
+        """Return the value of *key* as `changes` last found it; a copy if it is lent."""
         found = self._found.get(key)
         return self.data[key] if found is None else _decode(found)
 
@@ -431,17 +431,17 @@ class Draft:
             return encode(value) != original
         found = try_to_encode(value)
         if found is None or (found != original and found != self._found.get(key) and not values.is_plain(value)):
-            # Its owner may have put anything into it since.
+            # The app may have put values into it that are not JSON, so check and convert it.
             found = encode(values.native(key, value))
         self._found[key] = found
         return found != original
 
     def _keep(self, key: str) -> None:
-        """Keep how the value of *key* was read, before it changes for the first time."""
+        """Keep the encoding of the original value of *key*, before its first change."""
         if key not in self._original:
             self._original[key] = encode(self.data[key]) if key in self.data else None
 
 
 def _keys(asked: set[str]) -> frozenset[str]:
-    """Return the keys that a session can have of those that were asked for; getters do not check them."""
+    """Return the requested keys that a session can have. Getters do not check their keys."""
     return frozenset(key for key in map(values.exact_key, asked) if type(key) is str)

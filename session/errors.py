@@ -1,16 +1,16 @@
-"""What can go wrong with a session.
+"""The errors that sessions raise::
 
     Exception
      └─ SessionError
-         ├─ SessionTypeError      a value is of another type than was asked for; also a TypeError
-         ├─ SessionClosedError    the session is closed; nothing can be changed any more
-         ├─ SessionStateError     the session is in a state that does not allow this call
-         ├─ SessionNotLoadedError an async session was accessed before it was loaded
-         ├─ SessionConflict       another request was faster, and this one must not be stored on top of it
-         └─ CorruptSessionError   what is stored is not a session
+         ├─ SessionTypeError:      a value does not have the requested type; also a TypeError
+         ├─ SessionClosedError:    the session is closed and cannot be changed any more
+         ├─ SessionStateError:     the current state of the session does not allow this call
+         ├─ SessionNotLoadedError: an async session was accessed before it was loaded
+         ├─ SessionConflict:       another request changed the session first, and this one is stale
+         └─ CorruptSessionError:   the stored payload is not a session
 
-What the store raises (`dynamostore.StoreError`) comes through as it is: an outage is not a logout. No
-message holds a token or a value; keys are named.
+The store's errors (`dynamostore.StoreError`) propagate unchanged, so an outage never looks like a logout. Messages name
+keys; they never contain a token or a value.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = [
 
 
 class SessionError(Exception):
-    """The base of what a session raises on its own."""
+    """The base class of all errors in this module."""
 
 
 class SessionTypeError(SessionError, TypeError):
-    """A value is not of the type that was asked for, or cannot be kept in a session.
+    """A value does not have the requested type, or a session cannot hold it.
 
-    Attributes: *key*; *wanted*, the type asked for; *found*, the type that is there or was given.
+    Attributes: *key*; *wanted*, the expected type; *found*, the actual type. All are str.
 
     >>> from dynamostore import MemoryStore
     >>> from session import SessionManager
@@ -50,31 +50,47 @@ class SessionTypeError(SessionError, TypeError):
 
     def __init__(self, message: str = "", *, key: str = "", wanted: str = "", found: str = "") -> None:
         super().__init__(message or f"session key {key!r}: wanted {wanted}, found {found}")
-        self.key = key
-        self.wanted = wanted
-        self.found = found
+        self.key: str = key
+        self.wanted: str = wanted
+        self.found: str = found
 
 
 class SessionClosedError(SessionError):
-    """The session was committed or discarded when its block was left; a change now would be lost."""
+    """The session was changed after it was committed or discarded, usually after the end of its block."""
 
 
 class SessionStateError(SessionError):
-    """The session is in a state that does not allow this call; the message says which, and what to do instead."""
+    """The current state of the session does not allow this call. The message says why and what to do instead."""
 
 
 class SessionNotLoadedError(SessionError):
-    """An `AsyncSession` was accessed before it was loaded: ``await s.load()`` first where ``lazy=True`` was asked for."""
+    """An `AsyncSession` opened with ``lazy=True`` was accessed before ``await session.load()``."""
 
 
 class SessionConflict(SessionError):
-    """Another request changed the session first, and this one's changes were not stored.
+    """Another request changed the session first, so this request's changes were not stored.
 
-    Run the request again, or answer 409. The message names the keys, never a value.
+    Run the request again, or respond with 409 Conflict. The message names keys, never values. Attributes:
 
-    Attributes: *keys*, the keys that this request read and the other changed, sorted (empty if the reason is another one);
-    *ended*, True if the session was destroyed, renewed or has expired meanwhile; *ours*, the data as this request has it,
-    and *theirs*, the data as it is stored now (empty if the session has ended).
+    - *keys*: the keys that this request read and the other changed, sorted; empty if there is another reason;
+    - *ended*: True if the session was destroyed, was renewed or expired meanwhile;
+    - *ours*: this request's view of the data;
+    - *theirs*: the data as stored now; empty if the session has ended.
+
+    >>> from dynamostore import MemoryStore
+    >>> from session import SessionManager
+    >>> manager = SessionManager(MemoryStore())
+    >>> with manager.session(None) as s:
+    ...     s.put_int("seats", 1)
+    >>> try:
+    ...     with manager.session(s.token) as slow:
+    ...         free = slow.get_int("seats")
+    ...         with manager.session(s.token) as fast:
+    ...             fast.put_int("seats", 0)
+    ...         slow.put_bool("booked", free > 0)
+    ... except SessionConflict as conflict:
+    ...     conflict.keys
+    ('seats',)
     """
 
     def __init__(
@@ -87,19 +103,20 @@ class SessionConflict(SessionError):
         theirs: Mapping[str, JSONValue] | None = None,
     ) -> None:
         super().__init__(message)
-        self.keys = tuple(keys)
-        self.ended = ended
-        self.ours = dict(ours or {})
-        self.theirs = dict(theirs or {})
+        self.keys: tuple[str, ...] = tuple(keys)
+        self.ended: bool = ended
+        self.ours: dict[str, JSONValue] = dict(ours or {})
+        self.theirs: dict[str, JSONValue] = dict(theirs or {})
 
 
 class CorruptSessionError(SessionError):
-    """A record is there, but its payload is not a session.
+    """The session's record exists, but its payload cannot be decoded.
 
-    Attributes: *digest*, which names the record as `dynamostore.digests.digest` does, and *reason*.
+    Attributes: *digest*, a hash that identifies the record without its token (`dynamostore.digests.digest`); *reason*, the
+    decoding error. Both are str.
     """
 
     def __init__(self, message: str = "", *, digest: str = "", reason: str = "") -> None:
         super().__init__(message or reason)
-        self.digest = digest
-        self.reason = reason
+        self.digest: str = digest
+        self.reason: str = reason

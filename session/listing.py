@@ -1,4 +1,4 @@
-"""`records_of`: all records of a store that can list them; what `iterate <session.SessionManager.iterate>` goes over."""
+"""`records_of`: list all live records of a store, for `iterate <session.SessionManager.iterate>`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ __all__ = ["AsyncLists", "Lists", "arecords_of", "records_of"]
 
 @runtime_checkable
 class Lists(Protocol):
-    """A store that can list its live records, such as `MemoryStore`; without its markers."""
+    """A store that can list its live records, such as `MemoryStore`."""
 
     def records(self) -> Iterable[Record]:
-        """The live records, in no order."""
+        """Return the live records, without markers, in any order."""
 
 
 @runtime_checkable
 class AsyncLists(Protocol):
-    """An async store that can list its live records; without its markers."""
+    """An async store that can list its live records."""
 
     def records(self) -> AsyncIterable[Record]:
-        """The live records, in no order."""
+        """Return the live records, without markers, in any order."""
 
 
 def records_of(store: Store) -> Iterable[Record]:
-    """Return the live records of *store*, as they are read; `TypeError` if it cannot list them."""
+    """Return an iterable over the live records of *store*. Raise `TypeError` if the store cannot list them."""
     if isinstance(store, Lists):
         return store.records()
     if isinstance(store, DynamoStore):
-        # Here, since few programs go over their sessions.
+        # Imported here, since few programs list their sessions.
         from dynamostore.batch import Batch
 
         return Batch(store).scan()
@@ -39,7 +39,7 @@ def records_of(store: Store) -> Iterable[Record]:
 
 
 def arecords_of(store: AsyncStore) -> AsyncIterable[Record]:
-    """Return the live records of *store*, as `records_of` does."""
+    """Return an async iterable over the live records of *store*, as `records_of` does."""
     if isinstance(store, AsyncLists):
         return store.records()
     if isinstance(store, AsyncDynamoStore):
@@ -51,5 +51,5 @@ def arecords_of(store: AsyncStore) -> AsyncIterable[Record]:
 
 def _cannot_list(store: object) -> TypeError:
     return TypeError(
-        f"a {type(store).__name__} cannot list its records: give it a method records(), or pass records= to iterate"
+        f"a {type(store).__name__} cannot list its records; add a records() method to it, or pass records= to iterate"
     )

@@ -1,4 +1,4 @@
-"""`SessionManager`: the sessions of an application, one `with` block a request. `BaseSessionManager`: all but the I/O."""
+"""`SessionManager`: open and commit sessions, one ``with`` block per request. `BaseSessionManager`: the parts without I/O."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _log = logging.getLogger("session")
 
 @clears_frames("set_cookie", "headers", "token")
 class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
-    """The settings and the cookie: what sync and async managers have in common."""
+    """The settings and the cookie handling that sync and async managers share."""
 
     _awaited: ClassVar[bool] = False
 
@@ -64,9 +64,9 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
     ) -> None:
         check_store(store, "AsyncSessionManager" if self._awaited else "SessionManager", awaited=self._awaited)
         if cookie is not None and not isinstance(cookie, Cookie):
-            raise TypeError(f"cookie must be a Cookie, not {type(cookie).__name__}: Cookie(name=...)")
-        self.store = store
-        self.cookie = Cookie() if cookie is None else cookie
+            raise TypeError(f"cookie must be a Cookie, not {type(cookie).__name__}; pass Cookie(name=...)")
+        self.store: S = store
+        self.cookie: Cookie = Cookie() if cookie is None else cookie
         self._policy = make_policy(
             lifetime=lifetime,
             idle_timeout=idle_timeout,
@@ -82,12 +82,12 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         )
 
     def set_cookie(self, session: BaseSession) -> str | None:
-        """The ``Set-Cookie`` header for the client once its session is stored, or None if it needs none.
+        """Return the ``Set-Cookie`` header to send after the session is stored, or None if the cookie stays as it is.
 
-        It needs one if its session was created, renewed or, with a persistent cookie, prolonged; if `remember
-        <session.Session.remember>` was told otherwise than before; and to forget its token if this request destroyed the
-        session. (If another one did meanwhile, that one's answer says so; to say it again could take a new login's cookie
-        away.) Raises `SessionError` within the block if something is still to be stored.
+        The header sets the cookie if the session was created or renewed, if a persistent cookie's expiry moved, or if
+        `remember <session.Session.remember>` changed. It deletes the cookie if this request destroyed the session. If
+        another request destroyed it, that request's response deletes the cookie; this one could delete a new login's.
+        Raises `SessionError` inside the block if the session has unsaved changes.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore(), cookie=Cookie(persist=False))
@@ -98,14 +98,16 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         """
         state = session._state
         if not state.closed and (state.destroying or state.changed):
-            raise SessionError("set_cookie: the session is not stored yet: call it after the block, or save() first")
+            raise SessionError(
+                "set_cookie: the session is not stored yet; call it after the block, or call save() first"
+            )
         if state.token is None or state.record is None:
             return (
                 self.cookie.clear() if state.destroyed and state.token is None and state.presented is not None else None
             )
         persist = self.cookie.persist if state.kept is None else state.kept
         if state.token == state.presented:
-            # Within a renewal's grace: the request that renewed the session hands out the new token.
+            # Within a renewal's grace, the request that renewed the session sends the new token.
             outdated = state.record.token != self._policy.key(state.token)
             persisted = self.cookie.persist if state.found is None else state.found
             if outdated or not ((persist and state.prolonged) or persist != persisted):
@@ -113,11 +115,14 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         return self.cookie.set(state.token, state.record.expiry, self._policy.clock(), persist=persist)
 
     def headers(self, session: BaseSession, headers: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
-        """A response's *headers* with those of its session, once that is stored or discarded: what an adapter sends.
+        """Return a response's *headers* with the session's headers added. Call it after the session is stored or discarded.
 
-        ``Set-Cookie`` if the client needs one (`set_cookie`). ``Vary: Cookie`` if the response may depend on the cookie: the
-        session was looked at, or its token. ``Cache-Control: no-cache="Set-Cookie"`` beside a cookie, so that no cache hands it to others
-        (RFC 9111, 5.2.2.4). What the app says of these itself stands.
+        - ``Set-Cookie``, if the cookie changes (see `set_cookie`).
+        - ``Vary: Cookie``, if the response may depend on the cookie: the app accessed the session or its token.
+        - ``Cache-Control: no-cache="Set-Cookie"`` beside a cookie, so that no cache sends it to other clients
+          (RFC 9111, 5.2.2.4).
+
+        The app's own values of these headers are kept.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -131,11 +136,12 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         return add_session(headers, self.set_cookie(session), looked=looked)
 
     def token(self, cookies: str | None) -> str | None:
-        """The client's token in its request's ``Cookie`` header; None if there is none.
+        """Return the client's token from a request's ``Cookie`` header, or None if it has no session cookie.
 
-        Of several cookies of one name, the first that could hold a token: browsers send the one with the longest path
-        first, and another application's may be among them. The str that is returned remembers up to three others: the session
-        is that of the first that leads to one, and `destroy <session.Session.destroy>` ends all of theirs. Reads nothing.
+        A client may send several cookies of this name, and some may belong to another application. This method returns the
+        first value that is well-formed as a token; browsers send the cookie with the longest path first. The returned str
+        remembers up to three further tokens: the manager opens the session of the first token that has one, and
+        `destroy <session.Session.destroy>` deletes the sessions of all of them. Makes no call to the store.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -149,11 +155,11 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         ...     s.get_string("user")
         'ada'
         """
-        # One that is not ours tells that there is a cookie, to be cleared some day.
+        # A value that is not well-formed still shows that the client has a cookie, which `destroy` deletes.
         return _state.choose_token(self.cookie.values(cookies))
 
     def _drop(self, session: BaseSession) -> None:
-        """Forget what was not saved, and close *session*, without a call to the store."""
+        """Discard unsaved changes and close *session*, without a call to the store."""
         session._state.closed = True
         _state.discard(session._state)
 
@@ -162,35 +168,47 @@ class BaseSessionManager(ProcessBound, Generic[S], instead="make one in each pro
         return self._rerunning(attempts).visiting()
 
     def _rerunning(self, attempts: int) -> Policy:
-        """Return the policy of `update`: every read counts, and a conflict is raised for the change to be run again."""
+        """Return the policy of `update`: every read counts, and a conflict raises so that the change runs again."""
         if attempts < 1:
             raise ValueError("attempts must be at least 1")
         return self._policy.rerunning()
 
 
 class SessionManager(BaseSessionManager[Store]):
-    """The sessions of an application, in any `dynamostore.Store`.
+    """Open and commit the sessions of an application, stored in any `dynamostore.Store`.
 
-    *lifetime*: a session ends that long after it was begun or renewed, however active. *idle_timeout*: it
-    ends earlier if no request has looked at it for that long (None: it does not); *touch_after*: a request
-    that only looks moves the expiry on if at least that much of the idle timeout is used (default: a tenth),
-    so a session may end by that much early. *hash_tokens*: the table's key is the token's SHA-256, so who
-    reads the table cannot take over a session; False for a table shared with SCS for Go v0 and v1.
-    *on_conflict*, when another request changed the session meanwhile: "merge" makes this one's changes on the other's data,
-    and raises `SessionConflict` if this one read a key that the other changed, and did not overwrite it; "serialize" raises if
-    this one read any key that the other changed, so that committed requests are strictly serializable; "raise" raises in any
-    case; "overwrite" lets the last writer win; "merge_unchecked" merges without looking at reads, so two requests that decide
-    on each other's keys may together store a state that neither of them would have allowed; "report" does the same and logs a
-    warning wherever "merge" would raise. *mergeable*: keys that two requests may both change, each with how their values become one: "merge",
-    "add", "latest" or a function of base, ours and theirs. *login_keys*: keys that a login may have read and still begin a
-    session of its own when it loses to another renewal. *renewal_grace*: for so long after a ``renew_token(grace=True)`` (a
-    few seconds, say) a request that is under way with the old token reads and changes the renewed session, instead of finding
-    none; None: at once only the new token works. *on_corrupt*: a session that cannot be read is a `CorruptSessionError` or the
-    store's `CorruptRecordError <dynamostore.CorruptRecordError>` ("raise"), or counts as no session and is logged ("reset").
-    *codec*: how data
-    becomes bytes. *cookie*: the cookie's settings. *clock* gives Unix nanoseconds; the store has its own.
+    Create one manager per process; threads may share it. Raises `TypeError` or `ValueError` for invalid settings:
 
-    Raises `TypeError` or `ValueError` for settings that make no sense. May be shared between threads.
+    - *lifetime* (timedelta): a session ends this long after it was created or renewed, even if it is in use.
+      Default: 24 hours.
+    - *idle_timeout* (timedelta): a session ends earlier if no request accesses it for this long. None: no idle timeout.
+    - *touch_after* (timedelta): a request that only reads extends the expiry once at least this much of the idle timeout
+      is used. So a session may end early by up to this much. Default: a tenth of *idle_timeout*.
+    - *hash_tokens* (bool): use the token's SHA-256 as the table key, so that read access to the table is not enough to take
+      over a session. Set it to False for a table shared with SCS for Go v0 and v1.
+    - *on_conflict* (str): the policy if another request changed the session first; see below.
+    - *mergeable* (mapping): keys that two requests may both change, each with the way to merge their values: "merge",
+      "add", "latest", or a function of base, ours and theirs.
+    - *login_keys*: keys that a login request may read. If another request renews the session first, the login then starts
+      its own session instead of raising `SessionConflict`.
+    - *renewal_grace* (timedelta): for this long after ``renew_token(grace=True)``, requests with the old token still read
+      and change the renewed session. A few seconds are enough. None: the old token stops working at once.
+    - *on_corrupt*: "raise" raises `CorruptSessionError`, or the store's `CorruptRecordError
+      <dynamostore.CorruptRecordError>`, for a session that cannot be decoded. "reset" logs it and treats it as missing.
+    - *codec* (Codec): converts session data to bytes and back. Default: `JSONCodec`.
+    - *cookie* (Cookie): the cookie's name and attributes. Default: ``Cookie()``.
+    - *clock*: a function that returns Unix time in nanoseconds. The store has its own clock.
+
+    If another request changed the session first, *on_conflict* decides what a commit does:
+
+    - "merge": apply this request's changes to the stored data. Raise `SessionConflict` if this request read a key that
+      the other changed, unless this request overwrote that key.
+    - "serialize": raise if this request read any key that the other changed. Committed requests are strictly serializable.
+    - "raise": raise in any case.
+    - "overwrite": the last writer wins.
+    - "merge_unchecked": merge without checking reads. If two requests decide on each other's keys, they can together
+      store a state that neither would have allowed.
+    - "report": as "merge_unchecked", and log a warning wherever "merge" would raise.
 
     >>> from dynamostore import MemoryStore
     >>> manager = SessionManager(MemoryStore(), lifetime=timedelta(days=14), idle_timeout=timedelta(hours=1))
@@ -202,19 +220,22 @@ class SessionManager(BaseSessionManager[Store]):
     """
 
     def session(self, token: str | None) -> AbstractContextManager[Session]:
-        """The session of a client's *token*, straight from the client (None: it sent none), for one block.
+        """Open the session of *token* for one ``with`` block, and commit it when the block ends.
 
-        Read when it is first accessed; stored when the block is left, if it was changed; discarded when the
-        block is left by an exception, but for a `destroy <session.Session.destroy>`. An unknown, expired or malformed token
-        gives an empty session, which gets a token of its own if something is stored. Raises, at the point of use or on
-        leaving, what the store raises, `CorruptSessionError`, and `SessionConflict` if the request is stale.
+        Pass the client's token unchecked, or None if the client sent no token. The session is read at its first access and
+        stored at the end of the block if it changed. If the block raises, the changes are discarded, except for a
+        `destroy <session.Session.destroy>`. An unknown, expired or malformed token gives an empty session; it gets a new token
+        when something is stored.
+
+        The first access and the end of the block may raise a `StoreError <dynamostore.StoreError>` or
+        `CorruptSessionError`. The end of the block may also raise `SessionConflict`, if the request is stale.
         """
         return _Block(self, token, self._policy)
 
     def load(self, token: str | None) -> Session:
-        """Return the session of a client's *token*, for callers without a block: `commit` or `discard` it.
+        """Return the session of a client's *token*, for callers that cannot use a ``with`` block.
 
-        Read when it is first accessed, as in `session`.
+        Call `commit` or `discard` afterwards. The session is read at its first access, as with `session`.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -227,14 +248,15 @@ class SessionManager(BaseSessionManager[Store]):
         return self._begin(held, self._policy)
 
     def commit(self, session: Session) -> None:
-        """Store the changes in *session*, if any, and close it; raises what leaving a block would."""
+        """Store the changes in *session*, if any, and close it. Raises the same errors as the end of a block."""
         session.save()
         session._state.closed = True
 
     def discard(self, session: Session) -> None:
-        """Forget what was changed in *session* and not saved, and close it; nothing happens if it is closed.
+        """Discard the unsaved changes in *session* and close it. Do nothing if it is closed.
 
-        A pending `destroy <session.Session.destroy>` is carried out, and may raise what the store raises.
+        A pending `destroy <session.Session.destroy>` is still carried out, and may raise a `StoreError
+        <dynamostore.StoreError>`.
         """
         if session._state.closed:
             return
@@ -242,12 +264,14 @@ class SessionManager(BaseSessionManager[Store]):
         self._drive(lifecycle.abandon(session._state, session._policy))
 
     def update(self, token: str | None, change: Callable[[Session], object], *, attempts: int = 10) -> Session:
-        """Run ``change(session)`` and commit; if it read what a faster request changed, run it again on what that one stored.
+        """Run ``change(session)`` and commit. If another request changed a key that it read, run it again on the new data.
 
-        For changes that depend on what they read: every read counts, as in "serialize". *change* must be safe to run
-        again, up to *attempts* times; then `SessionConflict`. An exception from it discards and is raised.
-        Returns the committed session: its ``token`` is for the client; ``status`` is DESTROYED if nothing was
-        stored because the session ended meanwhile.
+        Use it for changes that depend on values they read: every read counts, as in "serialize". *change* must be safe to
+        run up to *attempts* times; after the last conflict, `SessionConflict` is raised. An exception from *change* discards
+        the changes and propagates.
+
+        Returns the committed session. Send its ``token`` to the client. Its ``status`` is DESTROYED if another request ended
+        the session first, so nothing was stored.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -265,16 +289,17 @@ class SessionManager(BaseSessionManager[Store]):
     def iterate(
         self, change: Callable[[Session], object], *, records: Iterable[Record] | None = None, attempts: int = 10
     ) -> int:
-        """Run ``change(session)`` on each session there is, and commit it; return the number of sessions.
+        """Run ``change(session)`` on every stored session and commit each one. Return the number of sessions visited.
 
-        In bounded memory, in no order; a session that is begun or ends meanwhile may be among them or not. Each is committed as
-        by `update`: if another request was faster, *change* runs again, up to *attempts* times in all. To visit a session is no
-        activity, so its expiry stays. ``session.token`` is the table's key: with hashed tokens nobody knows the client's.
-        Corrupt sessions are logged, and left out. An exception from *change* ends it; the sessions before are stored.
+        Sessions are visited in no particular order and in bounded memory. A session that is created or ends meanwhile may
+        or may not be visited. Each is committed as by `update`: on a conflict, *change* runs again, at most *attempts* times
+        in total. A visit does not count as activity, so the expiry stays. ``session.token`` is the table key, which is not the
+        client's token if tokens are hashed. Corrupt sessions are logged and skipped. An exception from *change* stops the
+        iteration; the sessions visited before it stay stored.
 
-        *records*: those to go over, for a rate or more segments: ``Batch(store, rate=50).scan(segments=4)``. Without, all
-        records of a `DynamoStore <dynamostore.DynamoStore>` or of another store that has a method ``records()``; `TypeError`
-        if it has none.
+        *records*: the records to visit, to limit the rate or scan in parallel: ``Batch(store, rate=50).scan(segments=4)``.
+        Default: all records of a `DynamoStore <dynamostore.DynamoStore>`, or of any store with a ``records()`` method.
+        Raises `TypeError` for a store without that method.
 
         >>> from dynamostore import MemoryStore
         >>> manager = SessionManager(MemoryStore())
@@ -300,7 +325,7 @@ class SessionManager(BaseSessionManager[Store]):
 
 
 class _Block:
-    """A session for one block: committed when it is left, discarded when it is left by an exception."""
+    """A session for one block: committed at its end, discarded if the block raises."""
 
     __slots__ = ("_last", "_manager", "_policy", "_record", "_session", "_token")
 
@@ -344,7 +369,7 @@ class _Block:
             self._discard(error)
 
     def _discard(self, error: BaseException) -> None:
-        """Discard the session while *error* is on its way out, which must not be replaced by another one."""
+        """Discard the session without replacing *error*, which is propagating."""
         try:
             self._manager.discard(self._session)
         except StoreError as failure:
@@ -352,7 +377,7 @@ class _Block:
 
 
 class _Updater:
-    """What the plan of an update asks for: a block with the change in it."""
+    """Performs the calls of the `lifecycle.update` plan: run the change in a block."""
 
     def __init__(self, manager: SessionManager, change: Callable[[Session], object]) -> None:
         self._manager = manager
@@ -367,7 +392,7 @@ class _Updater:
 
 
 class _Visitor:
-    """What the plan of a visit asks for: a block with the change in it, and the store's ``find``."""
+    """Performs the calls of the `lifecycle.visit` plan: run the change in a block, and ``find`` records in the store."""
 
     def __init__(self, manager: SessionManager, change: Callable[[Session], object]) -> None:
         self._manager = manager
@@ -385,6 +410,6 @@ def _call(change: Callable[[Session], object], session: Session) -> None:
 
 
 def note_failed_destroy(error: BaseException, failure: StoreError) -> None:
-    """Say that the session which a failed request had destroyed is still there."""
-    _log.error("the session could not be destroyed, after the request had failed: %s", failure)
+    """Report that a failed request called ``destroy``, but the session is still stored."""
+    _log.error("the request failed, and the session could not be destroyed: %s", failure)
     error.add_note(f"the session could not be destroyed: {failure}")

@@ -1,7 +1,7 @@
 """Merge the values of one key that two requests changed at once: ``mergeable={"cart": "merge", "hits": "add"}``.
 
 *ours* is the value of the slower request, *theirs* the value that the faster request stored, and *base* the value
-that ours was made from. Pure: no I/O, no clock.
+that the slower request read. Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 MergeFunction: TypeAlias = Callable[[JSONValue, JSONValue, JSONValue], JSONValue]
 """A function of base, ours and theirs that returns the merged value.
 
-None stands for a key that is not there, as an argument and as the result.
+None stands for a missing key, both as an argument and as the result.
 """
 
 _Kind: TypeAlias = Literal["merge", "add", "latest"]
@@ -37,8 +37,8 @@ _Kind: TypeAlias = Literal["merge", "add", "latest"]
 Merge: TypeAlias = _Kind | MergeFunction
 """How to merge the values of a key:
 
-- "merge": keep both sides' changes of a list or dict;
-- "add": add both sides' differences of a number;
+- "merge": keep both sides' changes to a list or dict;
+- "add": add up both sides' changes to a number;
 - "latest": keep the greater number, time or string;
 - a function: keep what it returns.
 """
@@ -47,19 +47,19 @@ _KINDS = get_args(_Kind)
 
 
 class Absent(Enum):
-    """The value of a key that is not there, as opposed to null."""
+    """The value of a missing key, as opposed to null."""
 
     ABSENT = "absent"
 
 
-# Exact: 1, 1.0 and True have different encodings, and so have two dicts in different orders.
+# An exact comparison: 1, 1.0 and True have different encodings, and so do two dicts in different orders.
 _encoder = msgspec.json.Encoder()
-# For what another program wrote in another order: SCS for Go sorts the keys of a dict.
+# A comparison that ignores the order of dicts, for data that another program wrote: SCS for Go sorts the keys of a dict.
 _sorting = msgspec.json.Encoder(order="deterministic")
 
 
 def check_mergeable(mergeable: Mapping[str, Merge]) -> Mapping[str, Merge]:
-    """Return a read-only copy of *mergeable*. Raise `TypeError` or `ValueError` if a key or its kind makes no sense.
+    """Return a read-only copy of *mergeable*. Raise `TypeError` or `ValueError` for an invalid key or kind.
 
     >>> check_mergeable({"cart": "merge", "hits": "sum"})
     Traceback (most recent call last):
@@ -89,7 +89,7 @@ def _check_kind(name: str, how: object) -> None:
     try:
         signature = inspect.signature(how)
     except (TypeError, ValueError):
-        # Some functions that are written in C have no signature.
+        # Some functions written in C have no signature.
         return
     try:
         signature.bind(None, None, None)
@@ -100,13 +100,13 @@ def _check_kind(name: str, how: object) -> None:
 def merge_values(
     key: str, how: Merge, base: JSONValue | Absent, ours: JSONValue | Absent, theirs: JSONValue | Absent
 ) -> JSONValue | Absent:
-    """Return the one value that *ours* and *theirs* become, or `Absent.ABSENT` if the key is to be removed.
+    """Return the merged value of *ours* and *theirs*, or `Absent.ABSENT` if the key is to be removed.
 
-    A value that only one side changed needs no merging: the result is that side, whatever *how* is. The result may
-    share parts with *ours* and *theirs*; the arguments stay as they are.
+    If only one side changed the value, return that side's value, whatever *how* is. The result may share parts with *ours*
+    and *theirs*; the arguments are not modified.
 
-    Raise `SessionTypeError` where "add" meets no number or a function returns no JSON value, and `ValueError` where
-    "add" leaves signed 64 bits or the floats. The exceptions of a function propagate.
+    Raises `SessionTypeError` if "add" meets a value that is not a number, or if a function's result is not a JSON value.
+    Raises `ValueError` if a sum exceeds signed 64 bits or the range of floats. Exceptions of a function propagate.
 
     >>> merge_values("cart", "merge", ["apple"], ["apple", "plum"], ["pear"])
     ['pear', 'plum']
@@ -129,15 +129,15 @@ def merge_values(
         return _add(key, base, ours, theirs)
     if how == "latest":
         return _latest(key, ours, theirs)
-    # Copies: a function may change its arguments, and the merging may have to be done again.
+    # Pass copies: a function may change its arguments, and the merge may run again.
     result: object = how(*(None if side is Absent.ABSENT else copy.deepcopy(side) for side in (base, ours, theirs)))
     return Absent.ABSENT if result is None else values.native(key, result)
 
 
 def merge_json_list(base: JSONValue, ours: JSONValue, theirs: JSONValue) -> JSONValue:
-    """Merge lists that are kept as JSON in a string, such as Django's ``_messages``. A `MergeFunction`.
+    """Merge lists that are stored as JSON in a string, such as Django's ``_messages``. A `MergeFunction`.
 
-    A side that is no such string counts as an empty list. Return None if the merged list is empty.
+    A value that is not such a string counts as an empty list. Return None if the merged list is empty.
 
     >>> merge_json_list('["old"]', '["old", "ours"]', '["theirs"]')
     '["theirs","ours"]'
@@ -147,12 +147,12 @@ def merge_json_list(base: JSONValue, ours: JSONValue, theirs: JSONValue) -> JSON
 
 
 def _json_encode(value: JSONValue) -> str:
-    # Unlike msgspec, json takes the NaN and the lone surrogates that it reads.
+    # Unlike msgspec, json can write the NaN and the lone surrogates that it reads.
     return json.dumps(value, sort_keys=True)
 
 
 def _json_list(text: JSONValue) -> list[JSONValue]:
-    """Return the list in *text*, or an empty list if there is none."""
+    """Return the list that *text* encodes, or an empty list if it does not encode one."""
     if not isinstance(text, str):
         return []
     try:
@@ -171,7 +171,7 @@ def _is_same(one: JSONValue | Absent, other: JSONValue | Absent) -> bool:
 
 
 def _merge(base: JSONValue | Absent, ours: JSONValue | Absent, theirs: JSONValue | Absent) -> JSONValue | Absent:
-    """Merge lists and dicts, at every depth. Of anything else that both sides changed, *ours* is the later."""
+    """Merge lists and dicts at every depth. If both sides changed any other value, *ours* wins, as the later one."""
     if _is_same(ours, base):
         return theirs
     if _is_same(theirs, base):
@@ -183,12 +183,12 @@ def _merge(base: JSONValue | Absent, ours: JSONValue | Absent, theirs: JSONValue
         merged = _merge_dicts(*dicts)
     else:
         return ours
-    # One side removed the key, and the other side left nothing in it: it stays removed.
+    # If one side removed the key and the merge is empty, the key stays removed.
     return merged if merged or Absent.ABSENT not in (ours, theirs) else Absent.ABSENT
 
 
 def _all_of(type_: type[T], *sides: JSONValue | Absent) -> tuple[T, T, T] | None:
-    """Return the three *sides* if they are of *type_*. A side that is absent counts as emptied."""
+    """Return the three *sides* if all have type *type_*, else None. An absent side counts as empty."""
     found = [type_() if side is Absent.ABSENT else side for side in sides]
     base, ours, theirs = (side if isinstance(side, type_) else None for side in found)
     return None if base is None or ours is None or theirs is None else (base, ours, theirs)
@@ -198,7 +198,7 @@ def _merge_dicts(
     base: Mapping[str, JSONValue], ours: Mapping[str, JSONValue], theirs: Mapping[str, JSONValue]
 ) -> dict[str, JSONValue]:
     merged: dict[str, JSONValue] = {}
-    # In the order of theirs, with what ours added at the end; in the order of ours if that was changed.
+    # Keep the order of theirs and append the keys that ours added. If ours changed the order, use the order of ours.
     kept = [name for name in ours if name in base]
     reordered = kept != [name for name in base if name in ours]
     for name in {**ours, **theirs} if reordered else {**theirs, **ours}:
@@ -215,10 +215,10 @@ def _merge_lists(
     same: Callable[[JSONValue], Hashable],
     alike: Callable[[JSONValue], Hashable],
 ) -> list[JSONValue]:
-    """Return *theirs* without the elements that ours removed, followed by those that ours added.
+    """Return *theirs* without the elements that ours removed, followed by the elements that ours added.
 
-    *same* gives the same elements the same encodings, *alike* also dicts in different orders. Of several equal elements the
-    first are removed, the last added.
+    *same* encodes elements for an exact comparison; *alike* ignores the order of dicts. Of several equal elements, the first
+    ones are removed and the last ones are added.
     """
     before, left = Counter(map(same, base)), Counter(map(same, ours))
     removed = Counter[Hashable]()
@@ -251,7 +251,7 @@ def _add(
     if ours is theirs is Absent.ABSENT:
         return Absent.ABSENT
     numbers = [_number(key, side) for side in (base, ours, theirs)]
-    # Fractions: ints beyond 2**53 stay exact beside floats, and a sum of floats is rounded only once.
+    # With fractions, ints beyond 2**53 stay exact beside floats, and a sum of floats is rounded only once.
     before, mine, others = map(Fraction, numbers)
     total = others + (mine - before)
     if total == 0 and Absent.ABSENT in (ours, theirs):
@@ -261,14 +261,14 @@ def _add(
     try:
         return float(total)
     except OverflowError:
-        raise ValueError(f"session key {key!r}: the sum is beyond a float; add smaller numbers") from None
+        raise ValueError(f"session key {key!r}: the sum does not fit into a float; add smaller numbers") from None
 
 
 def _number(key: str, value: JSONValue | Absent) -> int | float:
     if value is Absent.ABSENT:
         return 0
     if not _is_number(value):
-        raise SessionTypeError(key=key, wanted='a number (it is mergeable by "add")', found=values.kind(value))
+        raise SessionTypeError(key=key, wanted='a number (the key is mergeable by "add")', found=values.kind(value))
     return values.to_int(key, value) if isinstance(value, int) else values.from_float(key, value)
 
 
@@ -277,7 +277,7 @@ def _is_number(value: JSONValue | Absent) -> TypeGuard[int | float]:
 
 
 def _latest(key: str, ours: JSONValue | Absent, theirs: JSONValue | Absent) -> JSONValue | Absent:
-    """Return the greater of the two; *ours* if they are equal or cannot be compared."""
+    """Return the greater value; *ours* if they are equal or cannot be compared."""
     if ours is Absent.ABSENT:
         return theirs
     if _is_number(ours) and _is_number(theirs):

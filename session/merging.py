@@ -1,6 +1,6 @@
-"""How the changes of a slower request go on top of a faster one's data, and which of its reads no longer hold there.
+"""Apply a slower request's changes to a faster request's data, and find the reads that no longer hold there.
 
-"Base" is the data that the slower request was made from, "theirs" the data that the faster one stored. Pure: no I/O.
+"Base" is the data that the slower request read, "theirs" the data that the faster request stored. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ __all__ = ["DEADLINE", "Level", "Rules", "Snapshot", "merged", "outdated_keys", 
 
 Data: TypeAlias = Mapping[str, JSONValue]
 Level: TypeAlias = Literal["merge", "serialize"]
+"""Which reads make a request stale: those that a change depends on ("merge"), or all ("serialize")."""
 
 DEADLINE = "(deadline)"
+"""The name under which a conflict lists the session's deadline, among the keys."""
 ANY_KEY = "(any key)"
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which reads count, and how the keys that two requests may both change are merged.
+    """Which reads count in a conflict, and how to merge the keys that two requests may both change.
 
-    *checked*: mergeable keys whose reads count all the same, as in requests that can be run again. *unchecked*: keys whose reads
+    *checked*: mergeable keys whose reads count nevertheless, for requests that can be re-run. *unchecked*: keys whose reads
     never count.
     """
 
@@ -58,12 +60,12 @@ def stale_keys(
     exclusive: bool = False,
     outdated: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Return the keys that the request read and that the other changed, sorted; empty if the changes may be stored.
+    """Return the keys that the request read and the other request changed, sorted; empty if the changes may be stored.
 
-    In "merge" a read does not count if the request overwrote the key itself, unless it took the value: popped it, or set it by
-    ``setdefault``. In "serialize" every read counts. Reads of mergeable keys count only if the request also changes a key that
-    is not mergeable, or does something that is *exclusive*: renews the token, say. *outdated* are keys that had changed before
-    already, when the read of them did not count.
+    In "serialize" every read counts. In "merge" a read does not count if the request overwrote the key itself, unless it
+    took the value: popped it, or set it with ``setdefault``. Reads of mergeable keys count only if the request also changes
+    another key, or does something *exclusive*, such as renewing the token. *outdated*: keys that had changed at an earlier
+    commit, when the reads of them did not count.
 
     >>> rules = Rules()
     >>> base, theirs = Snapshot({"role": "user", "n": 1}, 0), Snapshot({"role": "admin", "n": 2}, 0)
@@ -102,7 +104,7 @@ def outdated_keys(
     *,
     read_deadline: bool = False,
 ) -> frozenset[str]:
-    """Return the keys that the request read and the other changed, if that counts now or may count later.
+    """Return the keys that the request read and the other request changed, if that counts now or may count later.
 
     >>> rules, reads = Rules(mergeable={"cart": "merge"}), Reads(values=frozenset({"cart"}))
     >>> base, theirs = Snapshot({"cart": [1]}, 0), Snapshot({"cart": [2]}, 0)
@@ -113,9 +115,9 @@ def outdated_keys(
 
 
 def merged(changes: Changes | None, base: Data, theirs: Data, mergeable: Mapping[str, Merge]) -> dict[str, JSONValue]:
-    """Return *theirs* with *changes*, which were made on *base*, made there.
+    """Return a copy of *theirs* with *changes* applied, which were made on *base*.
 
-    Raises `SessionTypeError` or `ValueError` where one of them cannot be made there.
+    Raises `SessionTypeError` or `ValueError` if a change cannot be applied.
 
     >>> merged(Changes(put={"cart": ["a", "b"], "x": 1}), {"cart": ["a"]}, {"cart": ["a", "c"]}, {"cart": "merge"})
     {'cart': ['a', 'c', 'b'], 'x': 1}
@@ -135,7 +137,7 @@ def merged(changes: Changes | None, base: Data, theirs: Data, mergeable: Mapping
 
 
 def own_part(changes: Changes, base: Data, mergeable: Mapping[str, Merge]) -> dict[str, JSONValue]:
-    """Return what *changes* put on their own, without anything of *base*: the data of a session that begins with them.
+    """Return the data of a new session that has only *changes*, without anything from *base*.
 
     >>> own_part(Changes(put={"user": 7, "flashes": ["old", "hello"]}), {"flashes": ["old"]}, {"flashes": "merge"})
     {'user': 7, 'flashes': ['hello']}
@@ -162,7 +164,7 @@ def _set(data: dict[str, JSONValue], key: str, value: JSONValue | Absent) -> Non
 
 
 def _is_emptier(own: frozenset[str], base: Data, theirs: Data) -> bool:
-    """Return True if one has keys beside *own*, and the other has none."""
+    """Return True if exactly one of *base* and *theirs* has keys other than *own*."""
     return bool(base.keys() - own) != bool(theirs.keys() - own)
 
 

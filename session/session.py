@@ -1,6 +1,6 @@
-"""`Session` and `AsyncSession`: one request's view of a session, and its life. No I/O of their own.
+"""`Session` and `AsyncSession`: one request's view of a session.
 
-`BaseSession` is all of it but reading and storing, which `Session` and `AsyncSession` ask their drivers for.
+`BaseSession` holds everything except reading and storing, which the subclasses delegate to a driver. No I/O here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AsyncDrive(Protocol):
 
 
 class BaseSession(SessionData):
-    """A session's data (`SessionData <session.data.SessionData>`), its token and its life. For one request and one thread."""
+    """A session's data (`SessionData <session.data.SessionData>`), token and lifetime. For one request and one thread."""
 
     __slots__ = ("_policy", "_state")
 
@@ -52,22 +52,26 @@ class BaseSession(SessionData):
     def token(self) -> str | None:
         """The token to send to the client, or None if nothing is stored.
 
-        A new session gets one when it is stored, a renewed one its new one. Reads nothing: before the session
-        is accessed, it is the token that the client sent, if that is well-formed. The response then has ``Vary: Cookie``.
+        A new session gets its token, and a renewed session its new token, when it is stored. Before the first access, this is
+        the token that the client sent, if it is well-formed. Does not read the session, but adds ``Vary: Cookie`` to the
+        response.
         """
         self._state.token_read = True
         return None if self._state.destroying else self._state.token
 
     @property
     def deadline(self) -> datetime:
-        """The end of the session however active it is, its absolute lifetime: an aware UTC datetime. Reads the deadline."""
+        """The end of the session's absolute lifetime, an aware UTC datetime. Counts as a read of the deadline."""
         self._reading()
         self._state.read_deadline |= not self._state.rescheduled
         return from_ns(self._state.deadline_ns)
 
     @property
     def expiry(self) -> datetime | None:
-        """The expiry of what is stored, by idling or at the deadline; None if nothing is stored. Reads the deadline."""
+        """The expiry of the stored session, an aware UTC datetime; None if nothing is stored.
+
+        It is the end of the idle timeout or the deadline, whichever is earlier. Counts as a read of the deadline.
+        """
         self._reading()
         self._state.read_deadline |= not self._state.rescheduled
         record = None if self._state.destroying else self._state.record
@@ -75,45 +79,49 @@ class BaseSession(SessionData):
 
     @property
     def remembered(self) -> bool | None:
-        """The last argument of `remember`, or None: then the manager's ``Cookie(persist=...)`` holds. Does not count as a read."""
+        """The last argument of `remember`; None if the manager's ``Cookie(persist=...)`` applies. Does not count as a read."""
         self._reading()
         return _settings.remembered(self._state.own_settings)
 
     @property
     def idle_timeout(self) -> timedelta | None:
-        """The idle timeout of this session: the last argument of `set_idle_timeout`, or the manager's. Does not count as a read."""
+        """The session's idle timeout: the last argument of `set_idle_timeout`, or the manager's. Does not count as a read."""
         self._reading()
         idle_ns = self._policy.effective_idle_ns(self._state.own_settings)
         return None if idle_ns is None else timedelta(microseconds=idle_ns // 1000)
 
     @property
     def status(self) -> Status:
-        """The fate of the session in this request so far; reads nothing."""
+        """The session's `Status` so far in this request: unmodified, modified or destroyed. Does not read the session."""
         return self._state.status
 
     @property
     def attempt(self) -> int:
-        """The number of this run of the request: 1, or more if an adapter runs a stale request again."""
+        """The number of the current run of the request: 1, or more if an adapter re-runs a stale request."""
         return self._state.attempt
 
     def forbid_rerun(self) -> None:
-        """Have a stale request refused, and not run again: for a handler that does something elsewhere that must not happen twice.
+        """Refuse this request if it is stale, instead of running it again.
 
-        Call it before that: in an OAuth callback, or for a link that can be used once.
+        Call it before the handler does something outside the session that must not happen twice. Examples: an OAuth callback,
+        or a link that works once.
         """
         self._state.rerun = False
 
     def renew_token(self, *, grace: bool = False, deadline: Deadline = "new") -> None:
-        """Give the session a new token at the next commit; its data stays. Call it at login.
+        """Give the session a new token at the next commit, and keep its data. Call it at login.
 
-        It happens in one transaction: from then on only the new token works. *deadline*: "new" begins a new absolute
-        lifetime, unless `set_deadline` is called in the same request, before or after this; "keep" keeps the deadline. *grace*: for the manager's ``renewal_grace``, requests with the old token still
-        read and change the session; not for logins, since whoever planted the old token would read the logged-in session.
+        The renewal is one transaction; afterwards only the new token works. It protects against
+        `session fixation <https://owasp.org/www-community/attacks/Session_fixation>`_.
 
-        If another request renewed the session first, this one begins a session of its own with what it put, provided that it
-        read nothing but mergeable keys and login keys; otherwise it is a `SessionConflict`. A request that came with the old
-        token of a renewed session can renew nothing.
-        https://owasp.org/www-community/attacks/Session_fixation
+        - *deadline*: "new" starts a new absolute lifetime, unless the same request calls `set_deadline`, before or after.
+          "keep" keeps the deadline.
+        - *grace*: for the manager's ``renewal_grace``, requests with the old token still read and change the session. Do not
+          use it at login: an attacker who planted the old token could read the logged-in session.
+
+        If another request renewed the session first, this request starts its own session with the values that it put. That
+        is possible only if all keys that it read are mergeable keys or login keys; otherwise the commit raises
+        `SessionConflict`. A request that arrives with the old token of a renewed session cannot renew it.
         """
         if deadline not in ("new", "keep"):
             raise ValueError(f'deadline must be "new" or "keep", not {deadline!r}')
@@ -121,34 +129,34 @@ class BaseSession(SessionData):
         lifecycle.renew(self._state, self._policy, grace=grace, deadline=deadline)
 
     def remember(self, remember: bool = True) -> None:
-        """Have the client keep the cookie until the session expires (True), or until the browser is closed (False).
+        """Keep the client's cookie until the session expires (True), or until the browser closes (False).
 
-        For a "remember me" at login. It takes precedence over the manager's ``Cookie(persist=...)``, and does not change how
-        long the session lives: `set_deadline` and `set_idle_timeout` do. It is stored with the session, but is not part of its
-        data: `clear` keeps it, and alone it begins no session.
+        Use it for "remember me" at login. It overrides the manager's ``Cookie(persist=...)``. It does not change how long the
+        session lives; call `set_deadline` or `set_idle_timeout` for that. The setting is stored with the session but is not
+        part of its data: `clear` keeps it, and it does not create a session by itself.
         """
         told = values.from_bool(_settings.REMEMBER, remember)
         self._changing()
         lifecycle.tell(self._state, _settings.REMEMBER, told)
 
     def set_deadline(self, deadline: datetime) -> None:
-        """End the session at *deadline*, an aware datetime, however active it is.
+        """End the session at *deadline*, an aware datetime, even if it is in use.
 
-        It may be earlier or later than the manager's lifetime; one in the past ends the session when it is stored. An idle
-        timeout still ends the session earlier: see `set_idle_timeout`. `renew_token` in the same request keeps this deadline,
-        whichever is called first; in a later request it begins a new lifetime.
-        Raises `TypeError` or `ValueError` for anything but an aware datetime from 1677 to 2262.
+        The deadline may be earlier or later than the manager's lifetime; a deadline in the past ends the session when it is
+        stored. An idle timeout may end the session earlier: see `set_idle_timeout`. `renew_token` keeps this deadline if it is
+        called in the same request, before or after; in a later request it starts a new lifetime.
+        Raises `TypeError` for a value that is not a datetime, and `ValueError` if it is naive or outside 1677 to 2262.
         """
         deadline_ns = to_ns(deadline)
         self._changing()
         lifecycle.reschedule(self._state, deadline_ns)
 
     def set_idle_timeout(self, idle_timeout: timedelta | None) -> None:
-        """End the session when no request has accessed it for this long; None: only at its deadline.
+        """End the session when no request has accessed it for this long. None: it ends only at its deadline.
 
-        It takes precedence over the manager's ``idle_timeout``. It is stored with the session, but is not part of its data:
-        `clear` and renewals keep it, and alone it begins no session. Raises `TypeError` for anything but a timedelta or None,
-        `ValueError` for one that is not more than zero.
+        It overrides the manager's ``idle_timeout``. The setting is stored with the session but is not part of its data:
+        `clear` and renewals keep it, and it does not create a session by itself. Raises `TypeError` for a value that is not a
+        timedelta or None, and `ValueError` for a timedelta of zero or less.
 
         >>> from datetime import UTC
         >>> from dynamostore import MemoryStore
@@ -166,19 +174,21 @@ class BaseSession(SessionData):
         if idle_timeout is not None:
             if not isinstance(idle_timeout, timedelta):
                 kind = type(idle_timeout).__name__
-                raise TypeError(f"idle_timeout must be a timedelta or None, not {kind}: timedelta(minutes=20), say")
+                raise TypeError(
+                    f"idle_timeout must be a timedelta or None, not {kind}; for example timedelta(minutes=20)"
+                )
             if idle_timeout <= timedelta(0):
-                raise ValueError("idle_timeout must be more than zero; None for a session that does not idle out")
+                raise ValueError("idle_timeout must be more than zero; pass None for a session without an idle timeout")
             idle_ns = min(duration_ns(idle_timeout), INT64_MAX)
         self._changing()
         lifecycle.tell(self._state, _settings.IDLE_TIMEOUT, idle_ns)
 
     def destroy(self) -> None:
-        """Delete the session, data and token, when the block is left (or at ``save``). Call it at logout.
+        """Delete the session and its token at the end of the block, or at ``save``. Call it at logout.
 
-        It is never refused, and happens also if the block is left by an exception. Values put afterwards make a new session
-        with a new token, if what was read before still held when the session was deleted. If the client sent several cookies of
-        the name, the sessions of all of them are deleted: the next request must not be that of another one.
+        It never conflicts, and takes effect even if the block raises. Values that you put afterwards create a new session with
+        a new token, unless another request changed a key that this request had read before. If the client sent several
+        session cookies, all of their sessions are deleted, so that the next request does not open another one.
         """
         self._open()
         lifecycle.destroy(self._state, self._policy)
@@ -200,19 +210,21 @@ class BaseSession(SessionData):
     def _open(self) -> None:
         self._not_deciding()
         if self._state.closed:
-            raise SessionClosedError("the session is closed: a change now would be lost")
+            raise SessionClosedError("the session is closed, so a change would be lost; change it inside its block")
         if self._state.saving:
-            raise SessionError("another task is storing the session: a change now would be lost")
+            raise SessionError("another task is saving the session, so a change would be lost; change it after save()")
 
     def _not_deciding(self) -> None:
         if self._state.deciding:
-            raise SessionStateError("within atomic, use the session that the function is given, not the request's own")
+            raise SessionStateError(
+                "inside atomic, use the session that is passed to the function, not the request's own"
+            )
 
     def _show(self) -> None:
-        """Have the data there to be read."""
+        """Load the data into the draft."""
         self._not_deciding()
         if self._state.record is not None:
-            # Discarded: what is stored is known.
+            # The session was discarded, but its record is known, so no read is needed.
             _state.show_stored(self._state, self._policy)
         else:
             self._load()
@@ -222,7 +234,10 @@ class BaseSession(SessionData):
 
 
 class Session(BaseSession):
-    """The session of one request, read when it is first accessed. Made by `SessionManager.session`.
+    """The session of one request: a mapping with typed getters, read at its first access.
+
+    Open it with `SessionManager.session`. The first access may raise a `StoreError <dynamostore.StoreError>` or
+    `CorruptSessionError`. After the end of the block, methods that change the session raise `SessionClosedError`.
 
     >>> from dynamostore import MemoryStore
     >>> from session import SessionManager
@@ -245,27 +260,30 @@ class Session(BaseSession):
         self._drive = drive
 
     def save(self) -> None:
-        """Commit now, and go on: the changes are stored, `token` is the one to send to the client.
+        """Commit now and keep the session open. Afterwards, `token` is the token to send to the client.
 
-        Not needed at the end of the block, which commits by itself; as the last line inside a database transaction, it lets a
-        conflict roll that back. Raises what leaving the block would; the changes are then still to be made, and leaving the
-        block tries again. What was read before still counts as read, with the values as they are stored now. A list or dict
-        that was taken out of the session before is the session's own no longer if others changed it meanwhile: take it anew.
+        The end of the block commits by itself, so you rarely need this. As the last line inside a database transaction, it
+        lets a conflict roll the transaction back.
+
+        Raises the same errors as the end of the block. The changes then stay pending, and the end of the block tries again.
+        Earlier reads still count, with the values that are stored now. If another request changed a list or dict that you got
+        from the session before, get it again.
         """
         self._open()
         if not _state.is_untouched(self._state):
             self._drive(lifecycle.commit(self._state, self._policy))
 
     def atomic(self, change: Callable[[SessionData], T]) -> T:
-        """Run ``change(s)`` on what is stored now, store it at once, and return what it returned.
+        """Run ``change(s)`` on the stored data, store the result immediately, and return the result of *change*.
 
-        For a decision that must be exact: spending a nonce, counting up to a limit. It is one conditional write, which also
-        checks all that this request has read so far. Where another request is faster, *change* runs again, on what that one
-        stored; so it must be safe to run again, and is a plain function. It does not see this request's pending changes.
+        Use it for a decision that must be exact, such as spending a nonce or counting up to a limit. It makes one conditional
+        write, which also checks everything that this request has read so far. If another request changes the session first,
+        *change* runs again on the new data. So it must be a plain function that is safe to run again. It does not see this
+        request's pending changes. The keys that it reads or changes count as read by this request.
 
-        Raises `SessionConflict`, with nothing stored, if a key that this request read has changed, or the session has ended;
-        `SessionStateError` if *change* touches a key with a pending change or uses the request's own session, and after
-        `destroy` or `renew_token`; what the store raises. Keys that *change* read or changed count as read by this request.
+        Raises `SessionConflict`, with nothing stored, if a key that this request read has changed or the session has ended.
+        Raises `SessionStateError` if *change* touches a key with a pending change or uses the request's own session, and
+        after `destroy` or `renew_token`. May raise a `StoreError <dynamostore.StoreError>`.
 
         >>> from dynamostore import MemoryStore
         >>> from session import SessionManager
@@ -281,14 +299,14 @@ class Session(BaseSession):
         return self._drive(atomic.atomic(self._state, self._policy, change))
 
     def merge_session(self, token: str | None) -> bool:
-        """Put the data of the session of another *token* into this one. Return True if there is such a session.
+        """Copy the data of another session, that of *token*, into this one. Return False if there is no such session.
 
-        For a flow in which the client comes back without its cookie: an OAuth redirect, say. Of two values of a key the other
-        session's wins, unless the key is mergeable; the deadline is the later of the two. The other session is deleted once this
-        one is stored, and stays if this one is not. A change that a request makes to the other session meanwhile may be lost with it.
+        Use it when the client comes back without its cookie, for example from an OAuth redirect. If both sessions have a key,
+        the other session's value wins, unless the key is mergeable. The deadline becomes the later of the two. The other
+        session is deleted after this one is stored. A change that a request makes to the other session meanwhile may be lost.
 
-        The *token* must be one that your app gave out for this purpose, and got back in a way that nobody else can use.
-        Raises what the store raises, `CorruptSessionError`, and what merging the values of a mergeable key raises.
+        Pass only a *token* that your app issued for this purpose and got back over a channel that only this client can use.
+        May raise a `StoreError <dynamostore.StoreError>`, `CorruptSessionError`, and the errors of merging a mergeable key.
 
         >>> from dynamostore import MemoryStore
         >>> from session import SessionManager
@@ -310,24 +328,21 @@ class Session(BaseSession):
 
 
 class AsyncSession(BaseSession):
-    """The session of one request in an async program. Made by `AsyncSessionManager.session`, which reads it.
+    """The session of one request in an async program. Open it with `AsyncSessionManager.session`, which also reads it.
 
-    Getters and changes are `Session`'s, and not awaited: they only touch what was read. A session that was begun
-    with ``lazy=True`` is read by `load`; to access it before that is a `SessionNotLoadedError`.
+    Getters and setters are those of `Session` and are not awaited, as the data is in memory. A session opened with
+    ``lazy=True`` is read by ``await s.load()``; accessing it before that raises `SessionNotLoadedError`.
 
     >>> import asyncio
-    >>> from dynamostore.local import LocalDynamoDB
+    >>> from dynamostore import AsyncMemoryStore
     >>> from session import AsyncSessionManager
-    >>> async def main(dynamodb: LocalDynamoDB) -> None:
-    ...     async with dynamodb.connect_async("sessions") as store:
-    ...         await store.create_table()
-    ...         manager = AsyncSessionManager(store)
-    ...         async with manager.session(None) as s:
-    ...             s.put_string("message", "Hello world!")
-    ...         async with manager.session(s.token) as s:
-    ...             print(s.get_string("message"))
-    >>> with LocalDynamoDB() as dynamodb:
-    ...     asyncio.run(main(dynamodb))
+    >>> async def main() -> None:
+    ...     manager = AsyncSessionManager(AsyncMemoryStore())
+    ...     async with manager.session(None) as s:
+    ...         s.put_string("message", "Hello world!")
+    ...     async with manager.session(s.token) as s:
+    ...         print(s.get_string("message"))
+    >>> asyncio.run(main())
     Hello world!
     """
 
@@ -338,24 +353,24 @@ class AsyncSession(BaseSession):
         self._drive = drive
 
     async def load(self) -> None:
-        """Read it, if it has not been read; raise what the store raises, and `CorruptSessionError`.
+        """Read the session if it is not loaded yet. May raise a `StoreError <dynamostore.StoreError>` or `CorruptSessionError`.
 
-        After the block this reads a session that was never read, for a log, say.
+        It also works after the end of the block, for example for a log.
         """
         if not self._state.loaded:
             self._not_deciding()
             await self._drive(lifecycle.load(self._state, self._policy))
 
     async def save(self) -> None:
-        """Commit now, and go on, as `Session.save` does.
+        """Commit now and keep the session open, as `Session.save` does.
 
-        Until it is done, other tasks may read the session; to change it, or to save it, is a `SessionError` there.
+        Until it returns, other tasks may read the session, but get a `SessionError` if they change or save it.
         """
         with self._saving():
             await self._store()
 
     async def atomic(self, change: Callable[[SessionData], T]) -> T:
-        """Run ``change(s)`` on what is stored now, store it at once, and return what it returned, as `Session.atomic` does.
+        """Run ``change(s)`` on the stored data, store the result immediately, and return the result, as `Session.atomic` does.
 
         *change* is a plain function, not a coroutine function.
         """
@@ -364,7 +379,7 @@ class AsyncSession(BaseSession):
             return await self._drive(atomic.atomic(self._state, self._policy, change))
 
     async def merge_session(self, token: str | None) -> bool:
-        """Put the data of the session of another *token* into this one, as `Session.merge_session` does."""
+        """Copy the data of another session, that of *token*, into this one, as `Session.merge_session` does."""
         plan = lifecycle.merge_session(self._state, self._policy, Hidden(token))
         del token
         with self._saving():
@@ -381,7 +396,7 @@ class AsyncSession(BaseSession):
             self._state.saving = False
 
     async def _commit(self) -> None:
-        """Store the changes, and close; it is closed from now on, and not from when it is stored."""
+        """Store the changes and close the session. It counts as closed from the start of the write."""
         self._open()
         self._state.closed = True
         try:
@@ -396,5 +411,5 @@ class AsyncSession(BaseSession):
 
     def _load(self) -> None:
         raise SessionNotLoadedError(
-            "the session was not read yet: await its load() first, or begin it without lazy=True"
+            "the session is not loaded; call await session.load() first, or open it without lazy=True"
         )

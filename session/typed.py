@@ -1,4 +1,4 @@
-"""`TypedAccess`: the typed getters, putters and pops, over three primitives."""
+"""`TypedAccess`: typed ``get_``, ``put_`` and ``pop_`` methods on top of three primitives."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ Missing: TypeAlias = Literal[_Missing.MISSING]
     "pop_object",
 )
 class TypedAccess(ABC):
-    """``get_``, ``put_`` and ``pop_`` for string, int, float, bool, bytes, time and object.
+    """Typed access to a session: ``get_``, ``put_`` and ``pop_`` for string, int, float, bool, bytes, time and object.
 
-    A getter of a missing key returns the zero value of its type (None for time and object), or *default* if
-    one is given, of whatever type. A value of another type raises `SessionTypeError`, which names the key,
-    what was asked for and what is there; null is of no type. ``pop_`` returns what ``get_`` would and removes
-    the key, or raises and leaves it. ``put_`` refuses what JSON cannot say, and the session stays as it was:
-    `SessionTypeError` for a value of another type, `ValueError` for one out of range.
+    - ``get_`` returns the value of a key. For a missing key it returns *default*, or the zero value of the type (None for
+      time and object). It raises `SessionTypeError` if the value has another type or is null.
+    - ``pop_`` returns the same as ``get_`` and removes the key. If it raises, the key stays.
+    - ``put_`` sets a key. It raises `SessionTypeError` for a value of another type and `ValueError` for a value out of
+      range; the session is then unchanged.
 
     >>> from dynamostore import MemoryStore
     >>> from session import SessionManager
@@ -68,8 +68,8 @@ class TypedAccess(ABC):
     @abstractmethod
     def _peek(self, key: str) -> JSONValue | Missing: ...
 
-    def _followed(self, key: str, value: JSONValue) -> JSONValue:  # noqa: ARG002 (others have it)
-        """Return the *value* of *key* as it is now, if the app can have changed what it was made from."""
+    def _followed(self, key: str, value: JSONValue) -> JSONValue:  # noqa: ARG002 (overridden with it)
+        """Return the current value of *key*, if the app may have changed the object from which *value* was converted."""
         return value
 
     @abstractmethod
@@ -97,11 +97,11 @@ class TypedAccess(ABC):
     @overload
     def get_string(self, key: str, default: D) -> str | D: ...
     def get_string(self, key: str, default: object = "") -> object:
-        """The str under *key*; ``""``, or *default*, if there is none."""
+        """Return the str under *key*; ``""``, or *default*, if the key is missing."""
         return self._get(key, values.to_string, default)
 
     def put_string(self, key: str, value: str) -> None:
-        """Set *key* to a str; `ValueError` if it has a lone surrogate."""
+        """Set *key* to a str. Raise `ValueError` if it has a lone surrogate."""
         held = Hidden(value)
         del value
         self._put(key, values.converted(values.from_string, key, held))
@@ -121,11 +121,11 @@ class TypedAccess(ABC):
     @overload
     def get_int(self, key: str, default: D) -> int | D: ...
     def get_int(self, key: str, default: object = 0) -> object:
-        """The int under *key*; ``0``, or *default*, if there is none. A bool is no int."""
+        """Return the int under *key*; ``0``, or *default*, if the key is missing. A bool does not count as an int."""
         return self._get(key, values.to_int, default)
 
     def put_int(self, key: str, value: int) -> None:
-        """Set *key* to an int; `ValueError` beyond signed 64 bits."""
+        """Set *key* to an int. Raise `ValueError` if it does not fit into signed 64 bits."""
         held = Hidden(value)
         del value
         self._put(key, values.converted(values.from_int, key, held))
@@ -145,11 +145,11 @@ class TypedAccess(ABC):
     @overload
     def get_float(self, key: str, default: D) -> float | D: ...
     def get_float(self, key: str, default: object = 0.0) -> object:
-        """The float under *key*; ``0.0``, or *default*, if there is none. An int reads as a float."""
+        """Return the float under *key*; ``0.0``, or *default*, if the key is missing. An int is converted to a float."""
         return self._get(key, values.to_float, default)
 
     def put_float(self, key: str, value: float) -> None:
-        """Set *key* to a float; `ValueError` for a NaN or an infinity."""
+        """Set *key* to a float. Raise `ValueError` for a NaN or an infinity."""
         held = Hidden(value)
         del value
         self._put(key, values.converted(values.from_float, key, held))
@@ -169,7 +169,7 @@ class TypedAccess(ABC):
     @overload
     def get_bool(self, key: str, default: D) -> bool | D: ...
     def get_bool(self, key: str, default: object = False) -> object:
-        """The bool under *key*; ``False``, or *default*, if there is none."""
+        """Return the bool under *key*; ``False``, or *default*, if the key is missing."""
         return self._get(key, values.to_bool, default)
 
     def put_bool(self, key: str, value: bool) -> None:
@@ -193,7 +193,7 @@ class TypedAccess(ABC):
     @overload
     def get_bytes(self, key: str, default: D) -> bytes | D: ...
     def get_bytes(self, key: str, default: object = b"") -> object:
-        """The bytes under *key*; ``b""``, or *default*, if there is none. Kept as padded base64, as in SCS."""
+        """Return the bytes under *key*; ``b""``, or *default*, if the key is missing. Stored as padded base64, as in SCS."""
         return self._get(key, values.to_bytes, default)
 
     def put_bytes(self, key: str, value: bytes) -> None:
@@ -217,14 +217,15 @@ class TypedAccess(ABC):
     @overload
     def get_time(self, key: str, default: D) -> datetime | D: ...
     def get_time(self, key: str, default: object = None) -> object:
-        """The datetime under *key*, aware, with the offset it was put with; None, or *default*, if there is none.
+        """Return the aware datetime under *key*; None, or *default*, if the key is missing.
 
-        Kept as RFC 3339, as in SCS; a nanosecond that Go wrote is cut off here and stays in the session.
+        It has the UTC offset with which it was put. Stored in RFC 3339 format, as in SCS. Nanoseconds that Go wrote are
+        truncated to microseconds here, but stay in the session.
         """
         return self._get(key, values.to_time, default)
 
     def put_time(self, key: str, value: datetime) -> None:
-        """Set *key* to an aware datetime; `ValueError` for a naive one. An offset with seconds becomes UTC."""
+        """Set *key* to an aware datetime. Raise `ValueError` for a naive one. An offset with seconds is converted to UTC."""
         held = Hidden(value)
         del value
         self._put(key, values.converted(values.from_time, key, held))
@@ -241,7 +242,7 @@ class TypedAccess(ABC):
 
     @overload
     def get_object(self, key: str, type: type[T]) -> T | None: ...
-    # Containers by themselves, so that an empty one gets its type from the first argument.
+    # Overloads for containers, so that an empty default gets its type from the *type* argument.
     @overload
     def get_object(self, key: str, type: type[list[E]], default: list[E]) -> list[E]: ...
     @overload
@@ -251,10 +252,10 @@ class TypedAccess(ABC):
     @overload
     def get_object(self, key: str, type: type[T], default: D) -> T | D: ...
     def get_object(self, key: str, type: type[T], default: object = None) -> object:
-        """The object under *key*, a new one each time; None, or *default*, if there is none.
+        """Return a new object of *type* from the value under *key*; None, or *default*, if the key is missing.
 
-        *type* is a dataclass, TypedDict, attrs class, msgspec.Struct, or another class that ``msgspec.convert`` takes.
-        Raises `SessionTypeError` if what is there does not fit, and says where.
+        *type* is a dataclass, TypedDict, attrs class, msgspec.Struct, or any other type that ``msgspec.convert`` supports.
+        Raises `SessionTypeError` if the value does not fit; the message says which part.
 
         >>> from dataclasses import dataclass
         >>> from dynamostore import MemoryStore
@@ -271,10 +272,11 @@ class TypedAccess(ABC):
         return self._get(key, lambda k, value: values.to_object(k, self._followed(k, value), type), default)
 
     def put_object(self, key: str, value: object) -> None:
-        """Set *key* to an object, as ``msgspec.to_builtins`` has it: nested JSON, readable by anybody.
+        """Set *key* to an object, converted to JSON by ``msgspec.to_builtins``.
 
-        What is stored is the object as it is now: it is converted, and to change it later changes nothing in the session.
-        Not the gob that SCS's PutObject writes; Go reads it as a map.
+        The session stores the object as it is now; later changes to the object do not affect the session. Raises
+        `SessionTypeError` for an object that cannot be converted. SCS's PutObject writes a gob instead; Go reads this
+        object as a map.
         """
         held = Hidden(value)
         del value

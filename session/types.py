@@ -1,4 +1,4 @@
-"""`JSONValue`: what a session holds; `JSONInput`: what may be put into it."""
+"""`JSONValue`: the type of the values in a session. `JSONInput`: the type of values that you may put into it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["JSONArray", "JSONInput", "JSONItems", "JSONValue"]
 T_co = TypeVar("T_co", covariant=True)
 
 JSONValue: TypeAlias = bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"] | None
-"""What JSON can say, and so what a session can hold."""
+"""A JSON value: the type of every value that a session holds."""
 
 
 class JSONArray(Protocol[T_co]):
-    """A sequence that becomes a list: a list, a tuple, any other ``Sequence`` but `bytes` and its like.
+    """A sequence that becomes a list: a list, a tuple, or any other ``Sequence`` except bytes-like objects.
 
-    (``bytes`` is a ``Sequence[int]`` as well, so a type checker could not tell it from others. It asks only for bytes in ``in``,
-    and ``memoryview`` has no ``index``.)
+    Type checkers treat ``bytes`` as a ``Sequence[int]``. This protocol excludes it: ``bytes`` accepts only bytes in
+    ``__contains__``, and ``memoryview`` has no ``index``.
     """
 
     def __contains__(self, value: object, /) -> bool: ...
@@ -32,11 +32,11 @@ class JSONArray(Protocol[T_co]):
 
     @property
     def index(self) -> Callable[..., int]:
-        """A sequence's method."""
+        """The ``index`` method of a sequence."""
 
 
 class JSONItems(Protocol):
-    """What has keys and values, as ``update`` takes it: a mapping, and what has as much of one as ``dict()`` asks for."""
+    """An argument of ``update`` with keys and values: a mapping, or any object with ``keys()`` and ``[]``."""
 
     def keys(self) -> Iterable[str]:
         """Return the keys."""
@@ -44,7 +44,7 @@ class JSONItems(Protocol):
     def __getitem__(self, key: str, /) -> JSONInput: ...
 
 
-# `list` and `dict` as well, though they are an array and a mapping: mypy checks what stands in a literal only against these.
+# `list` and `dict` are listed although the protocols cover them: mypy checks the items of a literal only against these.
 JSONInput: TypeAlias = (
     bool
     | int
@@ -56,4 +56,4 @@ JSONInput: TypeAlias = (
     | Mapping[str, "JSONInput"]
     | None
 )
-"""What may be put into a session: `JSONValue`, and any sequence or mapping of such, of which it makes lists and dicts."""
+"""A value that you may put into a session: a `JSONValue`, or a sequence or mapping of them (stored as a list or dict)."""

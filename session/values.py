@@ -1,8 +1,8 @@
-"""Python values ⇄ the JSON-native values that a session holds: pure functions, one pair a type.
+"""Convert between Python values and the JSON values that a session holds: one pair of pure functions for each type.
 
-A session's data is what JSON is: converting happens on the way in and on the way out, never in the data.
-So a value reads the same before and after it was stored, and one that nobody touched is stored as it was.
-Each function takes the key for its error's sake.
+A session's data contains only JSON values. Conversion happens in the putters and getters, never in the data. So a value
+reads the same before and after it is stored, and an untouched value is stored unchanged. Each function takes the key for
+its error message.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ T = TypeVar("T")
 
 MAX_DEPTH = 100
 
-# In a message of msgspec's: types stand in backticks, values in single quotes or bare.
+# In messages of msgspec, types are in backticks; values are in single quotes or bare.
 _QUOTED = re.compile(r"(?<=value )('.*'|-?[0-9]+)|(?<=unknown field )`.*`(?= -|$)", re.DOTALL)
 
-# What Go's time.RFC3339 reads and writes; Python's fromisoformat alone would take much more.
+# The format that Go's time.RFC3339 reads and writes. Python's fromisoformat alone would accept much more.
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
 
 
 def kind(value: object) -> str:
-    """Return the name of a value's type, for an error message; with its module, if that is not Python's own."""
+    """Return the name of a value's type for an error message, with the module unless it is a built-in type."""
     if value is None:
         return "null"
     found = type(value)
@@ -55,7 +55,7 @@ def _mismatch(key: str, wanted: str, value: object) -> SessionTypeError:
 
 
 def converted(how: Callable[[str, object], T], key: str, value: Hidden[object]) -> Hidden[T]:
-    """Return what *how* makes of a value that is put under *key*. Where it raises, no frame shows the value."""
+    """Return the result of *how*, which converts a value for *key*. If it raises, clear the value from the traceback's frames."""
     try:
         return Hidden(how(key, value.reveal()))
     except BaseException as error:
@@ -63,20 +63,20 @@ def converted(how: Callable[[str, object], T], key: str, value: Hidden[object]) 
         raise
 
 
-# A proxy, such as werkzeug's LocalProxy, says by its __class__ that it is of the class of the object behind it, and isinstance
-# believes it. What is not exactly of one of JSON's types is made so, or refused.
+# A proxy, such as werkzeug's LocalProxy, has the __class__ of the object behind it, and isinstance relies on that. So every
+# value whose type is not exactly a JSON type is converted or refused.
 
 
 def native(key: str, value: object, depth: int = 0) -> JSONValue:
-    """Return *value* as JSON-native values of its own: a deep copy; sequences as lists, mappings as dicts.
+    """Return a deep copy of *value* as JSON values: sequences become lists, mappings become dicts.
 
-    An instance of a subclass of str, int or float, or a proxy of one or of a bool, becomes the value that it holds. Raises
-    `SessionTypeError` for what JSON has no word for, and for a proxy of anything else; `ValueError` for a NaN or an infinity, an
-    int beyond signed 64 bits, a lone surrogate, and nesting deeper than 100.
+    An instance of a subclass of str, int or float, or a proxy of one or of a bool, becomes the plain value. Raises
+    `SessionTypeError` for a value that JSON cannot express and for a proxy of anything else. Raises `ValueError` for a NaN, an
+    infinity, an int beyond signed 64 bits, a lone surrogate, or more than 100 levels of nesting.
     """
     if value is None or value is True or value is False:
         return value
-    wanted = "a JSON value (put_bytes, put_time and put_object take more)"
+    wanted = "a JSON value (for others, use put_bytes, put_time or put_object)"
     if type(value) not in _EXACT:
         value = _real(key, wanted, value)
     if isinstance(value, str):
@@ -90,20 +90,20 @@ def native(key: str, value: object, depth: int = 0) -> JSONValue:
     if not is_container(value):
         raise _mismatch(key, wanted, value)
     if depth >= MAX_DEPTH:
-        raise ValueError(f"session key {key!r}: nested deeper than {MAX_DEPTH}, or within itself")
+        raise ValueError(f"session key {key!r}: nested more than {MAX_DEPTH} levels deep, or contains itself")
     if isinstance(value, Mapping):
         return {_name(key, name): native(key, part, depth + 1) for name, part in value.items()}
     return [native(key, part, depth + 1) for part in value]
 
 
 def accepted(key: str, value: object) -> tuple[JSONValue, object]:
-    """Return what a session keeps of *value*, and the list or dict whose later changes count, or None.
+    """Return the value to keep for *value*, and the list or dict whose later changes count, or None.
 
-    A list or dict of nothing but JSON's own types is kept itself. Raises as `native` does.
+    A list or dict of plain JSON values is kept itself; others are copied. Raises as `native` does.
     """
     kind = type(value)
     if (kind is list or kind is dict) and is_plain(value):
-        return value, value  # type: ignore[return-value]  # it is
+        return value, value  # type: ignore[return-value]  # is_plain checked it
     copy = native(key, value)
     return copy, (value if isinstance(copy, list | dict) else None)
 
@@ -112,17 +112,17 @@ _EXACT = frozenset((str, int, float, list, dict, tuple))
 
 
 def is_container(value: object) -> TypeGuard[Sequence[object] | Mapping[object, object]]:
-    """Return True if *value* becomes a list or dict in a session: any sequence or mapping but a str and what holds bytes."""
+    """Return True if *value* becomes a list or dict in a session: any sequence or mapping except str and bytes-like objects."""
     if isinstance(value, list | dict | tuple):
         return True
     return isinstance(value, Sequence | Mapping) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def is_plain(value: object, depth: int = 0) -> bool:
-    """Return True if *value* is made of nothing but what JSON says, exactly, so that `native` would return its equal."""
+    """Return True if *value* consists of exact JSON types only, so that `native` would return an equal value."""
     kind = type(value)
     if kind is str:
-        return _is_sayable(value)  # type: ignore[arg-type]  # mypy does not narrow by it
+        return _is_encodable(value)  # type: ignore[arg-type]  # mypy does not narrow by it
     if kind is int:
         return INT64_MIN <= value <= INT64_MAX  # type: ignore[operator]  # likewise
     if kind is float:
@@ -133,13 +133,13 @@ def is_plain(value: object, depth: int = 0) -> bool:
     if kind is dict:
         named: dict[object, object] = value  # type: ignore[assignment]  # likewise
         return depth < MAX_DEPTH and all(
-            type(name) is str and _is_sayable(name) and is_plain(part, depth + 1) for name, part in named.items()
+            type(name) is str and _is_encodable(name) and is_plain(part, depth + 1) for name, part in named.items()
         )
     return value is None or kind is bool
 
 
-def _is_sayable(text: str) -> bool:
-    """Return True if UTF-8 can say *text*: it has no lone surrogate."""
+def _is_encodable(text: str) -> bool:
+    """Return True if UTF-8 can encode *text*: it has no lone surrogate."""
     if text.isascii():
         return True
     try:
@@ -158,15 +158,14 @@ def _name(key: str, name: object) -> str:
 def _real(key: str, wanted: str, value: object) -> object:
     """Return *value*, or the value behind it if it is a proxy of a str, int, float, bool, None, bytes or datetime.
 
-    Raise `SessionTypeError` for another proxy, and for one with nothing behind it.
+    Raise `SessionTypeError` for any other proxy, and for an unbound proxy.
     """
     try:
         said = value.__class__
         if issubclass(type(value), said):
             return value
-        # By attributes and operators that every proxy passes on, and not by str() or int(): of a member of an Enum these may be
-        # its name.
-        behind: Any = value  # it says itself what it is
+        # Use attributes and operators that every proxy forwards. Not str() or int(): for an Enum member they may differ.
+        behind: Any = value  # its real type is known only from __class__
         found: object = value
         if issubclass(said, str | bytes):
             found = behind[:]
@@ -185,7 +184,7 @@ def _real(key: str, wanted: str, value: object) -> object:
     except Exception as error:
         raise _mismatch(key, wanted, value) from error
     raise SessionTypeError(
-        f"session key {key!r}: wanted {wanted}, found {kind(value)}, a proxy: pass the object itself, or a copy of it",
+        f"session key {key!r}: wanted {wanted}, found {kind(value)}, a proxy; pass the object itself, or a copy of it",
         key=key,
         wanted=wanted,
         found=kind(value),
@@ -193,7 +192,7 @@ def _real(key: str, wanted: str, value: object) -> object:
 
 
 def checked_key(key: object) -> str:
-    """*key*, if a session can have it; else `SessionTypeError` or `ValueError`."""
+    """Return *key* as a plain str. Raise `SessionTypeError` or `ValueError` if a session cannot have it."""
     if type(key) is str and key.isascii():
         name = key
     else:
@@ -207,7 +206,7 @@ def checked_key(key: object) -> str:
 
 
 def exact_key(key: object) -> object:
-    """Return *key* as exactly a str if it is an instance of a subclass of str, or a proxy of one; else as it is."""
+    """Return *key* as a plain str if it is an instance of a subclass of str or a proxy of a str; else unchanged."""
     if type(key) is str:
         return key
     try:
@@ -222,10 +221,10 @@ def from_string(key: str, value: object) -> str:
         value = _real(key, "str", value)
         if not isinstance(value, str):
             raise _mismatch(key, "str", value)
-        # A subclass may encode otherwise.
+        # Encode the plain str: a subclass may be encoded differently.
         value = str.__str__(value)
-    if not _is_sayable(value):
-        raise ValueError(f"session key {key!r}: the string has a lone surrogate, which UTF-8 cannot say")
+    if not _is_encodable(value):
+        raise ValueError(f"session key {key!r}: the string has a lone surrogate, which UTF-8 cannot encode")
     return value
 
 
@@ -265,23 +264,23 @@ def from_bytes(key: str, value: object) -> str:
     found = value if type(value) is bytes else _real(key, "bytes", value)
     if not isinstance(found, bytes | bytearray | memoryview):
         raise _mismatch(key, "bytes", value)
-    # Not by bytes(): a subclass may have a __bytes__ of its own. Only of a memoryview may the parts lie apart.
+    # Not bytes(): a subclass may override __bytes__. Only a memoryview may be non-contiguous.
     content = found.tobytes() if isinstance(found, memoryview) else found
     return base64.b64encode(content).decode("ascii")
 
 
 def from_time(key: str, value: object) -> str:
-    """RFC 3339 with the offset, ``Z`` for UTC, the fraction without trailing zeros: as Go writes it."""
+    """Return a datetime in RFC 3339 format as Go writes it: ``Z`` for UTC, and no trailing zeros in the fraction."""
     found = _real(key, "datetime", value)
     if not isinstance(found, datetime):
         raise _mismatch(key, "datetime", value)
-    # A subclass may calculate in its own way.
+    # Use a plain datetime: a subclass may override its arithmetic.
     time = _exact_time(found)
     offset = time.utcoffset()
     if offset is None:
-        raise ValueError(f"session key {key!r}: the datetime must be timezone-aware: datetime.now(UTC), say")
+        raise ValueError(f"session key {key!r}: the datetime must be timezone-aware; for example datetime.now(UTC)")
     if offset % timedelta(minutes=1):
-        # RFC 3339 has no seconds in an offset (zoneinfo does, before there were time zones).
+        # RFC 3339 offsets have no seconds. zoneinfo has such offsets for dates before time zones were standardized.
         try:
             time, offset = time.astimezone(UTC), timedelta(0)
         except OverflowError:
@@ -305,10 +304,10 @@ def _exact_time(time: datetime) -> datetime:
 
 
 def from_object(key: str, value: object) -> JSONValue:
-    """Any dataclass, TypedDict, attrs class or msgspec.Struct (and what they hold) as JSON values."""
+    """Return a dataclass, TypedDict, attrs class or msgspec.Struct, and everything in it, as JSON values."""
 
     def plain(part: object) -> JSONValue:
-        """Return what msgspec does not know, a proxy, say, as a mapping of JSON values takes it."""
+        """Convert an object that msgspec does not know, such as a proxy."""
         return native(key, part)
 
     try:
@@ -316,19 +315,19 @@ def from_object(key: str, value: object) -> JSONValue:
         lost = _entries(msgspec.to_builtins(value, enc_hook=plain)) - _entries(builtins)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SessionTypeError(
-            f"session key {key!r}: {kind(value)} cannot be made JSON: {error} (a dataclass, TypedDict, attrs class or "
-            "msgspec.Struct can)",
+            f"session key {key!r}: {kind(value)} cannot be converted to JSON: {error}; use a dataclass, TypedDict, "
+            "attrs class or msgspec.Struct",
             key=key,
             wanted="an object of JSON values",
             found=kind(value),
         ) from error
     if lost:
-        raise ValueError(f"session key {key!r}: two keys of a dict, such as 1 and '1', would be one in JSON")
+        raise ValueError(f"session key {key!r}: two keys of a dict, such as 1 and '1', would be the same key in JSON")
     return native(key, builtins)
 
 
 def _entries(value: object) -> int:
-    """How many entries the dicts in *value* have."""
+    """Return the total number of entries in all dicts within *value*."""
     if isinstance(value, dict):
         return len(value) + sum(map(_entries, value.values()))
     return sum(map(_entries, value)) if isinstance(value, list | tuple) else 0
@@ -347,7 +346,7 @@ def to_int(key: str, value: JSONValue) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _mismatch(key, "int", value)
     if not INT64_MIN <= value <= INT64_MAX:
-        # SCS for Go writes the float 1e20 as 100000000000000000000, and cannot read that as an int either.
+        # SCS for Go writes the float 1e20 as 100000000000000000000, which Go cannot read as an int either.
         raise SessionTypeError(key=key, wanted="int", found="a number beyond signed 64 bits")
     return value
 
@@ -358,7 +357,7 @@ def to_float(key: str, value: JSONValue) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise SessionTypeError(key=key, wanted="float", found="a number beyond a float") from None
+        raise SessionTypeError(key=key, wanted="float", found="a number that does not fit into a float") from None
 
 
 def to_bool(key: str, value: JSONValue) -> bool:
@@ -377,7 +376,7 @@ def to_bytes(key: str, value: JSONValue) -> bytes:
 
 
 def to_time(key: str, value: JSONValue) -> datetime:
-    """The datetime, with the offset it was put with; nanoseconds, which only Go writes, are cut off."""
+    """Return the datetime, with its original offset. Nanoseconds, which only Go writes, are truncated."""
     if not isinstance(value, str):
         raise _mismatch(key, "datetime", value)
     try:
@@ -395,7 +394,7 @@ def to_object(key: str, value: JSONValue, type_: type[T]) -> T:
     except RecursionError:
         what = "it is nested too deeply"
     except (msgspec.ValidationError, ValueError) as error:
-        # "Expected `int`, got `str` - at `$.age`" names types; "Invalid enum value 'x' - at …" a value, too.
+        # "Expected `int`, got `str` - at `$.age`" names only types, but "Invalid enum value 'x' - at …" contains a value.
         what = _QUOTED.sub("(value)", str(error))
-    # Without its cause, which may show the value.
+    # Do not chain the exception: it may contain the value.
     raise SessionTypeError(f"session key {key!r}: wanted {name}: {what}", key=key, wanted=name, found=kind(value))

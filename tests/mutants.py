@@ -248,7 +248,7 @@ MUTANTS = [
     Mutant(
         "rename in two steps: nothing is taken back whose marker may be there",
         RENAMING,
-        "        except (UnavailableError, ThrottledError):\n            # The marker may be there: then the new record is the only one.\n"
+        "        except (UnavailableError, ThrottledError):\n            # The marker may have been written. Then the new record is the only one, so do not take it back.\n"
         "            raise\n",
         "",
     ),
@@ -456,7 +456,7 @@ MUTANTS = [
     Mutant(
         "reads: an increment that raises",
         DRAFT,
-        "            # The error shows what is there.\n            self.seen.add(key)\n",
+        "            # The error reveals the value's type or size, so it counts as a read.\n            self.seen.add(key)\n",
         "",
     ),
     Mutant(

@@ -1073,5 +1073,5 @@ def test_whatever_is_not_ok_comes_with_advice() -> None:
 
 
 def test_the_readme_has_the_policy_of_a_web_app() -> None:
-    (document,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (document,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/howto/create-table.md").read_text("utf-8"), re.DOTALL)
     assert json.loads(document) == policy("web", region="eu-central-1", account="123456789012")

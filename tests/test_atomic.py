@@ -195,7 +195,7 @@ def test_the_requests_own_session_is_refused_within_it(manager: SessionManager) 
     ]
     with manager.session(token) as s:
         for use in uses:
-            with pytest.raises(SessionStateError, match="use the session that the function is given"):
+            with pytest.raises(SessionStateError, match="use the session that is passed to the function"):
                 s.atomic(lambda _, use=use: use(s))  # type: ignore[misc]  # a lambda with a default
         assert s.get_int("a") == 1
     assert read(manager, token) == {"a": 1}

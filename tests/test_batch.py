@@ -281,7 +281,7 @@ def test_a_scan_of_items_reads_the_attributes_that_are_asked_for(drive: Drive) -
     batch.save_many(named(range(3)))
     found: list[Any] = sorted(batch.scan_items(projection=("token", "expiry")), key=str)
     assert found == [{"id": {"S": f"token-{n}"}, "until": {"N": str(int(LATER.timestamp()) * 10**9)}} for n in range(3)]
-    with pytest.raises(ValueError, match="projection: 'until' is none of"):
+    with pytest.raises(ValueError, match="projection: 'until' is not one of"):
         batch.scan_items(projection=("until",))
 
 

@@ -106,7 +106,7 @@ def test_a_store_that_is_gone_ends_what_has_many_chunks_left(drive: Drive, clock
             yield f"token-{n}", b"", LATER
 
     ending, began = Ending("batch_write_item", 2), fake.now
-    with pytest.raises(BatchIncompleteError, match=r"save_many ended early.*50 records were done") as caught:
+    with pytest.raises(BatchIncompleteError, match=r"save_many stopped early, after 50 records") as caught:
         drive.batch(table, ending, clock=clock, fake=fake, attempts=4).save_many(records())
     tally = caught.value.tally
     assert tally.done == 50
@@ -114,7 +114,7 @@ def test_a_store_that_is_gone_ends_what_has_many_chunks_left(drive: Drive, clock
     # What was not taken yet, the caller still has.
     assert len(taken) == 76
     assert fake.now - began < 10
-    with pytest.raises(BatchIncompleteError, match="find_many ended early"):
+    with pytest.raises(BatchIncompleteError, match="find_many stopped early"):
         list(drive.batch(table, Ending("batch_get_item", 1), attempts=2).find_many(f"token-{n}" for n in range(1000)))
 
 
@@ -138,7 +138,7 @@ def test_what_the_callers_own_records_raise_comes_with_what_was_done(drive: Driv
 
     with pytest.raises(LookupError) as caught:
         drive.batch(drive.table()).save_many(records())
-    assert caught.value.__notes__ == ["save_many: 25 records were done before that"]
+    assert caught.value.__notes__ == ["save_many: 25 records were done before this error"]
 
 
 @on_one_server
@@ -171,12 +171,12 @@ def test_a_resume_token_is_of_one_job_one_place_and_one_target(drive: Drive, clo
         lambda: to.load(path, expired=True, resume=loading),
     ]
     for wrong in wrongs:
-        with pytest.raises(ValueError, match=r"this is (not )?the resume token of"):
+        with pytest.raises(ValueError, match=r"the resume token belongs to"):
             wrong()
     # And of one server.
     client = WireClient("us-east-1", "http://127.0.0.1:1", credentials=KEYS, attempts=1)
     elsewhere = Batch(DynamoStore(client, source))
-    with pytest.raises(ValueError, match=r"at us-east-1 http://127\.0\.0\.1:\d+.*not of scan.*:1\)"):
+    with pytest.raises(ValueError, match=r"at us-east-1 http://127\.0\.0\.1:\d+.*not to scan.*:1\)"):
         next(elsewhere.scan(resume=_text(watched, places)))
     client.close()
 
@@ -199,7 +199,7 @@ def test_a_table_is_not_copied_to_itself_by_whatever_name(drive: Drive, backends
     for name, endpoint in ((source.name, url.replace("127.0.0.1", "localhost")), (arn, url)):
         with WireClient("us-east-1", endpoint, credentials=KEYS) as client:
             to: Any = DynamoStore(client, Table(name=name))
-            with pytest.raises(ValueError, match="one table"):
+            with pytest.raises(ValueError, match="same table"):
                 drive.batch(source).copy(to)
 
 
@@ -211,7 +211,7 @@ def test_two_exports_to_one_path_at_once_are_one(drive: Drive, clock: FakeClock,
     source, stored = filled(drive, clock, 60)
     path = tmp_path / "x.jsonl"
     first = ExportFile(path, source, 1, "elsewhere", expired=True, overwrite=False)
-    with pytest.raises(FileExistsError, match="being written by another process"):
+    with pytest.raises(FileExistsError, match="another process is writing"):
         drive.batch(source, clock=clock).export(path, expired=True)
     first.close()
     # What was left by a process that ended is begun anew, for it was of another place.

@@ -290,7 +290,7 @@ def test_an_export_that_failed_goes_on_and_has_nothing_twice(
         calls += 1
         return calls > 6
 
-    with pytest.raises(BatchIncompleteError, match="call it again") as caught:
+    with pytest.raises(BatchIncompleteError, match="call export again") as caught:
         drive.batch(table, Failing(tired, page=20), clock=clock, attempts=2).export(path, segments=3)
     assert not path.exists()
     assert len(caught.value.errors) > 0
@@ -405,7 +405,7 @@ def test_what_cannot_be_gone_on_with_is_said(drive: Drive, clock: FakeClock, tmp
     for spoil in spoilt:
         begin()
         spoil()
-        with pytest.raises(ValueError, match="to begin anew, delete"):
+        with pytest.raises(ValueError, match="to start over, delete"):
             batch.export(path)
         assert not path.exists()
     # One without the other is begun anew.

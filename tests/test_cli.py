@@ -146,7 +146,7 @@ def test_create_table_makes_it_once_and_says_which(url: str, run: Run) -> None:
     dry = run("create-table", "--table", name, "--dry-run", "--json")
     assert (dry.code, dry.document["would_create"]) == (0, True)
     assert run("ping", "--table", name).code == 1
-    assert run("create-table", "--table", name).out == f"table '{name}' in us-east-1 ({url}) is made\n"
+    assert run("create-table", "--table", name).out == f"table '{name}' in us-east-1 ({url}) was created\n"
     assert run("--table", name, "create-table", "--json").document["created"] is False
     assert re.fullmatch(
         rf"table '{name}' in us-east-1 \({url}\) answers in [0-9.]+ ms\n", run("ping", "--table", name).out
@@ -163,7 +163,7 @@ def test_create_table_turns_ttl_on_where_there_are_records_only_if_it_may(store:
     fill(store, 1)
     dry = run("create-table", *where, "--dry-run", "--json").document
     assert (dry["would_create"], dry["would_enable_ttl"], dry["ttl_enabled"]) == (False, True, False)
-    assert "its TTL would be turned on" in run("create-table", *where, "--dry-run").out
+    assert "its TTL would be enabled" in run("create-table", *where, "--dry-run").out
     asked = run("create-table", *where)
     assert (asked.code, "--yes" in asked.err, ttl()) == (2, True, "DISABLED")
     with Terminal("create-table", *where) as terminal:
@@ -180,7 +180,7 @@ def test_create_table_turns_ttl_on_where_there_are_records_only_if_it_may(store:
 
 def test_create_table_asks_nothing_where_there_is_nothing_to_lose(store: DynamoStore, run: Run) -> None:
     done = run("create-table", "--table", store.table.name)
-    assert (done.code, done.out.endswith("is there already; its TTL is turned on now\n")) == (0, True)
+    assert (done.code, done.out.endswith("already exists; its TTL is now enabled\n")) == (0, True)
 
 
 def test_an_option_after_the_command_counts_more_than_one_before_it(table: str, run: Run) -> None:
@@ -343,7 +343,7 @@ def test_show_of_what_is_no_live_record_says_what_it_is_and_changes_nothing(stor
     store.client.put_item(TableName=store.table.name, Item=item)
     hostile = run("show", "--raw", "beside", "--table", store.table.name).out
     assert r"a\x0astatus   live\u202e\U000e0041" in hostile
-    assert "--raw takes TOKEN" in run("show", "nobody's", "--table", store.table.name).out
+    assert "to look up TOKEN itself, use --raw" in run("show", "nobody's", "--table", store.table.name).out
 
 
 def test_revoke_deletes_what_a_renewal_led_to_and_says_what_was_not_there(
@@ -487,7 +487,7 @@ def test_a_table_is_not_copied_to_itself_by_whatever_name(store: DynamoStore, ur
     assert other != url
     for same in ((name,), (arn,), (name, "--to-endpoint-url", other), (name, "--yes"), (name, "--dry-run")):
         refused = run("copy", *same, "--table", name)
-        assert (refused.code, "itself" in refused.err) == (2, True), (same, refused)
+        assert (refused.code, "the same table" in refused.err) == (2, True), (same, refused)
 
 
 def test_some_that_failed_are_told_by_digest_and_make_it_incomplete(
@@ -526,10 +526,10 @@ def test_some_that_failed_are_told_by_digest_and_make_it_incomplete(
         ("load {tmp}/damaged.gz", 1, "damaged"),
         ("load {tmp}/empty", 1, "empty"),
         ("load {tmp}/other", 1, "not a complete export"),
-        ("export {tmp}/nowhere/file --table {table}", 2, "nowhere/file: there is no directory"),
-        ("purge --yes --resume-file {tmp}/nowhere/file --table {table}", 2, "nowhere/file: there is no directory"),
-        ("purge --yes --resume-file {tmp}/other --table {table}", 1, "no resume token"),
-        ("purge --yes --resume-file {tmp}/empty --table {table}", 1, "delete it"),
+        ("export {tmp}/nowhere/file --table {table}", 2, "does not exist; create it first"),
+        ("purge --yes --resume-file {tmp}/nowhere/file --table {table}", 2, "does not exist; create it first"),
+        ("purge --yes --resume-file {tmp}/other --table {table}", 1, "not a resume token"),
+        ("purge --yes --resume-file {tmp}/empty --table {table}", 1, "to start over, delete it"),
         ("revoke --yes --raw {long} --table {table}", 2, "2048 bytes"),
     ],
 )
@@ -603,7 +603,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "dynamostore: the command line needs two more packages: pip install 'dynamostore[cli]'\n"
+    assert done.stderr == "dynamostore: the command line needs an extra: pip install 'dynamostore[cli]'\n"
 
 
 def test_the_script_is_the_same_program() -> None:
@@ -636,7 +636,7 @@ def test_in_a_terminal_it_asks_and_no_is_no(store: DynamoStore) -> None:
         terminal.wait_for("[y/N]: ")
         terminal.type("n\n")
         assert terminal.end() == 1
-    assert "nothing was done" in terminal.plain
+    assert "cancelled; nothing was changed" in terminal.plain
     assert Batch(store).count().expired == 3
     with Terminal("purge", "--table", store.table.name) as terminal:
         terminal.wait_for("[y/N]: ")
@@ -671,7 +671,7 @@ def test_ctrl_c_ends_a_purge_between_two_calls_and_it_goes_on_from_there(
         assert terminal.end() == 130
     found = re.search(r"stopped: (\d+) deleted", terminal.plain)
     assert found, terminal.plain
-    assert "the same command goes on from here" in terminal.plain
+    assert "to resume, run the same command again" in terminal.plain
     assert " deleted · " in terminal.plain
     deleted = int(found[1])
     assert 0 < deleted < 100
@@ -687,7 +687,7 @@ def test_ctrl_c_ends_a_purge_between_two_calls_and_it_goes_on_from_there(
         terminal.type("\x03")
         assert terminal.end() == 130
     assert file.read_text() == position
-    assert "the same command goes on from here" in terminal.plain
+    assert "to resume, run the same command again" in terminal.plain
     deleted = 100 - Batch(store).count().expired
     done = run(*arguments, "--json").document
     assert (done["status"], done["deleted"], file.exists()) == ("done", 100 - deleted, False)
@@ -703,7 +703,7 @@ def test_ctrl_c_leaves_an_export_that_goes_on(store: DynamoStore, tmp_path: Path
         terminal.wait_for((tmp_path / "records.jsonl.resume").exists)
         terminal.type("\x03")
         assert terminal.end() == 130
-    assert "the same command goes on from here" in terminal.plain
+    assert "to resume, run the same command again" in terminal.plain
     assert not file.exists()
     refused = run("export", file, "--table", store.table.name, "--json", "--expired")
     assert (refused.document["status"], refused.document["continued"]) == ("failed", False)
@@ -712,7 +712,7 @@ def test_ctrl_c_leaves_an_export_that_goes_on(store: DynamoStore, tmp_path: Path
     done = ran.document
     assert (done["written"], verify(file).records, done["continued"]) == (100, 100, True)
     today = datetime.now(UTC)
-    assert ran.err.startswith(f"going on with {file}.partial, begun {today:%Y-}")
+    assert ran.err.startswith(f"resuming {file}.partial, started {today:%Y-}")
     again = run("export", file, "--table", store.table.name, "--json", "--overwrite")
     assert (again.document["continued"], again.err) == (False, "")
 
@@ -776,7 +776,7 @@ def test_json_on_a_terminal_has_no_key_but_a_hint(store: DynamoStore) -> None:
         assert terminal.end() == 130
     document = document_in(terminal)
     assert (document["resume"], document["resume_file"]) == (None, None)
-    assert "with --resume-file FILE it would go on" in terminal.plain
+    assert "Use --resume-file FILE to be able to resume" in terminal.plain
     assert "after" not in terminal.plain
 
 
@@ -791,14 +791,16 @@ def test_without_a_terminal_progress_is_silent_and_no_key_is_printed(store: Dyna
         out, err = running.communicate(timeout=20)
     assert running.returncode == 130
     assert re.fullmatch(r"stopped: \d+ deleted \([0-9.,]+ capacity units, [0-9.]+ s\)\n", out)
-    assert err == "the same command begins again, which is safe; with --resume-file FILE it would go on\n"
+    assert (
+        err == "it is safe to run the same command again; it starts over. Use --resume-file FILE to be able to resume\n"
+    )
 
 
 def test_a_server_that_goes_away_leaves_it_incomplete(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It is tried again and again; here with no pause to speak of.
-    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("dynamostore.batch._calls._LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("dynamostore.cli._meter.ATTEMPTS", 1)
     notes = tmp_path / "records.resume"
     dynamodb = LocalDynamoDB().__enter__()
@@ -817,7 +819,7 @@ def test_a_server_that_goes_away_leaves_it_incomplete(
     ender.join()
     assert ran.code == 3
     assert re.match(r"incomplete: \d+ written", ran.out)
-    assert "the same command goes on from here" in ran.err
+    assert "to resume, run the same command again" in ran.err
     assert notes.exists()
     # A server that was never there is a failure at once.
     ran = run("purge", "--yes", "--endpoint-url", dynamodb.url, "--json", "--resume-file", tmp_path / "resume")
@@ -866,7 +868,7 @@ def test_serve_is_in_the_region_that_is_asked_for_and_takes_no_other_server(cred
         assert terminal.end() == 0
     refused = run("serve", "--endpoint-url", "http://127.0.0.1:1")
     assert (refused.code, refused.out) == (2, "")
-    assert "takes neither --endpoint-url nor --profile" in refused.err
+    assert "remove --endpoint-url and --profile" in refused.err
 
 
 def test_stats_of_what_cannot_be_read_are_no_numbers(run: Run) -> None:
@@ -879,7 +881,7 @@ def test_stats_of_what_cannot_be_read_are_no_numbers(run: Run) -> None:
 def test_a_cookie_is_no_token(store: DynamoStore, run: Run) -> None:
     said = run("show", "session=abc", "--table", store.table.name)
     assert said.code == 2
-    assert "the value of its cookie, without the name" in said.err
+    assert "the cookie's value without its name" in said.err
 
 
 def test_a_resume_file_of_another_job_is_named_with_the_way_out(store: DynamoStore, run: Run, tmp_path: Path) -> None:
@@ -888,8 +890,8 @@ def test_a_resume_file_of_another_job_is_named_with_the_way_out(store: DynamoSto
         file.write_text(text)
         said = run("purge", "--table", store.table.name, "--yes", "--resume-file", str(file))
         assert said.code == 1
-        assert f"{file}: this is no resume token" in said.err
-        assert "to begin anew, delete it" in said.err
+        assert f"{file}: not a resume token" in said.err
+        assert "to start over, delete the file" in said.err
         assert file.read_text() == text
 
 
@@ -903,3 +905,21 @@ def test_a_file_that_was_cut_off_is_said_to_be(store: DynamoStore, run: Run, tmp
     assert "was cut off" in said.err
     # And an export that is refused does not claim to go on.
     assert run("export", str(tmp_path / "y.jsonl"), "--table", "nowhere-at-all").code == 1
+
+
+# guide
+
+
+def test_guide_is_markdown_in_a_file_and_formatted_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "dynamostore" / "guide.md").read_text("utf-8")
+    assert main(["guide"]) == 0
+    assert capsys.readouterr().out == text
+    assert main(["guide", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"command": "guide", "guide": text}
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["guide"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b[" in shown
+    assert "```" not in shown

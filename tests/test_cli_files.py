@@ -170,7 +170,7 @@ def test_what_is_suggested_where_access_is_denied_is_in_one_line(
         where = f" --table {NAME} --region eu-west-1 --endpoint-url {server.url}"
         assert any(re.search(rf"dynamostore policy web{where}( |$)", one) for one in said), said
     else:
-        assert any("dynamostore policy prints what a role has to allow" in one for one in said), said
+        assert any("dynamostore policy prints the rights that a role needs" in one for one in said), said
 
 
 def test_all_that_doctor_advises_into_a_pipe_can_be_run_as_it_is(url: str) -> None:

@@ -298,7 +298,7 @@ def test_one_who_is_always_touched_first_is_told(clock: FakeClock) -> None:
         with manager.session(token) as s:
             s.put_int("a", 2)
 
-    with pytest.raises(SessionConflict, match="10 times"):
+    with pytest.raises(SessionConflict, match="10 attempts"):
         request()
     assert read(manager, token) == {"a": 1}
 

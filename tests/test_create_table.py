@@ -106,7 +106,7 @@ def test_a_server_without_ttl_is_warned_of_and_the_table_is_usable(
         assert warnings == []
     else:
         (warning,) = warnings
-        assert "no TTL" in warning
+        assert "not support TTL" in warning
         assert table.name in warning
     assert_usable(store)
 
@@ -277,7 +277,7 @@ def test_a_server_that_only_describes_ttl_is_warned_of(
     fake.answer(status("ACTIVE"), to="DescribeTable")
     fake.answer(refusal("UnknownOperationException", ""), to="UpdateTimeToLive")
     store.create_table()
-    assert "no TTL" in caplog.text
+    assert "not support TTL" in caplog.text
 
 
 STEPS = ["DescribeTable", "CreateTable", "DescribeTimeToLive", "UpdateTimeToLive"]

@@ -31,6 +31,7 @@ THIRD_PARTY = {
     "dynamostore._boto3": {"boto3", "botocore"},
     "dynamostore.cli._app": {"click"},
     "dynamostore.cli._bulk": {"click", "rich"},
+    "dynamostore.cli._guide": {"click", "rich"},
     "dynamostore.cli._histogram": {"rich"},
     "dynamostore.cli._meter": {"botocore"},
     "dynamostore.cli._options": {"click"},
@@ -298,3 +299,8 @@ def signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.
     everyone = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
     of_arguments = [argument.annotation for argument in everyone if argument is not None]
     yield from (annotation for annotation in (*of_arguments, function.returns) if annotation is not None)
+
+
+def test_the_help_of_connect_opens_with_a_readable_default() -> None:
+    for connect in (dynamostore.connect, dynamostore.connect_async):
+        assert inspect.signature(connect).parameters["table"].default == dynamostore.Table().name

@@ -206,9 +206,9 @@ def test_what_makes_no_sense_is_refused() -> None:
         with pytest.raises(TypeError, match="error must be an exception"):
             store.fail(bad)
     for bad in ("read", "", "Find"):
-        with pytest.raises(ValueError, match="is no verb of a store; these are: find, save"):
+        with pytest.raises(ValueError, match="is not a method of a store; choose from find, save"):
             store.fail(UnavailableError(), bad)
-        with pytest.raises(ValueError, match="is no verb of a store"):
+        with pytest.raises(ValueError, match="is not a method of a store"):
             store.before(print, bad)
     with pytest.raises(ValueError, match="at least 1"):
         store.fail(UnavailableError(), times=0)

@@ -443,9 +443,9 @@ class TestWhatFlasksSessionsDo:
     ) -> None:
         def replace() -> str:
             flask.session["k"] = "other"
-            # There is no public way to do so in Flask 3.1.3 and later.
+            # There is no public way to do so in Flask 3.1.3 and later; until then the attribute is "session".
             context: Any = flask.globals._cv_request.get()
-            context._session = value
+            setattr(context, "_session" if "_session" in vars(context) else "session", value)
             return "replaced"
 
         app.add_url_rule("/replace", "replace", replace)
@@ -996,7 +996,7 @@ class TestTheTestClient:
         app.teardown_request_funcs.setdefault(None, []).insert(0, teardown)
         with client:
             client.get("/put/color/red")
-            assert refused == ["the session is closed: a change now would be lost"]
+            assert refused == ["the session is closed, so a change would be lost; change it inside its block"]
             assert flask.session["color"] == "red"
 
     def test_a_list_that_the_request_took_is_the_requests_own(self, app: flask.Flask, stored: StoredSession) -> None:
@@ -1024,7 +1024,10 @@ class TestTheTestClient:
         """It keeps contexts, too; and what is lost in production must not go unnoticed there."""
         inside(app, lambda: flask.stream_with_context(changing()))
         with on_the_development_server(DebuggedApplication(app, evalex=True)) as url:
-            assert httpx.get(f"{url}/view").text == "the session is closed: a change now would be lost"
+            assert (
+                httpx.get(f"{url}/view").text
+                == "the session is closed, so a change would be lost; change it inside its block"
+            )
 
     def test_a_transaction_within_a_look(self, app: flask.Flask, client: FlaskClient) -> None:
         with client:
@@ -1250,7 +1253,9 @@ class TestStreaming:
 
     def test_a_change_while_streaming_is_refused(self, app: flask.Flask, client: FlaskClient) -> None:
         inside(app, lambda: flask.stream_with_context(changing()))
-        assert client.get("/view").text == "the session is closed: a change now would be lost"
+        assert (
+            client.get("/view").text == "the session is closed, so a change would be lost; change it inside its block"
+        )
 
 
 class TestBadInput:

@@ -706,7 +706,7 @@ def test_create_table_warns_that_a_table_with_strong_consistency_has_no_ttl(
     else:
         store.create_table()
     (warning,) = caplog.records
-    assert "no TTL" in warning.getMessage()
+    assert "not support TTL" in warning.getMessage()
     assert "dynamostore purge" in warning.getMessage()
 
 

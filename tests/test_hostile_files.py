@@ -259,7 +259,7 @@ def test_the_largest_items_are_no_longer_than_a_line_may_be(data: bytes) -> None
     odd = {"token": {"S": "t"}, "data": {"L": [{"S": ""}] * (MAX_ITEM - 200)}}
     assert len(encode_line(Table(), odd)) < MAX_LINE  # type: ignore[arg-type] # it is one
     larger = {"token": {"S": "t"}, "data": {"L": [{"S": ""}] * (MAX_ITEM + 99_999)}}
-    with pytest.raises(ValueError, match="record e3b98a4da31a: its line would be longer"):
+    with pytest.raises(ValueError, match="record e3b98a4da31a cannot be exported: its line would be longer"):
         encode_line(Table(), larger)  # type: ignore[arg-type] # it is one
 
 

@@ -53,14 +53,14 @@ class Mapping:
 # Stores
 
 NO_STORE: dict[str, tuple[Callable[[], object], str]] = {
-    "a name": (lambda: "sessions", "not str: {}(dynamostore.connect{}(...))"),
-    "nothing": (lambda: None, "not NoneType: {}(dynamostore.connect{}(...))"),
-    "a dict": (dict, "not dict: {}(dynamostore.connect{}(...))"),
-    "a table": (Table, "not Table: {}(dynamostore.connect{}(...))"),
-    "a class": (lambda: MemoryStore, "not the class MemoryStore: make one"),
+    "a name": (lambda: "sessions", "not str; use {}(dynamostore.connect{}(...))"),
+    "nothing": (lambda: None, "not NoneType; use {}(dynamostore.connect{}(...))"),
+    "a dict": (dict, "not dict; use {}(dynamostore.connect{}(...))"),
+    "a table": (Table, "not Table; use {}(dynamostore.connect{}(...))"),
+    "a class": (lambda: MemoryStore, "not the class MemoryStore; create an instance"),
     "a function": (lambda: connect, "not function"),
     "a manager": (lambda: SessionManager(MemoryStore()), "not SessionManager"),
-    "some of the verbs": (Mapping, "not Mapping: it has no create, replace, touch, rename, remove, delete"),
+    "some of the verbs": (Mapping, "not Mapping; it has no create, replace, touch, rename, remove, delete"),
     "a boto3 client": (client, "DynamoStore(client))"),
     "a wire client": (lambda: WireClient("us-east-1", URL, credentials=KEYS), "DynamoStore(client))"),
     "a local DynamoDB": (LocalDynamoDB, "not LocalDynamoDB"),
@@ -84,7 +84,7 @@ async def made() -> MemoryStore:
 
 def test_a_store_that_is_still_to_be_awaited_is_refused() -> None:
     coroutine: Any = made()
-    with pytest.raises(TypeError, match="not coroutine: await it first"):
+    with pytest.raises(TypeError, match="not coroutine; await it first"):
         SessionManager(coroutine)
     coroutine.close()
 
@@ -193,27 +193,27 @@ def test_a_store_whose_verbs_may_be_awaited_is_accepted_by_the_async_manager() -
 
 def test_a_proxy_is_asked_for_what_it_has() -> None:
     proxy: Any = Proxy(lambda: AwaitedStore(MemoryStore()))
-    with pytest.raises(TypeError, match="the verbs of Proxy must be awaited"):
+    with pytest.raises(TypeError, match="the methods of Proxy must be awaited"):
         SessionManager(proxy)
 
 
 # Clients
 
 NO_CLIENT: dict[str, tuple[Callable[[], object], str]] = {
-    "a name": (lambda: "dynamodb", "not str: pass"),
-    "nothing": (lambda: None, "not NoneType: pass"),
-    "a class": (lambda: WireClient, "not the class WireClient: pass"),
-    "boto3 itself": (lambda: boto3, "not module: pass"),
-    "a boto3 session": (boto3.Session, "not Session: pass"),
-    "a botocore session": (botocore.session.get_session, "not Session: pass"),
-    "an aiobotocore session": (get_session, "not AioSession: pass"),
-    "a resource": (resource, "a boto3 resource (dynamodb.ServiceResource): pass"),
-    "a resource's table": (lambda: resource().Table("sessions"), "a boto3 resource (dynamodb.Table): pass"),
+    "a name": (lambda: "dynamodb", "not str; pass"),
+    "nothing": (lambda: None, "not NoneType; pass"),
+    "a class": (lambda: WireClient, "not the class WireClient; pass"),
+    "boto3 itself": (lambda: boto3, "not module; pass"),
+    "a boto3 session": (boto3.Session, "not Session; pass"),
+    "a botocore session": (botocore.session.get_session, "not Session; pass"),
+    "an aiobotocore session": (get_session, "not AioSession; pass"),
+    "a resource": (resource, "a boto3 resource (dynamodb.ServiceResource); pass"),
+    "a resource's table": (lambda: resource().Table("sessions"), "a boto3 resource (dynamodb.Table); pass"),
     "a resource's client": (lambda: resource().meta.client, "a boto3 resource's .meta.client, which converts values"),
     "a resource's table's client": (lambda: resource().Table("s").meta.client, "which converts values"),
-    "a client of S3": (lambda: client("s3"), "one of s3: pass"),
-    "a client of streams": (lambda: client("dynamodbstreams"), "one of dynamodbstreams: pass"),
-    "a store": (MemoryStore, "not MemoryStore: it is a store already"),
+    "a client of S3": (lambda: client("s3"), "one of s3; pass"),
+    "a client of streams": (lambda: client("dynamodbstreams"), "one of dynamodbstreams; pass"),
+    "a store": (MemoryStore, "not MemoryStore; it is already a store"),
     "some of the calls": (type("Half", (), {"get_item": print}), "has no put_item, update_item, delete_item, transact"),
 }
 
@@ -224,7 +224,7 @@ def test_what_is_no_client_of_dynamodb_is_refused(
     store: Callable[[Any], object], make: Callable[[], object], words: str
 ) -> None:
     if store is AsyncDynamoStore and words.endswith("converts values"):
-        words = "not awaited: pass"
+        words = "not awaited; pass"
     with pytest.raises(TypeError) as caught:
         store(make())
     assert words in str(caught.value)
@@ -254,7 +254,7 @@ def test_a_session_is_told_which_of_its_methods_makes_a_client() -> None:
 
 def test_a_client_that_is_still_to_be_entered_is_refused() -> None:
     context = aio_context()
-    with pytest.raises(TypeError, match="not ClientCreatorContext: enter it first: async with"):
+    with pytest.raises(TypeError, match="not ClientCreatorContext; enter it first: async with"):
         AsyncDynamoStore(context)
     context._coro.close()
 
@@ -267,7 +267,7 @@ def test_a_client_is_for_the_store_of_its_kind() -> None:
         async with aio_context() as aio:
             for good in (aio, awire):
                 AsyncDynamoStore(good)
-                with pytest.raises(TypeError, match=r"must be awaited: pass boto3.*, or use AsyncDynamoStore"):
+                with pytest.raises(TypeError, match=r"must be awaited; pass boto3.*, or use AsyncDynamoStore"):
                     DynamoStore(good)
 
     asyncio.run(main())
@@ -275,7 +275,7 @@ def test_a_client_is_for_the_store_of_its_kind() -> None:
     for good in (wire, client(), Watched(wire), MagicMock()):
         DynamoStore(good)
     for bad in (wire, client()):
-        with pytest.raises(TypeError, match=r"not awaited: pass an AsyncWireClient.*, or use DynamoStore"):
+        with pytest.raises(TypeError, match=r"not awaited; pass an AsyncWireClient.*, or use DynamoStore"):
             AsyncDynamoStore(bad)
     for unknown in (Watched(awire), MagicMock(), AsyncMock()):
         AsyncDynamoStore(unknown)  # type: ignore[arg-type]  # the point

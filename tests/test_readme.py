@@ -1,4 +1,4 @@
-"""The README says all it has to: the commands, and every function of SCS for Go."""
+"""The README begins with the two commands, no link is dead, and every function of SCS for Go has its line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FROM_SCS = (ROOT / "docs/background/from-scs.md").read_text(encoding="utf-8")
 
 TYPES = ("String", "Bool", "Int", "Int64", "Float", "Time", "Bytes", "Object")
 # The exported names of SCS for Go v0.1.1, engine/dynamostore and session, and of v1.4.1 where they differ.
@@ -26,7 +27,7 @@ SCS = [
 
 @pytest.mark.parametrize("name", SCS)
 def test_every_function_of_scs_has_its_line(name: str) -> None:
-    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("| ")]
+    rows = [line.split("|")[1] for line in FROM_SCS.splitlines() if line.startswith("| ")]
     words = {word.strip("`.,[]()") for row in rows for word in row.replace("(", " ").split()}
     assert any(name == word or word.endswith(f".{name}") for word in words)
 
@@ -43,3 +44,7 @@ def test_the_files_that_it_links_to_are_there() -> None:
         for part in document.read_text(encoding="utf-8").split("](")[1:]:
             link = part.split(")")[0].split("#")[0]
             assert link.startswith("https://") or not link or (document.parent / link).exists(), (document.name, link)
+
+
+def test_it_fits_on_a_screen() -> None:
+    assert len(README.splitlines()) <= 90

@@ -25,8 +25,8 @@ from dynamostore.memory import _Marker
 from dynamostore.steps import Call
 from dynamostore.wire import Credentials
 from dynamostore.wire._http import RawReply
+from dynamostore.wire._refusals import Refusal
 from dynamostore.wire._sigv4 import Scope
-from dynamostore.wire.types import Refusal
 from session import SessionManager
 from session._state import State
 from session.changes import Changes

@@ -1022,7 +1022,7 @@ BATCH_FAULTS = ("lost", "invalid", "throttled")
 
 @pytest.mark.parametrize("fault", BATCH_FAULTS)
 def test_batches(fault: str, sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("dynamostore.batch._calls._LONGEST_PAUSE", 0.0)
     resume = json.dumps(
         {
             "dynamostore": 1,

@@ -337,7 +337,7 @@ KEYED = Table(name="other", token="key")
 
 
 def test_jobs(sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("dynamostore.batch._calls._LONGEST_PAUSE", 0.0)
     number = 0
     seen: set[str] = set()
     with checked_logs(), watched():
@@ -362,7 +362,7 @@ def test_jobs(sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_jobs_that_are_awaited(sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("dynamostore.batch._calls._LONGEST_PAUSE", 0.0)
     number = 0
 
     async def main(name: str, case: Mapping[str, list[Any]], watch: Callable[[object], None]) -> None:
@@ -769,7 +769,7 @@ def test_the_command_line(
 ) -> None:
     """It shows what it is asked for; nothing else, and nothing that a terminal acts upon."""
     environment(monkeypatch, tmp_path, AWS_SECRET_ACCESS_KEY=KEY, AWS_SESSION_TOKEN=STS)
-    monkeypatch.setattr("dynamostore.batch._plans._LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("dynamostore.batch._calls._LONGEST_PAUSE", 0.0)
     monkeypatch.setattr("dynamostore.cli._meter.ATTEMPTS", 1)
     monkeypatch.setattr("dynamostore.pauses.sleep", lambda _: None)
     loaded(tmp_path)

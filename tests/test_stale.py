@@ -370,8 +370,10 @@ def test_unchecked_merging_stores_a_state_that_no_order_gives(
         with manager.session(token) as fast:
             fast.update(reset_user="victim", reset_ok=False)
     assert read(manager, token) == {"reset_user": "victim", "reset_ok": True}
-    assert [record.getMessage() for record in caplog.records if "stale data" in record.getMessage()] == (
-        ["a request stored a decision on stale data: another one had changed 'reset_user'"]
+    assert [
+        record.getMessage() for record in caplog.records if "a stale request was stored" in record.getMessage()
+    ] == (
+        ["a stale request was stored: another request had changed 'reset_user', which it read"]
         if on_conflict == "report"
         else []
     )

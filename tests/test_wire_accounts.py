@@ -255,5 +255,5 @@ def test_credentials_without_an_account_reach_only_tables_of_others_where_one_is
     monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required")
     with WireClient("us-east-1", credentials=Credentials("key", "secret")) as client:
         for _ in range(2):
-            with pytest.raises(SettingsError, match=r"no endpoint: .*AccountID.*AWS_ACCOUNT_ID names one"):
+            with pytest.raises(SettingsError, match=r"no endpoint: .*AccountID.*set AWS_ACCOUNT_ID"):
                 DynamoStore(client, Table(name="sessions")).find("token")

@@ -607,7 +607,7 @@ def test_a_silent_metadata_service_is_an_outage_and_not_waited_for_by_one_thread
         assert type(error) is UnavailableError
         assert str(error) == (
             "GetItem: no AWS credentials were found in the environment or in files, and the instance metadata service "
-            f"({silent}) does not answer; on a machine that has none, set AWS_EC2_METADATA_DISABLED=true"
+            f"({silent}) does not answer; if this machine has no such service, set AWS_EC2_METADATA_DISABLED=true"
         )
         assert type(error.__cause__) is CredentialsUnavailableError
     assert fake.requests == []
@@ -617,7 +617,7 @@ def test_a_silent_metadata_service_is_an_outage_and_not_waited_for_by_one_thread
     ("status", "error", "says"),
     [
         (503, UnavailableError, "answered with status 503"),
-        (404, AccessDeniedError, "no AWS credentials were found: in"),
+        (404, AccessDeniedError, "no AWS credentials were found in"),
     ],
 )
 def test_a_metadata_service_that_fails_is_an_outage_and_one_that_has_none_is_not(
@@ -644,7 +644,7 @@ def test_without_a_metadata_service_there_are_no_credentials(
         (ended,) = finds(fake.url, asynchronous=False)
         assert type(ended) is AccessDeniedError
         assert str(ended).startswith(
-            "GetItem: no AWS credentials were found: in the environment, in files, or from a role"
+            "GetItem: no AWS credentials were found in the environment, in files, or from a role"
         )
 
 
@@ -823,8 +823,8 @@ def test_a_file_that_cannot_be_opened_is_named_by_either_client(
         ("false", "the credential_process failed"),
         ("sh -c 'echo hush-hush >&2; exit 3'", "the credential_process failed"),
         ('echo \'{"Version": "hush-hush"}\'', "the credential_process failed"),
-        ("echo hush-hush", "what their source returned makes no sense (JSONDecodeError)"),
-        ("'hush-hush", "what their source returned makes no sense (ValueError)"),
+        ("echo hush-hush", "their source returned invalid data (JSONDecodeError)"),
+        ("'hush-hush", "their source returned invalid data (ValueError)"),
     ],
 )
 def test_a_credential_process_that_fails_is_named_and_not_quoted(
@@ -868,7 +868,7 @@ def test_no_endpoint_for_want_of_an_account_is_no_outage_with_boto3(
     with connect(via="boto3") as store, pytest.raises(StoreError) as caught:
         store.find("x")
     assert type(caught.value) is StoreError
-    for said in ("GetItem: no endpoint", "AccountIdEndpointMode is required", "AWS_ACCOUNT_ID names one"):
+    for said in ("GetItem: no endpoint", "AccountIdEndpointMode is required", "set AWS_ACCOUNT_ID"):
         assert said in str(caught.value)
 
 

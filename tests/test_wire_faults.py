@@ -307,7 +307,7 @@ DAMAGED: dict[str, Case] = {
         "JSON and more": say(reply(200, RIGHT + b"}")),
         "not UTF-8": say(reply(200, b'{"Item": {"token": {"S": "\xff"}}}')),
         "a NUL": say(reply(200, b'{"Item"\0: {}}')),
-        "too deep": say(reply(200, b'{"Item": {"a": ' + b'{"L": [' * 5000 + b"]}" * 5000 + b"}}")),
+        "too deep": say(reply(200, b'{"Item": {"a": ' + b'{"L": [' * 50_000 + b"]}" * 50_000 + b"}}")),
         "an item that is a list": say(reply(200, b'{"Item": []}')),
         "an attribute that is none": say(reply(200, b'{"Item": {"token": "plain"}}')),
         "data that is no base64": say(reply(200, b'{"Item": {"data": {"B": "a"}}}')),
@@ -772,7 +772,7 @@ def test_a_reply_too_many_that_nobody_can_tell_from_the_right_one_is_told_by_its
     server.script(fault)
     token = new_token()
     assert_found(store.find(token), token)
-    with pytest.raises(UnavailableError, match="the reply has another token"):
+    with pytest.raises(UnavailableError, match="the reply contains another record"):
         store.find(new_token())
     for token in (new_token(), new_token()):
         assert_found(store.find(token), token)

@@ -515,7 +515,7 @@ def test_what_was_closed_opens_again_when_it_is_entered(server: Echo, what: str)
             assert [ask(client, "one"), ask(client, "two")] == [round_, round_]
         server.until(ended=round_)
         with pytest.raises(
-            RuntimeError, match=r"the client is closed; to enter it again \(with client: ...\) opens it"
+            RuntimeError, match=r"the client is closed; enter it again \(with client: ...\) to reopen it"
         ):
             ask(client, "after")
     assert (server.asked, server.opened) == (6, 3)

@@ -1299,7 +1299,7 @@ def test_the_adaptive_retry_mode_is_refused_with_the_way_out(
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no region": ({"region": None}, r"give region=\.\.\., or set AWS_DEFAULT_REGION"),
+    "no region": ({"region": None}, r"pass region=\.\.\., or set AWS_DEFAULT_REGION"),
     "an empty region": ({"region": ""}, r"check region=\.\.\. \(or AWS_DEFAULT_REGION\)"),
     "a region with a blank": ({"region": "eu central"}, "region="),
     "a region that would end a header": ({"region": "eu\r\nX: y"}, "region="),
@@ -1312,7 +1312,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "another scheme": ({"endpoint_url": "ftp://localhost"}, "endpoint_url="),
     "no host": ({"endpoint_url": "http://"}, "endpoint_url="),
     "a blank host": ({"endpoint_url": "http://a b"}, "endpoint_url="),
-    "a user": ({"endpoint_url": "http://user:password@localhost"}, "without user name"),
+    "a user": ({"endpoint_url": "http://user:password@localhost"}, "must not contain a user name"),
     "a query": ({"endpoint_url": "http://localhost?q"}, "query"),
     "a fragment": ({"endpoint_url": "http://localhost#f"}, "fragment"),
     "a port too high": ({"endpoint_url": "http://localhost:65536"}, "endpoint_url="),

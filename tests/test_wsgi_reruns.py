@@ -669,4 +669,6 @@ def test_a_report_names_the_route(counted: CountingStore, token: str, caplog: py
     manager = SessionManager(counted, on_conflict="report", cookie=Cookie(secure=False))
     shop = Shop(manager, token)
     assert ask(shop.app, token, PATH_INFO="/orders/8f3a91c0").status == 200
-    assert "a request stored a decision on stale data (GET /orders/*): another one had changed 'user'" in caplog.text
+    assert (
+        "a stale request was stored (GET /orders/*): another request had changed 'user', which it read" in caplog.text
+    )

@@ -81,7 +81,7 @@ def markdown(path: str, text: str) -> Iterator[Passage]:
             in_table = token.type == "table_open"
         elif token.type == "inline" and not in_table:
             spoken = "".join(
-                "code" if child.type == "code_inline" else " " if "break" in child.type else child.content
+                "Code" if child.type == "code_inline" else " " if "break" in child.type else child.content
                 for child in token.children or ()
                 if child.type != "image"
             )

@@ -1,6 +1,7 @@
-"""Many records at once: batch jobs on a store, with few calls, at a rate, and resumed after a crash.
+"""Batch jobs over many records: few calls, rate-limited, and resumable after a crash.
 
-`Batch` for a `DynamoStore <dynamostore.DynamoStore>`, `AsyncBatch` for an `AsyncDynamoStore <dynamostore.AsyncDynamoStore>`.
+Use `Batch` with a `DynamoStore <dynamostore.DynamoStore>`, and `AsyncBatch` with an
+`AsyncDynamoStore <dynamostore.AsyncDynamoStore>`.
 """
 
 from ._aio import AsyncBatch

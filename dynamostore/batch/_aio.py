@@ -1,4 +1,4 @@
-"""`AsyncBatch`: `Batch`, awaited. The plans and the jobs are the same."""
+"""`AsyncBatch`: the async version of `Batch`, with the same plans and jobs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from dynamostore.items import key
 from dynamostore.steps import to_its_end
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
+from ._calls import FIND_MANY, WRITE_MANY
 from ._chunks import Chunks, tokens_of
 from ._files import Exported
 from ._parallel import in_tasks, in_thread
-from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request
+from ._plans import Jobs, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -44,10 +45,11 @@ AnyIterable: TypeAlias = Iterable[T] | AsyncIterable[T]
 
 @clears_frames("scan", "scan_items")
 class AsyncBatch(BaseBatch[AsyncDynamoStore]):
-    """Jobs over many records of an async *store*: all that `Batch` does and promises, in the same words.
+    """Jobs over many records of an async *store*. The methods, settings and guarantees are those of `Batch`.
 
-    What yields is an async iterator; what takes many takes any iterable, or an async one. Segments are read in tasks. A
-    job that is cancelled ends with the calls that are under way, as after a lost connection.
+    Methods that yield return async iterators. Methods that accept many values accept iterables and async iterables. Each
+    segment is read in a task. Cancelling a job cancels its running calls, which may still take effect, as after a lost
+    connection.
 
     >>> import asyncio
     >>> from datetime import UTC, datetime
@@ -80,7 +82,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     # Many records
 
     async def find_many(self, tokens: AnyIterable[str]) -> AsyncGenerator[Outcome, None]:
-        """As `Batch.find_many`."""
+        """Yield an `Outcome` for each of *tokens*. See `Batch.find_many`."""
         hidden = Hidden(tokens)
         del tokens
         jobs = self._start()
@@ -96,7 +98,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                 raise self._gone(outcomes, done)
 
     async def save_many(self, records: AnyIterable[tuple[str, bytes, datetime]]) -> Tally:
-        """As `Batch.save_many`."""
+        """Add or overwrite records. See `Batch.save_many`."""
         hidden = Hidden(records)
         del records
         tally, seen, jobs = Tally(), 0, self._start()
@@ -108,7 +110,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         return tally
 
     async def delete_many(self, tokens: AnyIterable[str]) -> Tally:
-        """As `Batch.delete_many`."""
+        """Delete the records of *tokens*. See `Batch.delete_many`."""
         hidden = Hidden(tokens)
         del tokens
         tally, seen, jobs = Tally(), 0, self._start()
@@ -124,7 +126,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
     def scan(
         self, *, segments: int = 1, limit: int | None = None, consistent: bool = False, resume: str | None = None
     ) -> AsyncGenerator[Record, None]:
-        """As `Batch.scan`."""
+        """Yield all live records. See `Batch.scan`."""
         pages = self._pages(
             Request(consistent=consistent, page_size=page_size(limit)), self._position("scan", segments, resume)
         )
@@ -139,20 +141,20 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         consistent: bool = False,
         resume: str | None = None,
     ) -> AsyncGenerator[Item, None]:
-        """As `Batch.scan_items`."""
+        """Yield all items. See `Batch.scan_items`."""
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
         return _at_most(
             limit, self._pages(request, self._position("scan", segments, resume)), lambda page: iter(page.items)
         )
 
     async def count(self, *, segments: int = 1) -> Counts:
-        """As `Batch.count`."""
+        """Count the records. See `Batch.count`."""
         job, markers = self._counting()
         tally = await self._do(job, segments, Hidden(None))
         return Counts(tally.done, tally.skipped, sum(markers))
 
     async def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
-        """As `Batch.purge_expired`."""
+        """Delete expired records. See `Batch.purge_expired`."""
         held = Hidden(resume)
         del resume
         return await self._do(self._purging(dry_run=dry_run), segments, held)
@@ -166,12 +168,12 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         consistent: bool = False,
         resume: str | None = None,
     ) -> Tally:
-        """As `Batch.copy`."""
+        """Copy all records to another table. See `Batch.copy`."""
         held = Hidden(resume)
         del resume
         self._check_store(to)
         if may_be_one(self.store, to) and (await self.store._run(identity(self.store)) == await to._run(identity(to))):
-            raise ValueError("these are one table, which cannot be copied to itself")
+            raise ValueError("both stores use the same table; copy needs two tables")
         return await self._do(self._copying(to, expired=expired, consistent=consistent), segments, held)
 
     # Files
@@ -185,7 +187,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         consistent: bool = False,
         overwrite: bool = False,
     ) -> Exported:
-        """As `Batch.export`; the file is written in threads."""
+        """Write all records to a file, in threads. See `Batch.export`."""
         file = await in_thread(partial(self._export_to, path, segments, expired=expired, overwrite=overwrite))
         jobs = self._start()
         try:
@@ -203,7 +205,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
             file.close()
 
     async def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
-        """As `Batch.load`; the file is read in threads."""
+        """Load the records of a file, which is read in threads. See `Batch.load`."""
         held = Hidden(resume)
         del resume
         loading, whole = await in_thread(lambda: self._loading(path, expired=expired, resume=held.reveal()))
@@ -214,7 +216,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                 self._put(loading, await self.store._run(loading.jobs.put(chunk)), f"{scope}:")
         return loading.tally
 
-    # How
+    # Running a job
 
     async def _do(self, job: Job[AsyncDynamoStore], segments: int, resume: Hidden[str | None]) -> Tally:
         position = self._position(job.name, segments, resume.reveal(), job.scope)
@@ -234,7 +236,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         jobs: Jobs | None = None,
         reporting: bool = True,
     ) -> AsyncGenerator[tuple[Page, Tally], None]:
-        """The pages that are left, each with what came of it."""
+        """Yield the remaining pages, each with the job's result for it."""
         segments = len(position.after)
         jobs = job.jobs if job else jobs or self._start()
         course = self._course(jobs, position, reporting=reporting)
@@ -251,11 +253,11 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                 start, size = Hidden(key(self.store.table, page.after)), grown(size)
 
         parts = {segment: pages(segment) for segment in position.left}
-        with course.told():
+        with course.reported():
             async with aclosing(self._together(parts, course.failed)) as results:
                 async for page, tally in results:
                     yield page, tally
-                    course.took(page, tally)
+                    course.finished(page, tally)
 
     async def _together(
         self, parts: dict[int, AsyncGenerator[tuple[Page, Tally], None]], failed: Callable[[int, Exception], None]
@@ -265,7 +267,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                 async for result in results:
                     yield result
             return
-        # One alone reads nothing ahead.
+        # A single segment needs no task, so nothing is read ahead.
         for segment, pages in parts.items():
             try:
                 async with aclosing(pages):

@@ -1,4 +1,4 @@
-"""`BaseBatch`: what batches have in common, whether their store is waited for or awaited: jobs, and what becomes of them."""
+"""`BaseBatch`: the parts that `Batch` and `AsyncBatch` share, which are the jobs and the accounting of their results."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from dynamostore.store import BaseDynamoStore
 
 from . import _files
 from ._budget import Budget, Share
+from ._calls import RETRYABLE, WRITE_MANY, retryable_failure
 from ._chunks import in_chunks
 from ._files import Exported, ExportFile
 from ._lines import RefusedLineError, decode_line, encode_line, translate
-from ._plans import PASSING, WRITE_MANY, Jobs, Page, Request, StoppedError, passing_failure
+from ._plans import Jobs, Page, Request, StoppedError
 from ._position import Position
 from ._results import BatchIncompleteError, Outcome, Progress, Tally
 from .tables import place
@@ -48,7 +49,7 @@ NOT_A_LIVE_RECORD = "NOT #expiry >= :now OR attribute_exists(#moved)"
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[S]):
-    """What is done with a table: what to read of it, and what with each page, on a store; *name* is for its resume token."""
+    """A job over a table: what to read, and how to *handle* each page, *on* a store. Its resume token contains *name*."""
 
     name: str
     jobs: Jobs
@@ -56,32 +57,32 @@ class Job(Generic[S]):
     handle: Callable[[Page], Plan[Tally]]
     on: S
     scope: str = ""
-    """What the resume token is to know of it, beside the table."""
+    """What the resume token must match besides the table and the job."""
 
 
 @dataclass(slots=True)
 class Account:
-    """What a job has done, and how many chunks in a row were *in vain*."""
+    """What a job has done, and how many chunks in a row had no success."""
 
     tally: Tally
-    in_vain: int = 0
+    failed_in_a_row: int = 0
 
 
 @dataclass(slots=True)
 class Loading:
-    """How far a file was loaded."""
+    """The progress of loading a file."""
 
     jobs: Jobs
     whole: Exported
     expired: bool
     line: int
-    """The last one that was read."""
+    """The number of the last line read."""
     tally: Tally
     safe: int = 0
-    """The last one before which all is dealt with."""
+    """The number of a line such that all lines before it are done. A resumed load starts there."""
 
     def chunks(self) -> Iterator[Hidden[list[Item]]]:
-        """What is to be put, 25 items at a time."""
+        """Yield the items to put, 25 at a time."""
         return in_chunks(Hidden(self._items()), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
 
     def _items(self) -> Iterator[Item]:
@@ -93,20 +94,20 @@ class Loading:
                 self.tally.failed[error.token] = RefusedLineError(f"line {number + 1}: {error}", error.token)
                 continue
             except ValueError as error:
-                raise _no_line(self.whole.path, number, error) from None
+                raise _bad_line(self.whole.path, number, error) from None
             if self.expired or self.jobs.is_live(item.reveal(), self.jobs.plans.clock()):
                 yield item.reveal()
             else:
                 self.tally.skipped += 1
 
 
-def _no_line(path: Path, number: int, error: ValueError) -> ValueError:
+def _bad_line(path: Path, number: int, error: ValueError) -> ValueError:
     return ValueError(f"{path}, line {number + 1}: {error}")
 
 
 @clears_frames("_export_to", "_export_page", "_loading", "_position", "_take", "_put")
-class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on a store of its own"):
-    """The settings of a batch, and its jobs."""
+class BaseBatch(ProcessBound, Generic[S], instead="create a batch and a store in each process"):
+    """The settings and the jobs of a batch, without I/O."""
 
     _of: ClassVar[type[BaseDynamoStore[Any]]]
 
@@ -118,19 +119,19 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         self.store = store
         self._budget = Budget(rate, monotonic)
         self._attempts = attempts
-        # For what costs nothing. A job has its own, which count what it consumes.
+        # For plans that make no call. Each job has its own `Jobs`, which count the units it consumes.
         self._jobs = self._jobs_on(store, self._budget.share())
         self._watch = watch
 
     @property
     def consumed(self) -> float:
-        """The capacity units that this batch has consumed with all its jobs, of both kinds, as the server says."""
+        """The read and write capacity units that all jobs of this batch have consumed, as reported by the server."""
         return self._budget.consumed
 
     def _jobs_on(self, store: BaseDynamoStore[Any], share: Share) -> Jobs:
         self._check_store(store)
         if missing := [call for call in _CALLS if not hasattr(store.client, call)]:
-            raise TypeError(f"the store's client has no {', '.join(missing)}: batches take a client that has")
+            raise TypeError(f"the store's client has no {', '.join(missing)}; batches need a client with these methods")
         return Jobs(store._plans, share, self._attempts)
 
     def _check_store(self, store: object) -> None:
@@ -138,16 +139,16 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
             wanted, name = self._of.__name__, type(self).__name__
             other = "Batch" if name.startswith("Async") else "AsyncBatch"
             instead = f"use {other}" if isinstance(store, BaseDynamoStore) else f"{name}({wanted}(client))"
-            raise TypeError(f"store must be of type {wanted}, not {type(store).__name__}: {instead}")
+            raise TypeError(f"store must be of type {wanted}, not {type(store).__name__}; {instead}")
 
     def _start(self) -> Jobs:
-        """Return the plans of a job that begins."""
+        """Return the plans for a new job."""
         return self._jobs_on(self.store, self._budget.share())
 
     # The jobs
 
     def _counting(self) -> tuple[Job[S], list[int]]:
-        """Return the job that counts live records as done and expired ones as skipped; and, by page, the markers it saw."""
+        """Return a job that counts live records as done and expired ones as skipped, and its list of markers per page."""
         now_ns = self._jobs.plans.clock()
         seen: list[int] = []
 
@@ -157,7 +158,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
             return Tally(done=page.scanned - page.count, skipped=page.count - kept)
             yield
 
-        # The filter lets pass what is no live record: of most tables that is less to send.
+        # The server returns everything except live records, because most tables hold mainly live records.
         request = Request(("moved", "ttl"), where=NOT_A_LIVE_RECORD, values={":now": now_ns})
         return Job("count", self._start(), request, handle, self.store), seen
 
@@ -202,13 +203,13 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         known = {field.name for field in fields(self.store.table)} - {"name"}
         wanted = tuple(dict.fromkeys(names))
         if unknown := sorted(set(wanted) - known):
-            raise ValueError(f"projection: {unknown[0]!r} is none of {', '.join(sorted(known))}")
+            raise ValueError(f"projection: {unknown[0]!r} is not one of {', '.join(sorted(known))}")
         return wanted
 
     def _wanted(self, page: Page, *, expired: bool) -> list[Item]:
         if expired:
             return list(page.items)
-        # What has expired by this host's clock only is not to get lost on the way.
+        # Keep records that have expired by this host's clock but not by the server's.
         now_ns = self._jobs.sure_ns(page)
         return [item for item in page.items if self._jobs.is_live(item, now_ns)]
 
@@ -235,17 +236,19 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
             try:
                 decode_line(jobs.table, line.reveal(), attributes)
             except RefusedLineError:
-                # It is told when all the others are in.
+                # Not fatal: loading reports it, and puts the other lines.
                 pass
             except ValueError as error:
-                raise _no_line(path, number, error) from None
+                raise _bad_line(path, number, error) from None
 
         whole = _files.verify_lines(path, check)
         line = 0
         if resume is not None:
             known, _, number = resume.rpartition(":")
             if known != self._loading_scope(whole, expired=expired) or not _LINE.fullmatch(number):
-                raise ValueError("this is not the resume token of that file and this table, on this server")
+                raise ValueError(
+                    "the resume token belongs to another file, table or server; to start over, leave out resume"
+                )
             line = int(number)
         return Loading(jobs, whole, expired, line, Tally(), safe=line), whole
 
@@ -253,7 +256,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         into = f"{self.store.table.name} {place(self.store)} {expired}"
         return f"{whole.sha256}:{hashlib.sha256(into.encode()).hexdigest()[:16]}"
 
-    # While they go
+    # While a job runs
 
     def _position(self, job: str, segments: int, resume: str | None, scope: str = "") -> Position:
         scope = ", ".join(filter(None, (f"at {place(self.store)}", scope)))
@@ -261,29 +264,31 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
             return Position.start(self.store.table, job, segments, scope)
         position = Position.parse(resume, self.store.table, job, scope)
         if not position.left:
-            raise ValueError(f"this is the resume token of a {job} that is done: to do it again, begin without one")
+            raise ValueError(f"the resume token belongs to a {job} that is finished; to run it again, leave out resume")
         return position
 
     def _take(self, account: Account, part: Tally, tokens: Iterable[object]) -> None:
-        """Count a chunk in; raises if nothing can be done for now, as of those that would follow.
+        """Add the result of a chunk. Raise its error if further chunks would fail too.
 
-        That is so if the store cannot be reached, or if two chunks in a row came to nothing: one may be throttled for one record.
+        That is the case if the store is unavailable, or if two chunks in a row had no success. A single chunk does not
+        count, because one record's partition may be throttled.
         """
         tally = account.tally
         for token in tokens:
-            # What failed before is made good by what comes later.
+            # A later entry for the same token succeeded, so forget the earlier failure.
             if isinstance(token, str) and token not in part.failed:
                 tally.failed.pop(token, None)
         tally.add(part)
-        reason = passing_failure(part)
-        vain = not part.done and all(isinstance(error, PASSING) for error in part.failed.values())
-        account.in_vain = account.in_vain + 1 if reason and vain else 0
-        if reason and (account.in_vain > 1 or (account.in_vain and isinstance(reason, UnavailableError))):
+        reason = retryable_failure(part)
+        without_success = not part.done and all(isinstance(error, RETRYABLE) for error in part.failed.values())
+        account.failed_in_a_row = account.failed_in_a_row + 1 if reason and without_success else 0
+        unavailable = account.failed_in_a_row and isinstance(reason, UnavailableError)
+        if reason and (account.failed_in_a_row > 1 or unavailable):
             raise reason
 
     def _put(self, loading: Loading, part: Tally, scope: str) -> None:
-        """Count a chunk of a file in; raises if any of it is to be done again."""
-        if reason := passing_failure(part):
+        """Add the result of a chunk of a file. Raise if a record failed with an error that a retry may solve."""
+        if reason := retryable_failure(part):
             loading.tally.done += part.done
             raise reason
         loading.tally.add(part)
@@ -291,15 +296,15 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         self._report(loading.jobs, loading.line, loading.tally.done, resume=f"{scope}{loading.safe}")
 
     def _gone(self, outcomes: Sequence[Outcome], found: int) -> BatchIncompleteError:
-        """What is raised where nothing of a chunk could be read, as of those that would follow."""
+        """Return the error to raise when a whole chunk could not be read, so that the next ones would fail too."""
         errors = {outcome.token: outcome.error for outcome in outcomes if outcome.error is not None}
         first = next(iter(errors.values()))
         tally = Tally(done=found, failed=errors)
-        return BatchIncompleteError(f"find_many ended early: {first}", errors={0: first}, tally=tally)
+        return BatchIncompleteError(f"find_many stopped early: {first}", errors={0: first}, tally=tally)
 
     @contextmanager
-    def _accounted(self, what: str, tally: Tally, resume: Callable[[], str] = lambda: "") -> Iterator[Account]:
-        """Whatever ends a job early: what was done until then is told with it."""
+    def _accounted(self, name: str, tally: Tally, resume: Callable[[], str] = lambda: "") -> Iterator[Account]:
+        """Add to any error that stops a job what the job had done by then."""
         try:
             with _clearing():
                 yield Account(tally)
@@ -308,10 +313,10 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
         except StoreError as error:
             if not (tally.done or tally.skipped or tally.failed):
                 raise
-            message = f"{what} ended early: {error}; before that, {tally.done} records were done"
+            message = f"{name} stopped early, after {tally.done} records: {error}"
             raise BatchIncompleteError(message, errors={0: error}, resume=resume(), tally=tally) from error
         except Exception as error:
-            error.add_note(f"{what}: {tally.done} records were done before that")
+            error.add_note(f"{name}: {tally.done} records were done before this error")
             raise
 
     def _course(self, jobs: Jobs, position: Position, *, reporting: bool) -> Course:
@@ -319,7 +324,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
 
     @contextmanager
     def _adding(self, tally: Tally) -> Iterator[None]:
-        """What ends a job early is told with all that was done, not of the last pages alone."""
+        """Give a `BatchIncompleteError` the tally of the whole job, not only of its last pages."""
         try:
             yield
         except BatchIncompleteError as error:
@@ -330,7 +335,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
     def _report(
         self, jobs: Jobs, seen: int, done: int, *, position: Position | None = None, resume: str | None = None
     ) -> None:
-        # It names tokens, and the app's function may raise.
+        # Hide the resume token, which contains tokens, because the application's function may raise.
         text = Hidden(resume)
         del resume
         if self._watch is not None:
@@ -341,7 +346,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="make one in each process, on 
 
 @contextmanager
 def _clearing() -> Iterator[None]:
-    """Leave no entry in the frames of what takes them in."""
+    """Clear the frames of an exception, so that they hold no entries."""
     try:
         yield
     except BaseException as error:
@@ -350,9 +355,9 @@ def _clearing() -> Iterator[None]:
 
 
 class Course:
-    """How a job over a table goes: where it is, what it has done, and which segments have failed.
+    """The progress of a job over a table: its position, what it has done, and which segments failed.
 
-    *report* is called after each page, unless None.
+    It calls *report* after each page, unless *report* is None.
     """
 
     def __init__(self, position: Position, report: Callable[[int, int], object] | None) -> None:
@@ -360,11 +365,11 @@ class Course:
         self._report = report
         self._seen = self._done = 0
         self._errors: dict[int, Exception] = {}
-        self._partly = Tally()
+        self._partial = Tally()
 
-    def took(self, page: Page, tally: Tally) -> None:
-        """A page is dealt with, by whoever it was yielded to as well."""
-        # An export notes where it is together with what it has written.
+    def finished(self, page: Page, tally: Tally) -> None:
+        """Record that the job and its consumer are done with a page."""
+        # An export advances the position itself, together with the lines it writes.
         if self._position.job != _files.JOB:
             self._position.advance(page.segment, page.after)
         self._seen += page.scanned
@@ -373,24 +378,24 @@ class Course:
             self._report(self._seen, self._done)
 
     def failed(self, segment: int, error: Exception) -> None:
-        """Takes note of a segment that failed, and of what was done of its page; raises at once what will not pass."""
+        """Record that a segment failed, and what was done of its page. Raise an error that a retry cannot solve."""
         if isinstance(error, StoppedError):
-            self._partly.add(error.tally)
+            self._partial.add(error.tally)
             error = error.reason
         if not isinstance(error, StoreError):
             raise error
         error = public(error)
         self._errors[segment] = error
-        if not isinstance(error, PASSING):
+        if not isinstance(error, RETRYABLE):
             raise error
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """What has failed is told in the end, with where to go on; what failed before anything was done, as it is."""
+    def reported(self) -> Iterator[None]:
+        """Raise `BatchIncompleteError` at the end if segments failed. An error before any progress is raised unchanged."""
         try:
             yield
         except StoreError:
-            if not self._errors or not (self._position.moved or self._partly.done):
+            if not self._errors or not (self._position.moved or self._partial.done):
                 raise
         if self._errors:
             raise self._incomplete()
@@ -398,25 +403,25 @@ class Course:
     def _incomplete(self) -> BatchIncompleteError:
         position, first = self._position, next(iter(self._errors.values()))
         number, whole = len(self._errors), len(position.after)
-        which = f"{number} of {whole} segments" if whole > 1 else "the table"
-        how = "call it again to go on" if position.job == _files.JOB else "go on with resume=..."
+        segments = f", in {number} of {whole} segments" if whole > 1 else ""
+        how = "call export again to resume" if position.job == _files.JOB else "to resume, pass resume=..."
         incomplete = BatchIncompleteError(
-            f"{position.job} on table {position.table!r}: {which} was not done to its end: {first}; {how}",
+            f"{position.job} on table {position.table!r} stopped early{segments}: {first}; {how}",
             errors=self._errors,
             resume=position.text,
-            tally=self._partly,
+            tally=self._partial,
         )
         incomplete.__cause__ = first
         return incomplete
 
 
 def page_size(limit: int | None) -> int | None:
-    """The size of a page that is enough for *limit* results; None: as large as it gets."""
+    """Return a page size that is enough for *limit* results, or None for the largest page."""
     if limit is not None and limit < 1:
-        raise ValueError("limit must be at least 1, or None: all")
+        raise ValueError("limit must be at least 1, or None for no limit")
     return limit if limit is None or limit < MAX_PAGE else None
 
 
 def grown(size: int | None) -> int | None:
-    """The size of the page after one of *size*: what a filter leaves of a small one may be nothing."""
+    """Return the size of the next page: larger each time, because a filter may leave nothing of a small page."""
     return None if size is None or size * 4 > MAX_PAGE else size * 4

@@ -1,4 +1,4 @@
-"""`Budget`: how fast a job may go, in capacity units a second, and what it has consumed; shared by its threads."""
+"""`Budget`: a rate limit in capacity units per second, and the units consumed. A job's threads share it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNSEEN: Final = 1024
 
 
 class Budget:
-    """A rate in capacity units a second, for what is really consumed: a call that was dear makes the next one wait.
+    """A rate limit in capacity units per second. An expensive call delays the next one.
 
-    A call that is let go is booked at what the last one cost until its own price is known, so that others who ask
-    meanwhile wait for it, too.
+    The cost of a call is known only afterwards. Until then it is booked at the cost of the previous call, so that other
+    threads wait for it too.
 
     >>> now = 0.0
     >>> budget = Budget(10, lambda: now)
@@ -30,28 +30,28 @@ class Budget:
 
     def __init__(self, rate: float | None, monotonic: Callable[[], float]) -> None:
         if rate is not None and not rate > 0:
-            raise ValueError("rate must be more than 0 capacity units a second, or None: as fast as it goes")
+            raise ValueError("rate must be more than 0 capacity units per second, or None for no limit")
         self._rate = rate
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._free_at = monotonic()
-        # A page of 1 MB, before anything is known.
+        # Until the first reply, assume the cost of a 1 MB page.
         self._last = 128.0
         self._booked: list[float] = []
         self.consumed = 0.0
 
     def spend(self, consumed: float) -> None:
-        """So many units were consumed just now."""
+        """Record that a call consumed so many units."""
         with self._lock:
             self.consumed += consumed
             if self._rate is not None:
                 booked = self._booked.pop() if self._booked else 0.0
-                # What was not used is not saved up for a burst.
+                # Unused capacity does not add up for a later burst.
                 self._free_at = max(self._free_at - booked / self._rate, self._monotonic()) + consumed / self._rate
                 self._last = consumed
 
     def wait(self) -> float:
-        """The seconds to wait before the next call may be asked for again; 0: it may be made, and is to be paid by `spend`."""
+        """Return the seconds to wait before asking again. If 0, make the call, then report it to `spend` or `forgo`."""
         if self._rate is None:
             return 0.0
         with self._lock:
@@ -63,46 +63,46 @@ class Budget:
             return 0.0
 
     def share(self) -> Share:
-        """Return the part of it that one job has."""
+        """Return a share of this budget for one job."""
         return Share(self)
 
     def forgo(self) -> None:
-        """A call that was let go has failed, and cost nothing that is known."""
+        """Record that a call failed, so its cost is not known and counts as 0."""
         with self._lock:
             if self._rate is not None and self._booked:
                 self._free_at -= self._booked.pop() / self._rate
 
 
 class Share:
-    """One job's part of a `Budget`: it waits as all do, and counts what that job has *consumed*."""
+    """One job's view of a `Budget`: it shares the rate limit, and counts the units that this job *consumed*."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._lock = threading.Lock()
         self.consumed = 0.0
-        self.wait = budget.wait
-        self.forgo = budget.forgo
+        self.wait: Callable[[], float] = budget.wait
+        self.forgo: Callable[[], None] = budget.forgo
 
     def spend(self, consumed: float) -> None:
-        """So many units were consumed by this job just now."""
+        """Record that a call of this job consumed so many units."""
         with self._lock:
             self.consumed += consumed
         self._budget.spend(consumed)
 
 
 def units(reply: Mapping[str, object]) -> float | None:
-    """What a reply says that its call consumed; None if the server does not say."""
+    """Return the capacity units that a reply reports, or None if the server does not report them."""
     said = reply.get("ConsumedCapacity")
     parts = said if isinstance(said, list | tuple) else [said]
     found = [part["CapacityUnits"] for part in parts if isinstance(part, Mapping) and "CapacityUnits" in part]
     return float(sum(found)) if found else None
 
 
-# Where the server does not say: what DynamoDB would ask.
+# Estimates of DynamoDB's price, for servers that do not report it.
 
 
 def read_units(size: int, *, consistent: bool) -> float:
-    """Return what it costs to read *size* bytes at once.
+    """Return the read units for *size* bytes in one call.
 
     >>> read_units(4096, consistent=True), read_units(4097, consistent=True), read_units(0, consistent=False)
     (1.0, 2.0, 0.5)
@@ -111,10 +111,10 @@ def read_units(size: int, *, consistent: bool) -> float:
 
 
 def page_units(read: Sequence[Item], scanned: int, *, whole: bool, full: bool, consistent: bool) -> float:
-    """Return what a page of a Scan costs: all that was *scanned* for it, also what a filter or a projection kept back.
+    """Return the read units of a page of a Scan, which also charges for items that a filter or a projection removed.
 
-    *whole*: the items that were *read* are there with all their attributes. What is not there counts as 1 kB each. *full*: the page
-    ended for its size, so it is 1 MB.
+    *whole* is True if the items in *read* have all their attributes. Each scanned item that is missing or not whole counts
+    as 1 KB. *full* is True if the page ended at DynamoDB's limit of 1 MB.
     """
     seen = sum(items.item_size(item) for item in read) if whole else 0
     unseen = scanned - len(read) if whole else scanned
@@ -123,5 +123,5 @@ def page_units(read: Sequence[Item], scanned: int, *, whole: bool, full: bool, c
 
 
 def write_units(item: Item | None) -> float:
-    """Return what it costs to put *item*, or to delete one of which nothing is known (None)."""
+    """Return the write units to put *item*, or (None) to delete an item of unknown size."""
     return 1.0 if item is None else float(max(-(-items.item_size(item) // 1024), 1))

@@ -1,4 +1,4 @@
-"""Entries in lists that fit into one call: no token twice, and no more than the call takes."""
+"""Splitting entries into chunks that fit into one call: no token twice, and no more tokens than the call accepts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Chunks", "in_chunks", "tokens_of"]
 T = TypeVar("T")
 
 _REPEATS: Final = 10
-"""How many times its size in tokens a list may have in entries, where these repeat."""
+"""The most entries in a chunk with repeated tokens, as a multiple of the chunk's size in tokens."""
 
 
 class Chunks(Generic[T]):
-    """Entries in lists of at most *size* tokens, none of which is there twice: what comes later is done later.
+    """Splits entries into lists with at most *size* tokens each. A repeated token starts a new list, which keeps the order.
 
-    *repeats*: it may be there twice, for it makes no difference.
+    With *repeats*, a list may hold a token more than once, for calls where that makes no difference.
     """
 
     def __init__(self, size: int, token: Callable[[T], object], *, repeats: bool = False) -> None:
@@ -31,7 +31,7 @@ class Chunks(Generic[T]):
         self._tokens: set[object] = set()
 
     def add(self, entry: T) -> Hidden[list[T]] | None:
-        """Take one more; the list that is full, or None."""
+        """Add an entry. Return the list before it if that is complete, else None."""
         token = self._token(entry)
         if token in self._tokens:
             over = not self._repeats or len(self._chunk) >= _REPEATS * self._size
@@ -43,7 +43,7 @@ class Chunks(Generic[T]):
         return full
 
     def rest(self) -> Hidden[list[T]] | None:
-        """The last list; None if there is nothing in it."""
+        """Return the last list, or None if it is empty."""
         chunk, self._chunk, self._tokens = self._chunk, [], set()
         return Hidden(chunk) if chunk else None
 
@@ -51,7 +51,7 @@ class Chunks(Generic[T]):
 def in_chunks(
     entries: Hidden[Iterable[T]], size: int, token: Callable[[T], object], *, repeats: bool = False
 ) -> Iterator[Hidden[list[T]]]:
-    """`Chunks` of *entries*.
+    """Yield *entries* in lists, as `Chunks` splits them.
 
     >>> [chunk.reveal() for chunk in in_chunks(Hidden("abcab"), 3, str)]
     [['a', 'b', 'c'], ['a', 'b']]
@@ -67,5 +67,5 @@ def in_chunks(
 
 
 def tokens_of(chunk: Hidden[list[tuple[str, bytes, datetime]]]) -> Iterator[str]:
-    """Iterate over the tokens of what is to be saved."""
+    """Return an iterator over the tokens of a chunk of ``save_many``."""
     return map(itemgetter(0), chunk.reveal())

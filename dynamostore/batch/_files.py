@@ -1,4 +1,4 @@
-"""An export's file: written page by page, so that a process that is killed can go on; and read again, checked."""
+"""An export's file: written page by page, so that a killed export can resume, and verified when it is read."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ __all__ = ["ExportFile", "Exported", "read_lines", "verify", "verify_lines"]
 
 try:
     import fcntl
-except ImportError:  # Windows has none of it: there, nobody is kept from writing one file twice at once
-    fcntl = None  # type: ignore[assignment]  # as it is there
+except ImportError:  # Windows has no fcntl, so two processes can write one file there
+    fcntl = None  # type: ignore[assignment]  # the name stands for a module elsewhere
 
 JOB = "export"
 _NAMES = Table().own
@@ -38,18 +38,18 @@ Check: TypeAlias = Callable[[int, bytes, tuple[str, ...]], object]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What is in a file: how many *records*, and the *sha256* of its lines, which its last line holds, too."""
+    """The content of an export's file: the number of *records*, and the *sha256* of its lines, as in its last line."""
 
     path: Path
     table: str
     records: int
     sha256: str
     attributes: tuple[str, ...] = field(default=(), repr=False)
-    """What that table calls a record's own attributes."""
+    """The names of a record's own attributes in that table."""
 
 
 class _Notes(msgspec.Struct, forbid_unknown_fields=True):
-    """Beside a file that is being written: so much of it is good, and this is where the table was left."""
+    """The content of PATH.resume: how much of the partial file is valid, and the position in the table."""
 
     offset: int
     records: int
@@ -58,14 +58,14 @@ class _Notes(msgspec.Struct, forbid_unknown_fields=True):
     position: str
 
     def __repr__(self) -> str:
-        # The position has tokens in it.
+        # The position contains tokens.
         return f"<_Notes {self.records} records>"
 
 
 class ExportFile:
-    """A file that is being written: ``PATH.partial`` until it is whole, with ``PATH.resume`` beside it.
+    """The file of an export in progress: ``PATH.partial`` until it is complete, with ``PATH.resume`` beside it.
 
-    What was begun before goes on: it is cut back to what was noted last.
+    If both files exist, the export resumes: it truncates the partial file to the length in ``PATH.resume``.
     """
 
     def __init__(self, path: Path, table: Table, segments: int, scope: str, *, expired: bool, overwrite: bool) -> None:
@@ -87,15 +87,15 @@ class ExportFile:
             raise
 
     def _locked(self) -> BinaryIO:
-        """The partial file, which nobody else is writing."""
+        """Open the partial file and lock it, so that no other process writes it."""
         while True:
             file = open_private(self._partial)
             try:
                 _lock(file.fileno(), self._partial)
-                # Another process may have given it its final name meanwhile.
+                # If another process renamed the file before the lock, try again with a new one.
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(file.fileno()), self._partial.lstat()):
-                        # Tokens and data go into it, or are in it: it must be this user's alone.
+                        # The file holds tokens and data, so it must belong to this user alone.
                         check_private(file, self._partial)
                         return file
             except BaseException:
@@ -104,7 +104,7 @@ class ExportFile:
             file.close()
 
     def _tidy(self) -> None:
-        """Remove what is left of an export that was killed after its file had got its name."""
+        """Remove the remains of an export that was killed after its file got its final name."""
         with suppress(FileNotFoundError):
             if os.path.samestat(self._partial.lstat(), self.path.lstat()):
                 for path in (self._new, self._resume, self._partial):
@@ -117,9 +117,9 @@ class ExportFile:
                 self._partial.unlink()
             raise _taken(self.path)
         if os.path.lexists(self._resume) and there:
-            self.position = self._go_on(table)
+            self.position: Position = self._resumed(table)
         else:
-            # One without the other is of no use, and is not to be taken for that of the file that is begun now.
+            # One file without the other is useless. A later run must not match an old PATH.resume with the new file.
             self._resume.unlink(missing_ok=True)
             self._file.truncate(0)
             self.position = Position.start(table, JOB, segments, self._scope)
@@ -128,13 +128,13 @@ class ExportFile:
 
     @property
     def records(self) -> int:
-        """How many are written."""
+        """The number of records written."""
         return self._digest.records
 
     def write(self, lines: bytes, records: int) -> None:
-        """Some more lines, so many of them records."""
+        """Append *lines*, of which *records* are records."""
         if self.path.suffix == ".gz":
-            # A member of its own, so that the file can be cut off after it.
+            # A separate gzip member, so that the file can be truncated after it.
             compressor = zlib.compressobj(wbits=GZIP)
             self._file.write(compressor.compress(lines) + compressor.flush())
         else:
@@ -142,13 +142,13 @@ class ExportFile:
         self._digest.add(lines, records)
 
     def note(self) -> None:
-        """What is written so far is good, and the position is where it is."""
+        """Save that everything written so far is valid, together with the position."""
         self._file.flush()
         notes = _Notes(self._file.tell(), self._digest.records, self._digest.sha256, self._expired, self.position.text)
         write_private(self._resume, Hidden(msgspec.json.encode(notes)), new=self._new)
 
     def finish(self) -> Exported:
-        """The table is read to its end: write the last line, and give the file its name."""
+        """Write the last line, give the file its final name, and return what it contains."""
         end = self._digest.end()
         self.write(end, 0)
         self._file.flush()
@@ -162,20 +162,20 @@ class ExportFile:
         return Exported(self.path, self.position.table, last.records, last.sha256, self._attributes)
 
     def close(self) -> None:
-        """Leave it as it is, so that the job can be resumed."""
+        """Close the file. If it is not finished, the export can be resumed."""
         self._file.close()
 
-    def _go_on(self, table: Table) -> Position:
+    def _resumed(self, table: Table) -> Position:
         try:
             notes = msgspec.json.decode(read_private(self._resume), type=_Notes)
             position = Position.parse(notes.position, table, JOB, self._scope)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{self._resume}: {error}; to begin anew, delete it") from None
+            raise ValueError(f"{self._resume}: {error}; to start over, delete the file") from None
         if notes.expired != self._expired:
-            raise ValueError(f"{self._partial} was begun with expired={notes.expired}; to begin anew, delete it")
+            raise ValueError(f"{self._partial} was started with expired={notes.expired}; to start over, delete it")
         file = self._file
         if file.seek(0, os.SEEK_END) < notes.offset:
-            raise ValueError(f"{self._partial} is shorter than {self._resume} says; to begin anew, delete both")
+            raise ValueError(f"{self._partial} is shorter than {self._resume} says; to start over, delete both files")
         file.truncate(notes.offset)
         file.seek(0)
         try:
@@ -183,9 +183,9 @@ class ExportFile:
             while lines.advance():
                 self._digest.add(lines.line, 0)
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise ValueError(f"{self._partial} is damaged: {error}; to begin anew, delete it") from None
+            raise ValueError(f"{self._partial} is damaged: {error}; to start over, delete it") from None
         if self._digest.sha256 != notes.sha256:
-            raise ValueError(f"{self._partial} is damaged: it is not as it was written; to begin anew, delete it")
+            raise ValueError(f"{self._partial} was changed since it was written; to start over, delete it")
         self._digest.records = notes.records
         file.seek(notes.offset)
         return position
@@ -196,15 +196,15 @@ def _lock(file: int, path: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FileExistsError(f"{path} is being written by another process") from None
+            raise FileExistsError(f"another process is writing {path}; wait until it has finished") from None
 
 
 def _taken(path: Path) -> FileExistsError:
-    return FileExistsError(f"{path} exists already: pass overwrite=True to replace it")
+    return FileExistsError(f"{path} already exists; pass overwrite=True to replace it")
 
 
-class _Whole:
-    """What `verify` reads of a file: its first line, its last, and the checksum of what is before that."""
+class _Verifier:
+    """Checks a file line by line: its first line, its last line, and the checksum of all lines before the last."""
 
     def __init__(self, path: Path, check: Check | None) -> None:
         self.path = path
@@ -215,7 +215,7 @@ class _Whole:
         self._sha256 = hashlib.sha256()
 
     def add(self, lines: Lines) -> None:
-        """Take one more line."""
+        """Check the next line."""
         if self.head is None:
             self.head = msgspec.json.decode(lines.line, type=Head)
             if self.head.dynamostore != FORMAT:
@@ -225,14 +225,14 @@ class _Whole:
             if (number := len(self.head.attributes)) != len(_NAMES):
                 raise ValueError(f"{self.path} is damaged: its first line names {number} attributes, not {len(_NAMES)}")
         elif self._check is not None and self.lines > 1:
-            # The one before this is a record's: neither the first nor the last.
+            # The previous line is a record: it is neither the first nor the last.
             self._check(self.lines - 1, self._last, self.head.attributes)
         self._sha256.update(self._last)
         self._last = lines.line
         self.lines += 1
 
     def end(self) -> Exported:
-        """What the file is, if its last line is right."""
+        """Return the file's content. Raise `ValueError` if the last line is missing or does not match the others."""
         if self.head is None or self.lines < 2:
             raise ValueError(f"{self.path} is not a complete export: it is empty")
         if not self._last.startswith(b'{"records":'):
@@ -240,20 +240,23 @@ class _Whole:
                 f"{self.path} was cut off: its last line, with the number of records and the checksum, is missing"
             )
         end = msgspec.json.decode(self._last, type=End)
-        right = self._sha256.hexdigest(), self.lines - 2, msgspec.json.encode(end) + b"\n"
-        if (end.sha256, end.records, self._last) != right:
+        expected = self._sha256.hexdigest(), self.lines - 2, msgspec.json.encode(end) + b"\n"
+        if (end.sha256, end.records, self._last) != expected:
             raise ValueError(f"{self.path} is damaged: its content does not match its SHA-256")
         return Exported(self.path, self.head.table, end.records, end.sha256, self.head.attributes)
 
 
 def verify(path: str | Path) -> Exported:
-    """Read a file to its end; `ValueError` if it is not whole, or not as it was written."""
+    """Check an export's file and return what it contains. Raise `ValueError` if it is incomplete or was changed."""
     return verify_lines(Path(path), None)
 
 
 def verify_lines(path: Path, check: Check | None) -> Exported:
-    """`verify`, and *check* each record's line on the way: its number, itself, and the names in the first line."""
-    whole = _Whole(path, check)
+    """Check a file as `verify` does, and call *check* for each record.
+
+    The arguments of *check* are the record's number, its line, and the attribute names from the first line.
+    """
+    whole = _Verifier(path, check)
     try:
         with _open(path) as file:
             lines = Lines(file, gzipped=path.suffix == ".gz")
@@ -269,11 +272,11 @@ def verify_lines(path: Path, check: Check | None) -> Exported:
 
 
 def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, Hidden[bytes]]]:
-    """The records of a file that was verified, with their numbers, but for the first so many."""
+    """Yield the records of a verified file with their numbers, without the first *skip*."""
     with _open(path) as file:
         lines = Lines(file, gzipped=path.suffix == ".gz")
         number = -2
-        # Neither the first line nor the last is a record's.
+        # Yield the previous line each time, because the first and the last line are not records.
         while lines.advance():
             number += 1
             if number > skip:
@@ -283,7 +286,7 @@ def read_lines(path: Path, skip: int = 0) -> Iterator[tuple[int, Hidden[bytes]]]
 def _open(path: Path) -> BinaryIO:
     file = path.open("rb")
     if not file.seekable():
-        # It is read twice.
+        # Loading reads the file twice.
         file.close()
         raise OSError(errno.ESPIPE, "is not a regular file", str(path))
     return file

@@ -1,4 +1,4 @@
-"""Items as lines of JSON, readable and exact, and back; the file's first line and its last."""
+"""Converting items to lines of JSON without loss, and back. Also the first and the last line of an export's file."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ MAX_DEPTH = 32
 
 
 class Head(msgspec.Struct, forbid_unknown_fields=True):
-    """The first line: that this is such a file, and what of."""
+    """The first line: the version of the file's format, and the table that it came from."""
 
     dynamostore: int
     table: str
     attributes: tuple[str, ...]
-    """What the table calls a record's own attributes, in the order of `Table.own`."""
+    """The names of a record's own attributes in the table, in the order of `Table.own`."""
     exported: datetime
 
 
 class End(msgspec.Struct, forbid_unknown_fields=True):
-    """The last line: how many records there are, and the SHA-256 of all that comes before it (before it was compressed)."""
+    """The last line: the number of records, and the SHA-256 of all lines before it, uncompressed."""
 
     records: int
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """One record: its data as *text* where it is UTF-8, else as *base64*; or, of what is no plain record, the whole *item*."""
+    """One record. Its data is *text* if it is UTF-8, else *base64*. An item that is not a plain record is a whole *item*."""
 
     token: str
     text: str | None = None
     base64: bytes | None = None
     expires: datetime | None = None
-    """For the reader; *expiry* is what counts, in Unix nanoseconds."""
+    """For human readers only. Loading uses *expiry*, in Unix nanoseconds."""
     expiry: int | None = None
     version: int = 0
     recent: bytes = b""
@@ -68,7 +68,7 @@ _decode = msgspec.json.Decoder(Line).decode
 
 @clearing
 def encode_line(table: Table, item: Item) -> bytes:
-    """An item as a line.
+    """Return an item as a line.
 
     >>> encode_line(Table(), {"token": {"S": "abc"}, "data": {"B": b"hi"}, "expiry": {"N": "1000000000000000000"},
     ...     "ttl": {"N": "1000000001"}})
@@ -78,7 +78,7 @@ def encode_line(table: Table, item: Item) -> bytes:
     del item
     if len(line.reveal()) > MAX_LINE:
         name = digest(_decode(line.reveal()).token)
-        raise ValueError(f"record {name}: its line would be longer than {MAX_LINE:,} bytes, so it is not exported")
+        raise ValueError(f"record {name} cannot be exported: its line would be longer than {MAX_LINE:,} bytes")
     return line.reveal()
 
 
@@ -106,10 +106,10 @@ def _encoded(table: Table, item: Item) -> bytes:
 
 @clearing
 def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> Item:
-    """The item that a line is; `ValueError` if it is none. *attributes*: as in the `Head`, if they are not *table*'s.
+    """Return the item of a line. Raise `ValueError` if the line is not a record.
 
-    It is one that can be found: `RefusedLineError` says of which token there is an item
-    that cannot be, and that an export may hold nevertheless.
+    *attributes* are those of the `Head`, if they differ from *table*'s. Raise `RefusedLineError` for a record that `find`
+    could not read. An export may hold such a record.
 
     >>> decode_line(Table(), b'{"token":"abc","text":"hi","expiry":1000000000000000000}')["ttl"]
     {'N': '1000000001'}
@@ -120,10 +120,10 @@ def decode_line(table: Table, text: bytes, attributes: tuple[str, ...] = ()) -> 
     item = Hidden(_item(table, parsed, attributes))
     if reason := items.why_not_findable(table, item.reveal()):
         if parsed.reveal().item is None:
-            # No export writes such a line.
+            # An export never writes such a line.
             raise ValueError(f"this is not a record: {reason}")
         raise RefusedLineError(f"its item is not a record: {reason}", parsed.reveal().token)
-    # No item is larger than its line.
+    # An item is never larger than its line, so measure only long lines.
     if len(line.reveal()) > items.MAX_ITEM and (size := items.item_size(item.reveal())) > items.MAX_ITEM:
         why = f"its item has {size:,} bytes; DynamoDB's limit is {items.MAX_ITEM:,}"
         raise RefusedLineError(why, parsed.reveal().token)
@@ -154,7 +154,7 @@ def _item(table: Table, line: Hidden[Line], attributes: tuple[str, ...]) -> Item
             error.token = line.reveal().token
             raise
         if item.reveal().get(table.token, {}).get("S") != line.reveal().token:
-            raise ValueError("this is not a record: its item has another token, or another name for it")
+            raise ValueError("this is not a record: the token of its item differs from that of the line")
         return item.reveal()
     if line.reveal().expiry is None or (line.reveal().text is None) == (line.reveal().base64 is None):
         raise ValueError("this is not a record: it needs an expiry, and either text or base64")
@@ -172,7 +172,7 @@ def _record(line: Line) -> Record:
 
 
 def _is_too_deep(item: Item) -> bool:
-    """Return True if an attribute of *item* has more lists and maps one in the other than DynamoDB takes."""
+    """Return True if lists and maps in *item* are nested deeper than DynamoDB allows."""
     level: list[AttributeValue] = list(item.values())
     for _ in range(MAX_DEPTH + 1):
         level = [part for value in level for part in (*value.get("M", {}).values(), *value.get("L", ()))]
@@ -183,9 +183,9 @@ def _is_too_deep(item: Item) -> bool:
 
 @clearing
 def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
-    """*item*, whose table has these names for a record's own *attributes*, with the names that another table has.
+    """Return *item* with a record's own *attributes* renamed to the names in the table *to*.
 
-    `ValueError` if it has another attribute of such a name: one of the two would be lost.
+    Raise `RefusedLineError` if another attribute of the item already has such a name, because one of them would be lost.
     """
     if attributes == to.own:
         return item
@@ -200,7 +200,7 @@ def translate(item: Item, attributes: tuple[str, ...], to: Table) -> Item:
 
 
 class RefusedLineError(ValueError):
-    """The item of *token* is not put into a table: it would be corrupt there, or lose an attribute. The others are."""
+    """The item of *token* cannot be put into a table, because it would be corrupt or lose an attribute there."""
 
     def __init__(self, message: str, token: str = "") -> None:
         super().__init__(message)
@@ -209,14 +209,14 @@ class RefusedLineError(ValueError):
 
 def _taken(name: str, token: str = "") -> RefusedLineError:
     return RefusedLineError(
-        f"it has an attribute {name!r} beside its record, but the other table uses this name for a record's attribute",
+        f"the item has an extra attribute {name!r}, but the other table uses this name for a record's own attribute",
         token,
     )
 
 
 @dataclass
 class Digest:
-    """The SHA-256 of a file's lines, and how many of them are records."""
+    """The SHA-256 of a file's lines, and the number of records among them."""
 
     records: int = 0
 
@@ -224,15 +224,15 @@ class Digest:
         self._sha256 = hashlib.sha256()
 
     def add(self, lines: bytes, records: int) -> None:
-        """Some more lines."""
+        """Add *lines*, of which *records* are records."""
         self._sha256.update(lines)
         self.records += records
 
     @property
     def sha256(self) -> str:
-        """Of all so far."""
+        """The SHA-256 of all lines so far, in hex."""
         return self._sha256.hexdigest()
 
     def end(self) -> bytes:
-        """The last line."""
+        """Return the last line of the file."""
         return _encode(End(self.records, self.sha256)) + b"\n"

@@ -1,4 +1,4 @@
-"""Several iterators at once, in threads or in tasks, and what they yield as it comes: never more than a few ahead."""
+"""Running several iterators in parallel, in threads or tasks, and yielding their results as they arrive."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["MAX_AT_ONCE", "in_tasks", "in_thread", "in_threads"]
 T = TypeVar("T")
 
 MAX_AT_ONCE: Final = 32
-"""How many are run at the same time, however many there are: more bring nothing, and each thread costs."""
+"""The most iterators that run at a time. More threads cost memory and gain no speed."""
 
 _LOOK: Final = 0.1
 _GRACE: Final = 0.5
-"""How many seconds threads have to end. One that waits for the network does not know that it is to end."""
+"""Seconds to wait for the threads to end. A thread that waits for the network cannot be told to stop."""
 
 
 class _Over:
-    """An iterator is through, or failed with *error*."""
+    """The end of an iterator, or its failure with *error*."""
 
     def __init__(self, key: int, error: BaseException | None) -> None:
         self.key = key
@@ -36,10 +36,10 @@ class _Over:
 def in_threads(
     iterators: Mapping[int, Iterator[T]], failed: Callable[[int, Exception], None], stopping: threading.Event
 ) -> Iterator[T]:
-    """What all *iterators* yield, run in 32 threads at most; *failed* is told of one that raises, by its key.
+    """Yield the results of all *iterators*, which run in at most 32 threads. Call *failed* for each one that raises.
 
-    When this is closed or interrupted, *stopping* is set, and each of them is to end at its next step. Who waits for a reply just
-    then is not waited for: its thread is a daemon, and what it still brings goes nowhere.
+    When this generator is closed or interrupted, it sets *stopping*, and each iterator ends at its next step. It does not
+    wait for a thread that waits for a reply: such a thread is a daemon, and its result is discarded.
     """
     pending = deque(iterators.items())
     number = min(len(iterators), MAX_AT_ONCE)
@@ -65,9 +65,9 @@ def in_threads(
                 for result in iterator:
                     if not put(result):
                         return
-                    # No frame that raises is to hold what was read.
+                    # A frame in a traceback must not hold results, which are secret.
                     del result
-            except BaseException as raised:  # noqa: BLE001 (it is raised where the results are taken)
+            except BaseException as raised:  # noqa: BLE001 (raised again by the consumer of the results)
                 error = raised
             put(_Over(key, error))
 
@@ -91,9 +91,9 @@ def in_threads(
 
 
 def _started(work: Callable[[], None], number: int) -> Iterator[threading.Thread]:
-    """So many threads, or as many of them as can be had."""
+    """Start up to *number* threads, and yield those that could be started."""
     for started in range(number):
-        # Daemons: a program that ends with an iterator half read, and never closed, is not to wait for them forever.
+        # Daemons, so that a program can exit without closing a half-read iterator.
         thread = threading.Thread(target=work, name=f"dynamostore-segment-{started}", daemon=True)
         try:
             thread.start()
@@ -107,7 +107,7 @@ def _started(work: Callable[[], None], number: int) -> Iterator[threading.Thread
 async def in_tasks(
     iterators: Mapping[int, AsyncIterator[T]], failed: Callable[[int, Exception], None]
 ) -> AsyncGenerator[T, None]:
-    """`in_threads`, in tasks; when this is closed or cancelled, so are they, and what they wait for."""
+    """Yield the results of all *iterators*, as `in_threads` does, but in tasks. Closing or cancelling cancels the tasks."""
     pending = deque(iterators.items())
     number = min(len(iterators), MAX_AT_ONCE)
     results: asyncio.Queue[T | _Over] = asyncio.Queue(number)
@@ -151,7 +151,7 @@ def _tell(over: _Over, failed: Callable[[int, Exception], None]) -> None:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """What *work* returns, done in a daemon thread of its own: a file may be slow for as long as it likes."""
+    """Run *work* in its own daemon thread and return its result. A slow file blocks neither the loop nor the exit."""
     return await outcome_of(work, _begin)
 
 

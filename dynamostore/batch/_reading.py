@@ -1,4 +1,4 @@
-"""`Lines`: a file line by line, decompressed piece by piece, in bounded memory whatever is in it."""
+"""`Lines`: reading and decompressing a file line by line. Its memory is bounded, whatever the file contains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["GZIP", "MAX_LINE", "LineTooLongError", "Lines", "shortened"]
 MAX_LINE: Final = 1 << 22
 """The longest line, in bytes.
 
-An item has at most 400 KB. In JSON, a control character of its data takes 6 bytes, an empty string in a list 9.
+An item has at most 400 KB. JSON takes up to 6 bytes for a control character, and 9 for an empty string in a list.
 """
 
 GZIP: Final = 31
@@ -24,16 +24,17 @@ _SAID: Final = 200
 
 
 class LineTooLongError(ValueError):
-    """A line is longer than that of any item."""
+    """A line is longer than the line of any item can be."""
 
     def __init__(self) -> None:
         super().__init__(f"the line is longer than {MAX_LINE:,} bytes, so it is not a record")
 
 
 class Lines:
-    """The lines of *file*: `advance`, then `line` and `previous`. No local variable holds one: they are tokens and data.
+    """The lines of *file*. Call `advance`, then read `line` and `previous`.
 
-    Raises `LineTooLongError`, and `EOFError` or `zlib.error` if the file is compressed and damaged.
+    Local variables never hold a line, because lines contain tokens and data, and tracebacks show locals.
+    `advance` raises `LineTooLongError`, and `EOFError` or `zlib.error` if a compressed file is damaged.
     """
 
     __slots__ = ("_begun", "_compressed", "_file", "_gzipped", "_member", "_ready", "_rest", "line", "previous")
@@ -47,12 +48,12 @@ class Lines:
         self._ready: deque[bytes] = deque()
         self._rest = b""
         self.line = b""
-        """The one that `advance` has read."""
+        """The line that `advance` read."""
         self.previous = b""
-        """The one before it."""
+        """The line before it."""
 
     def advance(self) -> bool:
-        """Read the next line; return False if there is none."""
+        """Read the next line. Return False at the end of the file."""
         while not self._ready:
             if self._read():
                 continue
@@ -67,7 +68,7 @@ class Lines:
         return True
 
     def _read(self) -> bool:
-        """Take a piece more; return False if there is none."""
+        """Read one more piece of the file. Return False at the end of the file."""
         before = len(self._rest)
         if self._gzipped:
             if not self._decompress():
@@ -89,7 +90,7 @@ class Lines:
         filled = bool(self._compressed)
         if self._member is None:
             if self._begun:
-                # As in gzip: zeros may fill up a file.
+                # gzip allows zeros after the last member, as padding.
                 self._compressed = self._compressed.lstrip(b"\0")
             if not self._compressed:
                 return filled
@@ -99,14 +100,14 @@ class Lines:
         if self._member.eof:
             self._compressed, self._member = self._member.unused_data, None
         elif at_the_end and len(self._rest) == before:
-            raise EOFError("it ends in the middle")
+            raise EOFError("the compressed data is cut off")
         else:
             self._compressed = self._member.unconsumed_tail
         return True
 
 
 class _Decompressor(Protocol):
-    """What `zlib.decompressobj` returns; its class has no name."""
+    """The type that `zlib.decompressobj` returns, which has no public name."""
 
     @property
     def eof(self) -> bool: ...
@@ -118,5 +119,5 @@ class _Decompressor(Protocol):
 
 
 def shortened(error: Exception) -> str:
-    """What *error* says, without what a file may have put into it at length, or for a terminal to act upon."""
+    """Return the message of *error*, shortened and with control characters escaped: a file may have written parts of it."""
     return quoted(str(error), _SAID)

@@ -1,4 +1,4 @@
-"""What a job has to say: of one token (`Outcome`), while it goes (`Progress`), and in the end."""
+"""The results of jobs: for one token (`Outcome`), while a job runs (`Progress`), and at its end (`Tally`, `Counts`)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from dynamostore.errors import StoreError
 __all__ = ["BatchIncompleteError", "Counts", "Failure", "Outcome", "Progress", "Tally"]
 
 Failure: TypeAlias = StoreError | ValueError | TypeError
+"""The reason that a job failed on one record."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outcome:
-    """What was found under one token: its *record*, None if there is none, or the *error* that kept it from being known.
+    """The result of looking up one token: its *record*, None if it has no live record, or the *error* of the lookup.
 
-    *renamed*: a marker lies under the token. The *record* is the one that it leads to, if it may still be followed.
+    *renamed* is True if the token has a marker. Then *record* is the record that the marker leads to, while it may be followed.
     """
 
     token: str
@@ -33,9 +34,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class Tally:
-    """What a job did: how many it has *done*, how many it *skipped* on purpose, and which *failed*, by token, and why.
+    """The result of a job: the number of records *done*, the number *skipped* on purpose, and the errors in *failed* by token.
 
-    Tokens in *failed* are as they are in the table: mind where you log them.
+    The tokens in *failed* are table keys; treat them as secrets in logs.
     """
 
     done: int = 0
@@ -43,7 +44,7 @@ class Tally:
     failed: dict[str, Failure] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
-        """Count another's in."""
+        """Add the numbers and the errors of *other*."""
         self.done += other.done
         self.skipped += other.skipped
         self.failed.update(other.failed)
@@ -54,9 +55,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many records are in a table: *live* ones, and *expired* ones that nobody has swept up yet; and how many *markers*.
+    """The numbers of *live* records, of *expired* records that are not deleted yet, and of *markers* in a table.
 
-    What has no expiry at all, corrupt as it is, counts as expired; a marker that has ended, too.
+    A corrupt item without an expiry counts as expired. So does a marker that has ended.
     """
 
     live: int
@@ -66,10 +67,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: items *seen*, those *done* (deleted, copied, written), and capacity units it has *consumed* so far.
+    """The progress of a job: items *seen*, items *done* (deleted, copied, written), and capacity units *consumed* so far.
 
-    *resume* is where a job can go on after it was ended, as text for a file; None if it reads no table. It names the last
-    tokens it saw, so treat it like them. *segments_left* of the table are not read to their end yet.
+    *resume* is the resume token, or None if the job does not read a table. Save it, for example in a file, to resume the job
+    later. It contains the last tokens read, so treat it as a secret. *segments_left* is the number of unfinished segments.
     """
 
     seen: int
@@ -80,9 +81,9 @@ class Progress:
 
 
 class BatchIncompleteError(StoreError):
-    """A job ended before it was through, for the reasons in *errors*, by segment (0 if it has none).
+    """A job stopped before it was finished. *errors* maps each failed segment to its error (0 if the job has no segments).
 
-    *tally* says what was done; *resume* is where it can go on, with what is missing ("" for what reads no table or file).
+    *tally* says what was done. Pass *resume* to the same method to do the rest; it is "" for methods without *resume*.
     """
 
     def __init__(
@@ -94,6 +95,6 @@ class BatchIncompleteError(StoreError):
         tally: Tally | None = None,
     ) -> None:
         super().__init__(message)
-        self.errors = dict(errors or {})
+        self.errors: dict[int, Exception] = dict(errors or {})
         self.resume = resume
-        self.tally = tally or Tally()
+        self.tally: Tally = tally or Tally()

@@ -23,10 +23,11 @@ from dynamostore.steps import Plan, run
 from dynamostore.store import DynamoStore
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
+from ._calls import FIND_MANY, WRITE_MANY
 from ._chunks import in_chunks, tokens_of
 from ._files import Exported
 from ._parallel import in_threads
-from ._plans import FIND_MANY, WRITE_MANY, Jobs, Page, Request
+from ._plans import Jobs, Page, Request
 from ._position import Position
 from ._results import BatchIncompleteError, Counts, Outcome, Tally
 from .tables import identity, may_be_one
@@ -38,17 +39,22 @@ T = TypeVar("T")
 
 @clears_frames("scan", "scan_items")
 class Batch(BaseBatch[DynamoStore]):
-    """Jobs over many records of a *store*, politely: in as few calls as can be, and no faster than you say.
+    """Jobs over many records of a *store*, in few calls and at a limited rate.
 
-    *rate* is in capacity units a second, reads and writes together, as the server says what was consumed (None: as fast as
-    it goes). *attempts*: how often a call is made in vain, with a growing pause in between, before its records are given up.
-    *watch* is called with a `Progress` after each page or chunk. A client of its own (`dynamostore.connect` with longer
-    time-outs, say) is wise; it needs boto3's ``scan``, ``batch_get_item`` and ``batch_write_item``. *monotonic* gives seconds.
+    - *rate*: the maximum capacity units per second, reads and writes together, as reported by the server. None: no limit.
+    - *attempts*: how often a call is tried without any progress, with growing pauses, before its records fail.
+    - *watch*: called with a `Progress` after each page or chunk.
+    - *monotonic*: a clock in seconds.
 
-    A token that was tried and failed is in a `Tally`'s ``failed``, with the reason; what none of it can succeed at (no table, no
-    right) is raised. Where *segments* are given, so many parts of the table are read at once, in threads; if one of them fails,
-    the others are read to their end, then `BatchIncompleteError` says where to go on with *resume*. So does each
-    `Progress`. A job that goes on does a page of each segment again at most.
+    Give a batch its own client, for example from `dynamostore.connect` with longer timeouts. The client needs the methods
+    ``scan``, ``batch_get_item`` and ``batch_write_item``, as in boto3.
+
+    If a record fails, its token and error are in the ``failed`` of the `Tally`. An error that affects every record, such as a
+    missing table or permission, is raised.
+
+    With *segments*, a job scans so many segments of the table in parallel, each in a thread. If a segment fails, the job
+    finishes the others and then raises `BatchIncompleteError`. Pass the error's ``resume``, or that of the last `Progress`,
+    to the same method to resume. A resumed job repeats at most one page of each segment.
 
     >>> from datetime import UTC, datetime
     >>> from dynamostore.local import LocalDynamoDB
@@ -78,7 +84,7 @@ class Batch(BaseBatch[DynamoStore]):
     # Many records
 
     def find_many(self, tokens: Iterable[str]) -> Generator[Outcome, None, None]:
-        """An `Outcome` for each of *tokens*, in their order, 100 a call, as they come."""
+        """Yield an `Outcome` for each of *tokens*, in order, with 100 tokens per call."""
         hidden = Hidden(tokens)
         del tokens
         jobs = self._start()
@@ -93,7 +99,7 @@ class Batch(BaseBatch[DynamoStore]):
                 raise self._gone(outcomes, done)
 
     def save_many(self, records: Iterable[tuple[str, bytes, datetime]]) -> Tally:
-        """Add or overwrite records of token, data and expiry, 25 a call; of one token the last counts."""
+        """Add or overwrite records given as (token, data, expiry), 25 per call. If a token repeats, the last one wins."""
         hidden = Hidden(records)
         del records
         tally, seen, jobs = Tally(), 0, self._start()
@@ -105,9 +111,9 @@ class Batch(BaseBatch[DynamoStore]):
         return tally
 
     def delete_many(self, tokens: Iterable[str]) -> Tally:
-        """Delete what is under *tokens*, 25 a call, whether there is anything or not.
+        """Delete the records of *tokens*, 25 per call. A token without a record is not an error.
 
-        Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>` it does not follow markers.
+        Unlike `DynamoStore.delete <dynamostore.DynamoStore.delete>`, it does not follow markers.
         """
         hidden = Hidden(tokens)
         del tokens
@@ -124,9 +130,9 @@ class Batch(BaseBatch[DynamoStore]):
     def scan(
         self, *, segments: int = 1, limit: int | None = None, consistent: bool = False, resume: str | None = None
     ) -> Generator[Record, None, None]:
-        """All live records, in no order, as they are read; at most *limit*. A corrupt one is logged, and left out.
+        """Yield all live records, or at most *limit*, in no particular order. A corrupt record is logged and left out.
 
-        In bounded memory: a page of 1 MB or two for each segment. *consistent* reads cost twice as much.
+        Memory is bounded: one or two pages of 1 MB for each segment. *consistent* reads cost twice as much.
         """
         pages = self._pages(
             Request(consistent=consistent, page_size=page_size(limit)), self._position("scan", segments, resume)
@@ -142,9 +148,9 @@ class Batch(BaseBatch[DynamoStore]):
         consistent: bool = False,
         resume: str | None = None,
     ) -> Generator[Item, None, None]:
-        """All items as they lie in the table, expired ones too; *projection*: only these of `Table`'s attributes.
+        """Yield all items as they are in the table, expired ones too. With *projection*, yield only these attributes.
 
-        The names are `Table`'s own ("token", "expiry"), whatever they are called in the table.
+        *projection* holds `Table`'s field names ("token", "expiry"), not the attribute names in the table.
         """
         request = Request(self._projection(projection), consistent=consistent, page_size=page_size(limit))
         return _at_most(
@@ -152,16 +158,17 @@ class Batch(BaseBatch[DynamoStore]):
         )
 
     def count(self, *, segments: int = 1) -> Counts:
-        """How many records there are. It reads the whole table, if only there: the price is that of a `scan`."""
+        """Count the records. The server reads the whole table, so it costs as much as a `scan`, but returns less."""
         job, markers = self._counting()
         tally = self._do(job, segments, Hidden(None))
         return Counts(tally.done, tally.skipped, sum(markers))
 
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
-        """Delete the records that have expired, each on condition that it was not renewed meanwhile (then it is *skipped*).
+        """Delete expired records, and markers that have ended. DynamoDB's TTL does the same within a day or two.
 
-        What has not expired by DynamoDB's clock, too, is *skipped*. Markers are deleted once they have ended. DynamoDB's TTL does
-        all of this by itself, in a day or two. *dry_run* deletes nothing, and counts as skipped what it would try to delete.
+        Each delete is conditional: a record that was renewed in the meantime counts as *skipped*. So does a record that has
+        not expired by DynamoDB's clock. With *dry_run*, nothing is deleted, and *skipped* is the number of records that the
+        job would try to delete.
         """
         held = Hidden(resume)
         del resume
@@ -176,16 +183,17 @@ class Batch(BaseBatch[DynamoStore]):
         consistent: bool = False,
         resume: str | None = None,
     ) -> Tally:
-        """Put all items into another table, exactly as they are (with its names); *expired* ones, too, or skip them.
+        """Copy all live items to another table unchanged, except for that table's attribute names. With *expired*, copy all.
 
-        It overwrites what is there under the same token: run again on a table that is in use, it would bring back what was
-        deleted there since. Reads are eventually consistent, unless *consistent*. `ValueError` if the two are one table.
+        Items in *to* with the same token are overwritten. Do not repeat a copy onto a table in use: it would bring back
+        records that were deleted there since. Reads are eventually consistent unless *consistent* is True. Raise `ValueError`
+        if both stores use the same table.
         """
         held = Hidden(resume)
         del resume
         self._check_store(to)
         if may_be_one(self.store, to) and (self.store._run(identity(self.store)) == to._run(identity(to))):
-            raise ValueError("these are one table, which cannot be copied to itself")
+            raise ValueError("both stores use the same table; copy needs two tables")
         return self._do(self._copying(to, expired=expired, consistent=consistent), segments, held)
 
     # Files
@@ -199,13 +207,15 @@ class Batch(BaseBatch[DynamoStore]):
         consistent: bool = False,
         overwrite: bool = False,
     ) -> Exported:
-        """Write all records to a file of JSON Lines, compressed if its name ends with ``.gz``: readable, exact, checksummed.
+        """Write all live records to a file of JSON Lines with a checksum, compressed if its name ends with ``.gz``.
 
-        It writes ``PATH.partial`` until the file is complete. If the process is killed, the same call resumes, and writes no record
-        twice. Reads are eventually consistent, unless *consistent*.
+        With *expired*, write expired records too. The job writes to ``PATH.partial`` until the file is complete. If the
+        process is killed, the same call resumes and writes no record twice. Reads are eventually consistent unless
+        *consistent* is True.
 
-        Raises `FileExistsError` if PATH exists or another process creates it meanwhile, unless *overwrite*, and if another process
-        is writing PATH.partial. Raises `PermissionError` if PATH.partial or PATH.resume is a link or belongs to another user.
+        Raise `FileExistsError` if another process is writing PATH.partial, and, without *overwrite*, if PATH exists or another
+        process creates it meanwhile. Raise `PermissionError` if PATH.partial or PATH.resume is a link or belongs to another
+        user.
         """
         file = self._export_to(path, segments, expired=expired, overwrite=overwrite)
         jobs = self._start()
@@ -221,11 +231,12 @@ class Batch(BaseBatch[DynamoStore]):
             file.close()
 
     def load(self, path: str | Path, *, expired: bool = False, resume: str | None = None) -> Tally:
-        """Put the records of a file of `export` into the table, as they were; *expired* ones, too, or skip them.
+        """Load the live records of a file that `export` wrote into the table unchanged. With *expired*, load all.
 
-        It first reads the whole file. It raises `ValueError`, and puts nothing, if the file was changed or a line is not a record.
-        If `find` would call a record corrupt, only that record fails. `load` overwrites what is there under the same token. So you can
-        run it again on a table that no other process writes.
+        The job first reads the whole file. If the file was changed or a line is not a record, it raises `ValueError` and loads
+        nothing. If `find` would report a record as corrupt, only that record fails.
+
+        Records in the table with the same token are overwritten, so you can repeat a load if no other process writes the table.
         """
         held = Hidden(resume)
         del resume
@@ -236,7 +247,7 @@ class Batch(BaseBatch[DynamoStore]):
                 self._put(loading, self.store._run(loading.jobs.put(chunk)), f"{scope}:")
         return loading.tally
 
-    # How
+    # Running a job
 
     def _do(self, job: Job[DynamoStore], segments: int, resume: Hidden[str | None]) -> Tally:
         position = self._position(job.name, segments, resume.reveal(), job.scope)
@@ -255,7 +266,7 @@ class Batch(BaseBatch[DynamoStore]):
         jobs: Jobs | None = None,
         reporting: bool = True,
     ) -> Generator[tuple[Page, Tally], None, None]:
-        """The pages that are left, each with what came of it."""
+        """Yield the remaining pages, each with the job's result for it."""
         segments = len(position.after)
         jobs = job.jobs if job else jobs or self._start()
         course = self._course(jobs, position, reporting=reporting)
@@ -273,10 +284,10 @@ class Batch(BaseBatch[DynamoStore]):
                 start, size = Hidden(key(self.store.table, page.after)), grown(size)
 
         parts = {segment: pages(segment) for segment in position.left}
-        with course.told():
+        with course.reported():
             for page, tally in self._together(parts, course.failed, stopping):
                 yield page, tally
-                course.took(page, tally)
+                course.finished(page, tally)
 
     def _together(
         self,
@@ -295,11 +306,13 @@ class Batch(BaseBatch[DynamoStore]):
 
 
 def _run(store: DynamoStore, plan: Plan[T], stopping: threading.Event) -> T:
-    """As the store runs a *plan*; but when all is *stopping*, no call begins and no pause (of minutes, at a low rate) goes on."""
+    """Run a *plan* on the store. Once *stopping* is set, start no call, and end pauses, which last minutes at a low rate."""
     pauses = Pauses(stopping, store._sleep)
     try:
         with pauses.of_this_thread():
-            return run(plan, _Begun(store, pauses), sleep=pauses.sleep, explain=store._explain, check=store._check)
+            return run(
+                plan, _StoppableClient(store, pauses), sleep=pauses.sleep, explain=store._explain, check=store._check
+            )
     except StoreError as error:
         shown = public(error)
         if shown is error:
@@ -307,8 +320,8 @@ def _run(store: DynamoStore, plan: Plan[T], stopping: threading.Event) -> T:
     raise shown
 
 
-class _Begun:
-    """The client of a *store*, for as long as calls may begin."""
+class _StoppableClient:
+    """A store's client that refuses calls once the job is stopping."""
 
     def __init__(self, store: DynamoStore, pauses: Pauses) -> None:
         self._client = store.client

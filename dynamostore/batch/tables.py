@@ -1,4 +1,4 @@
-"""Which table a store is on: whether two are on one, and where."""
+"""The identity and the location of a store's table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOPBACK = re.compile(r"(//)(localhost|\[::1\]|127\.\d+\.\d+\.\d+)(?=[:/]|$)")
 
 
 def identity(store: BaseDynamoStore[C]) -> Plan[tuple[str, str]]:
-    """What tells a table from another: its ARN, or, where nobody may ask, its name; and the server."""
+    """Return what identifies a table: its ARN and endpoint. If DescribeTable fails, the name replaces the ARN."""
     _, endpoint = _where(store)
     call: Call[DescribeTableReply] = Call("describe_table", {"TableName": store.table.name})
     try:
@@ -30,7 +30,7 @@ def identity(store: BaseDynamoStore[C]) -> Plan[tuple[str, str]]:
 
 
 def may_be_one(store: BaseDynamoStore[C], other: BaseDynamoStore[C]) -> bool:
-    """Whether two stores may be on one table, by its name alone."""
+    """Return True if two stores may use the same table: their tables have the same name."""
     return _short(store) == _short(other)
 
 
@@ -39,12 +39,12 @@ def _short(store: BaseDynamoStore[C]) -> str:
 
 
 def place(store: BaseDynamoStore[C]) -> str:
-    """The region and the endpoint, in a word each."""
+    """Return the region and the endpoint, separated by a space."""
     return " ".join(_where(store))
 
 
 def _where(store: BaseDynamoStore[C]) -> tuple[str, str]:
-    """The region and the endpoint of a store's client, this machine by one name."""
+    """Return the region and the endpoint of a store's client, with one spelling for all loopback addresses."""
     meta = getattr(store.client, "meta", None)
     endpoint = str(getattr(meta, "endpoint_url", ""))
     return str(getattr(meta, "region_name", "")), _LOOPBACK.sub(r"\g<1>127.0.0.1", without_userinfo(endpoint))

@@ -1,4 +1,4 @@
-"""`begun`: when an export that is not finished was begun."""
+"""`begun`: the time at which an unfinished export was started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ __all__ = ["begun"]
 
 
 def begun(path: Path) -> datetime | None:
-    """When an export to *path* was begun, if it is there unfinished, and this user's own; else None. Never raises.
+    """Return when the unfinished export to *path* was started, or None. Never raises.
+
+    It returns None if there is no unfinished export, or if its files belong to another user.
 
     >>> begun(Path("nowhere.jsonl")) is None
     True

@@ -1,4 +1,4 @@
-"""The program: its commands, and how each of its endings looks from outside."""
+"""The program: its commands, its exit codes, and how it reports errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dynamostore._version import __version__
 from dynamostore.errors import StoreError
 from dynamostore.hidden import Hidden, clear_frames
 
-from . import _bulk, _records, _serve, _table
+from . import _bulk, _guide, _records, _serve, _table
 from ._errors import explain
-from ._options import Group, everywhere
+from ._options import Group, global_options
 from ._state import DeclinedError, State
 
 __all__ = ["program", "run"]
@@ -28,31 +28,31 @@ __all__ = ["program", "run"]
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 failed, or something was found; 2 wrong usage; 3 incomplete; 130 Ctrl-C.",
+    epilog="Exit codes: 0 success; 1 failure or problems found; 2 wrong usage; 3 incomplete; 130 Ctrl-C.",
 )
-@everywhere
+@global_options
 @click.version_option(__version__, message="dynamostore %(version)s")
 def program() -> None:
-    """Records in DynamoDB, from the command line: look after the table, look into it, and do something with all of it.
+    """Manage a DynamoDB session table: create and check it, look up records, and run bulk jobs.
 
-    The options that say which table, and where, may stand before the command or after it. COMMAND --help has examples.
+    Global options can be given before or after the command. For examples, run: dynamostore COMMAND --help
     """
 
 
-for command in (*_table.COMMANDS, *_records.COMMANDS, *_bulk.COMMANDS, *_serve.COMMANDS):
+for command in (*_table.COMMANDS, *_records.COMMANDS, *_bulk.COMMANDS, *_serve.COMMANDS, *_guide.COMMANDS):
     program.add_command(command)
 
 
 def run(arguments: Hidden[list[str]]) -> int:
-    """Run it, and return the exit code."""
+    """Run the program and return the exit code."""
     state = State()
-    # Where the encoding has not all that is in a message, it is spelled out.
+    # Escape characters that the terminal's encoding lacks, rather than fail on them.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
     with _logging(state):
         code = _run(state, arguments)
         try:
-            # What is left in the buffer; Python would try at its very end, and complain in its own way.
+            # Flush here to report a failure ourselves; at exit, Python would print its own message.
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError as error:
@@ -72,12 +72,12 @@ def _run(state: State, arguments: Hidden[list[str]]) -> int:
         return 128 + signal.SIGINT
     except SystemExit as error:
         if not error.code:
-            # A shell's completion.
+            # Shell completion exits this way.
             return 0
-        # click's own answer to a pipe that is closed.
+        # click exits this way when standard output is a closed pipe.
         return _closed(BrokenPipeError(), error.code if isinstance(error.code, int) else 1)
     except DeclinedError:
-        return _failed(state, "nothing was done", "DeclinedError")
+        return _failed(state, "cancelled; nothing was changed", "DeclinedError")
     except BrokenPipeError as error:
         return _closed(error, 1)
     except (StoreError, OSError, ValueError, RuntimeError) as error:
@@ -97,7 +97,7 @@ def _failed(state: State, message: str, kind: str) -> int:
 
 
 def _closed(error: OSError, code: int) -> int:
-    """Nobody reads standard output any more, or it can't be written."""
+    """Return the exit code when standard output is closed or cannot be written."""
     if sys.stdout is not None:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,7 +107,7 @@ def _closed(error: OSError, code: int) -> int:
 
 
 class _Handler(logging.Handler):
-    """What the store has to warn of, in a line."""
+    """Prints each of the store's warnings as one line."""
 
     def __init__(self, state: State) -> None:
         super().__init__(logging.WARNING)

@@ -23,7 +23,7 @@ from ._options import (
     Option,
     attributes,
     dry_run,
-    everywhere,
+    global_options,
     pace,
     rate,
     resume_file,
@@ -41,21 +41,25 @@ __all__ = ["COMMANDS"]
     cls=Command,
     short_help="Count records by expiry and size.",
     examples=(
-        ("how many live and expired records, how large", "dynamostore stats --table sessions"),
-        ("a large table: a part of it, and in no hurry", "dynamostore stats --table sessions --limit 50000 --rate 100"),
-        ("a number for a dashboard", "dynamostore stats --table sessions --json | jq .live"),
+        ("count live and expired records, and show their sizes", "dynamostore stats --table sessions"),
+        ("sample a large table at a limited rate", "dynamostore stats --table sessions --limit 50000 --rate 100"),
+        ("print the number of live records, for a dashboard", "dynamostore stats --table sessions --json | jq .live"),
     ),
 )
 @click.option(
-    "--limit", cls=Option, type=click.IntRange(min=1), metavar="N", help="Look at so many items only, in no order."
+    "--limit",
+    cls=Option,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Maximum number of items to read. Default: all.",
 )
 @pace
-@everywhere
+@global_options
 @click.pass_obj
 def stats(state: State, *, limit: int | None, segments: int, rate: float | None) -> int:
-    """Count the live and the expired records, by the time they expire and by size.
+    """Count live and expired records, by expiry and by size.
 
-    It reads the whole table, and costs a read unit for each 8 KB of it. Of one that is ended early, it shows what it counted.
+    The command reads the whole table, which costs one read unit per 8 KB. If you interrupt it, it shows the counts so far.
     """
     with connect(state) as store:
         total = items_of(store)
@@ -71,10 +75,10 @@ def stats(state: State, *, limit: int | None, segments: int, rate: float | None)
             return Tally(done=counted.items)
 
         report = job.run(count)
-        # What was counted can't be gone on with.
+        # A count cannot be resumed: the resume token does not hold the numbers so far.
         report.resume = None
         if report.status == "failed" and not counted.items:
-            # Nothing is known: not that there is nothing.
+            # Zeros would say that the table is empty, which is not known.
             return job.tell(report)
         if not state.json:
             state.result({}, place(store), "", *_shown(state, counted), "")
@@ -103,12 +107,12 @@ def _shown(state: State, counted: Statistics) -> list[RenderableType]:
 
 @click.command(
     cls=Command,
-    short_help="Delete the records that have expired.",
+    short_help="Delete expired records.",
     examples=(
-        ("what it would delete", "dynamostore purge --table sessions --dry-run"),
-        ("nightly, unattended, and polite", "dynamostore purge --table sessions --yes --rate 50"),
+        ("count the records that would be deleted", "dynamostore purge --table sessions --dry-run"),
+        ("run unattended, at a limited rate", "dynamostore purge --table sessions --yes --rate 50"),
         (
-            "large: read in parts at once, and resumed later",
+            "purge a large table in parallel, and be able to resume",
             "dynamostore purge --segments 4 --resume-file purge.resume",
         ),
     ),
@@ -118,7 +122,7 @@ def _shown(state: State, counted: Statistics) -> list[RenderableType]:
 @dry_run
 @yes
 @pace
-@everywhere
+@global_options
 @click.pass_obj
 def purge(
     state: State,
@@ -130,15 +134,16 @@ def purge(
     segments: int,
     rate: float | None,
 ) -> int:
-    """Delete the records that have expired; DynamoDB's TTL does so by itself, in a day or two.
+    """Delete expired records now. DynamoDB's TTL deletes them too, within a day or two.
 
-    Each is deleted on condition that it was not renewed meanwhile. The command reads the whole table. It receives keys and
-    expiries, never the data of a record. Ended early, it goes on where it was with the same --resume-file.
+    Each delete is conditional, so a record that was renewed in the meantime stays. The command reads the whole table, but
+    receives only keys and expiries, never a record's data. To resume an interrupted purge, run it again with the same
+    --resume-file.
     """
     with connect(state) as store:
         total = items_of(store)
         if not dry_run:
-            state.confirm("Delete all records that have expired?", f"{place(store)}{_about(total)}", yes=yes)
+            state.confirm("Delete all expired records?", f"{place(store)}{_about(total)}", yes=yes)
         job = Job(
             state,
             store,
@@ -160,28 +165,29 @@ def purge(
     cls=Command,
     short_help="Write all records to a file.",
     examples=(
-        ("all live records, compressed", "dynamostore export --table sessions sessions.jsonl.gz"),
-        ("everything, in parts at once", "dynamostore export --expired --segments 4 backup.jsonl.gz"),
-        ("how many it would be", "dynamostore export --table sessions --dry-run sessions.jsonl.gz"),
+        ("export live records to a compressed file", "dynamostore export --table sessions sessions.jsonl.gz"),
+        ("export expired records too, in parallel", "dynamostore export --expired --segments 4 backup.jsonl.gz"),
+        ("count the records first", "dynamostore export --table sessions --dry-run sessions.jsonl.gz"),
     ),
 )
 @click.argument("file", type=NEW_FILE)
-@click.option("--expired", is_flag=True, help="Those that have expired, too.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--expired", is_flag=True, help="Include expired records.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @dry_run
 @pace
-@everywhere
+@global_options
 @click.pass_obj
 def export(
     state: State, *, file: Path, expired: bool, overwrite: bool, dry_run: bool, segments: int, rate: float | None
 ) -> int:
-    """Write all live records to FILE: JSON Lines with a checksum, compressed if its name ends with .gz.
+    """Write all live records to FILE, as JSON Lines with a checksum. FILE is compressed if its name ends with .gz.
 
-    It holds tokens and data, and only you can read it. Ended early, there are FILE.partial and FILE.resume: the same command
-    goes on. If another file has the name FILE by the end, the command does not replace it without --overwrite.
+    FILE contains tokens and data, and only you can read it. An interrupted export leaves FILE.partial and FILE.resume; run
+    the same command again to resume. If another file with the name FILE appears meanwhile, the command does not replace it
+    without --overwrite.
     """
     if os.path.lexists(file) and not overwrite:
-        raise WrongUsageError(f"{file} is there already: --overwrite replaces it")
+        raise WrongUsageError(f"{file} already exists; use --overwrite to replace it")
     with connect(state) as store:
         total = items_of(store)
         job = Job(state, store, "export", "written", total=total, rate=rate)
@@ -189,8 +195,8 @@ def export(
             return _count(job, segments, "would write {} records", "would_write", expired=expired)
         partial = file.with_name(f"{file.name}.partial")
         if since := begun(file):
-            job.opening = f"going on with {partial}, begun {since:%Y-%m-%d %H:%M} UTC"
-        goes_on = bool(job.opening)
+            job.opening = f"resuming {partial}, started {since:%Y-%m-%d %H:%M} UTC"
+        resumes = bool(job.opening)
         records = 0
 
         def write(batch: Batch, resume: str | None) -> Tally:
@@ -204,33 +210,36 @@ def export(
         report.resume = None
         if report.status == "done":
             job.open()
-        # It is not if the library would have none of it.
-        extra: Document = {"file": str(file), "continued": goes_on and not job.opening}
+        # If the opening is still unprinted, the library refused the partial file.
+        extra: Document = {"file": str(file), "continued": resumes and not job.opening}
         if report.status != "done" and partial.exists():
             code = job.tell(report, extra={**extra, "partial": str(partial)})
             if not isinstance(report.error, ValueError):
-                state.say(f"the same command goes on from here: {partial} is kept")
+                state.say(f"to resume, run the same command again; {partial} is kept")
             return code
         return job.tell(report, extra=extra)
 
 
 @click.command(
     cls=Command,
-    short_help="Put the records of a file into the table.",
+    short_help="Load records from a file into the table.",
     examples=(
-        ("put an export's records into a table", "dynamostore load --table sessions sessions.jsonl.gz"),
-        ("check a file", "dynamostore load --dry-run sessions.jsonl.gz"),
-        ("unattended, slowly", "dynamostore load --yes --rate 100 --resume-file load.resume sessions.jsonl.gz"),
+        ("load an export into a table", "dynamostore load --table sessions sessions.jsonl.gz"),
+        ("check a file without loading it", "dynamostore load --dry-run sessions.jsonl.gz"),
+        (
+            "run unattended, at a limited rate",
+            "dynamostore load --yes --rate 100 --resume-file load.resume sessions.jsonl.gz",
+        ),
     ),
 )
 @click.argument("file", type=FILE)
-@click.option("--expired", is_flag=True, help="Those that have expired, too.")
+@click.option("--expired", is_flag=True, help="Include expired records.")
 @resume_file
 @reveal
 @dry_run
 @yes
 @rate
-@everywhere
+@global_options
 @click.pass_obj
 def load(
     state: State,
@@ -243,22 +252,22 @@ def load(
     yes: bool,
     rate: float | None,
 ) -> int:
-    """Put the live records of FILE, which export wrote, into the table, as they were.
+    """Load the live records from FILE, which the export command wrote, into the table unchanged.
 
-    The command first checks all of FILE. If a line is not a record, it puts nothing. If a record is corrupt, only this record
-    fails. It overwrites what is in the table under the same token, and asks first if the table has records. Ended early, it goes
-    on where it was with the same --resume-file.
+    The command first checks all of FILE. If a line is not a record, it loads nothing. If a record is corrupt, only that
+    record fails. Records in the table with the same token are overwritten; the command asks first if the table has records.
+    To resume an interrupted load, run it again with the same --resume-file.
     """
     whole = verify(file)
     with connect(state) as store:
-        about = f"{whole.records:,} records of {file} (table {whole.table!r})"
+        about = f"{whole.records:,} records from {file} (table {whole.table!r})"
         if dry_run:
             document = {"command": "load", "table": store.table.name, "status": "done", "dry_run": True}
-            at_most = f"would put {about} into {place(store)}{'' if expired else ', those that have not expired'}"
+            at_most = f"would load {about} into {place(store)}{'' if expired else ', except expired ones'}"
             state.result({**document, "file": str(file), "records": whole.records, "sha256": whole.sha256}, at_most)
             return 0
         if has_items(store):
-            state.confirm(f"Put {about} into it?", f"{place(store)} has records already", yes=yes)
+            state.confirm(f"Load {about} into this table?", f"{place(store)} already contains records", yes=yes)
         job = Job(
             state,
             store,
@@ -275,30 +284,33 @@ def load(
 
 @click.command(
     cls=Command,
-    short_help="Put all records into another table.",
+    short_help="Copy all records to another table.",
     examples=(
-        ("into another table beside it", "dynamostore copy --table sessions sessions-new"),
-        ("to another region", "dynamostore copy --table sessions sessions --to-region eu-west-1"),
+        ("copy to another table in the same Region", "dynamostore copy --table sessions sessions-new"),
+        ("copy to another Region", "dynamostore copy --table sessions sessions --to-region eu-west-1"),
         (
-            "large: read in parts at once, and resumed later",
+            "copy a large table in parallel, and be able to resume",
             "dynamostore copy --segments 4 --resume-file copy.resume new",
         ),
     ),
 )
 @click.argument("to_table", metavar="TO_TABLE")
-@click.option("--to-region", metavar="REGION", help="The region of TO_TABLE; else the same.")
-@click.option("--to-profile", metavar="NAME", help="The profile for TO_TABLE; else the same.")
-@click.option("--to-endpoint-url", metavar="URL", help="The server of TO_TABLE; else the same.")
+@click.option("--to-region", metavar="REGION", help="AWS Region of TO_TABLE. Default: --region.")
+@click.option("--to-profile", metavar="NAME", help="AWS profile for TO_TABLE. Default: --profile.")
+@click.option("--to-endpoint-url", metavar="URL", help="DynamoDB endpoint of TO_TABLE. Default: --endpoint-url.")
 @click.option(
-    "--to-attribute", metavar="NAME=NAME", multiple=True, help="What an attribute is called in TO_TABLE; else the same."
+    "--to-attribute",
+    metavar="ROLE=NAME",
+    multiple=True,
+    help="Name of an attribute in TO_TABLE. Repeatable. Default: --attribute.",
 )
-@click.option("--expired", is_flag=True, help="Those that have expired, too.")
+@click.option("--expired", is_flag=True, help="Include expired records.")
 @resume_file
 @reveal
 @dry_run
 @yes
 @pace
-@everywhere
+@global_options
 @click.pass_obj
 def copy(
     state: State,
@@ -316,18 +328,18 @@ def copy(
     segments: int,
     rate: float | None,
 ) -> int:
-    """Put all live records into TO_TABLE, exactly as they are.
+    """Copy all live records to TO_TABLE unchanged.
 
-    What is in TO_TABLE under the same token is overwritten: it asks before that if there are records. --rate is for both tables
-    together. Ended early, it goes on where it was with the same --resume-file.
+    Records in TO_TABLE with the same token are overwritten; the command asks first if TO_TABLE has records. --rate limits both
+    tables together. To resume an interrupted copy, run it again with the same --resume-file.
     """
     given = {"region": to_region, "profile": to_profile, "endpoint_url": to_endpoint_url}
     where = {**state.where, **{name: value for name, value in given.items() if value is not None}}
     names = {**state.attributes, **attributes(to_attribute, "--to-attribute")}
     with connect(state) as store, connect(state, named(to_table, names, "TO_TABLE"), where) as to:
-        # As `Batch.copy` does; but before it is asked, or counted.
+        # `Batch.copy` checks this too, but only after the question and the count.
         if may_be_one(store, to) and store._run(identity(store)) == to._run(identity(to)):
-            raise WrongUsageError("these are one table, which cannot be copied to itself")
+            raise WrongUsageError("--table and TO_TABLE are the same table; choose another TO_TABLE")
         total = items_of(store)
         job = Job(
             state,
@@ -344,14 +356,14 @@ def copy(
         if dry_run:
             return _count(job, segments, f"would copy {{}} records to {place(to)}", "would_copy", expired=expired)
         if full:
-            question = f"Copy {place(store)}{_about(total)}, to it?"
-            state.confirm(question, f"{place(to)} has records already", yes=yes)
+            question = f"Copy {place(store)}{_about(total)}, into it?"
+            state.confirm(question, f"{place(to)} already contains records", yes=yes)
         report = job.run(lambda batch, resume: batch.copy(to, segments=segments, expired=expired, resume=resume))
         return job.tell(report, reveal=reveal, extra={"to_table": to.table.name})
 
 
 def _count(job: Job, segments: int, said: str, name: str, *, expired: bool) -> int:
-    """The dry run of what takes all records, or all live ones."""
+    """Count the records that an export or a copy would take, print the number, and return the exit code."""
     counts = Counts(0, 0)
 
     def count(batch: Batch, resume: str | None) -> Tally:
@@ -360,12 +372,12 @@ def _count(job: Job, segments: int, said: str, name: str, *, expired: bool) -> i
         counts = batch.count(segments=segments)
         return Tally()
 
-    # What is counted is not done.
+    # Counted records are not "done": a dry run writes nothing.
     job.count = lambda _: 0
     report = job.run(count)
     report.resume, report.done = None, 0
     if report.status != "done":
-        # Half a count is none.
+        # A partial count would mislead, so report no count.
         report.skipped = None
         return job.tell(report, extra={"dry_run": True, name: None, "live": None, "expired": None, "markers": None})
     number = counts.live + counts.markers + (counts.expired if expired else 0)

@@ -1,4 +1,4 @@
-"""What went wrong, in one line that says what to do."""
+"""Error messages for the command line: one line that says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dynamostore.errors import (
     UnavailableError,
 )
 
-__all__ = ["came_from", "explain", "spoken"]
+__all__ = ["explain", "for_command_line", "remember_options"]
 
 _OPTIONS: WeakKeyDictionary[StoreError, str] = WeakKeyDictionary()
 
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
-    (TableNotFoundError, "look at --table, --region and --profile, or make it: dynamostore create-table"),
-    (TableSchemaError, "name its attributes with --attribute token=..., or another --table"),
+    (TableNotFoundError, "check --table, --region and --profile, or create the table: dynamostore create-table"),
+    (TableSchemaError, "name its attributes with --attribute token=..., or choose another --table"),
     (
         AccessDeniedError,
-        "look at --profile and the AWS_... variables; dynamostore policy prints what a role has to allow",
+        "check --profile and the AWS_... variables; dynamostore policy prints the rights that a role needs",
     ),
-    (ThrottledError, "try again later, or slower: --rate"),
-    (UnavailableError, "look at --endpoint-url and --region, and at the network; HTTP proxies take --via boto3"),
+    (ThrottledError, "try again later, or set a lower --rate"),
+    (UnavailableError, "check --endpoint-url, --region and the network; behind an HTTP proxy, use --via boto3"),
 )
-# What is for programmers, and what it is on the command line.
+# Wording for programmers in the library's messages, and its equivalent on the command line.
 _API = (
-    ("; create it with store.create_table(), or look at the region and the table's name", ""),
+    ("; create it with store.create_table(), or check the region and the table's name", ""),
     ("Batch(store).purge_expired()", "dynamostore purge"),
     ("store.create_table()", "dynamostore create-table"),
     ("create_table()", "dynamostore create-table"),
@@ -41,7 +41,8 @@ _API = (
     ("in Table(token=...)", "with --attribute token=..."),
     ("in Table(ttl=...)", "with --attribute ttl=..."),
     ("overwrite=True", "--overwrite"),
-    ("go on with resume=...", "it can be gone on with"),
+    ("; to resume, pass resume=...", ""),
+    ("; call export again to resume", ""),
     ("endpoint_url=...", "--endpoint-url"),
     ("region=...", "--region"),
     ("profile=...", "--profile"),
@@ -53,36 +54,38 @@ _API = (
 _COMMANDS = ("dynamostore create-table", "dynamostore purge", "dynamostore revoke")
 
 
-def came_from(error: Exception, options: str) -> None:
-    """Remember that *error* is about the table that *options* name: a command has two at times."""
+def remember_options(error: Exception, options: str) -> None:
+    """Remember that *error* concerns the table that *options* name. ``copy`` has two tables."""
     if isinstance(error, StoreError):
         _OPTIONS[error] = options
 
 
 def explain(error: Exception) -> str:
-    """One line for *error*, and what can be done about it."""
+    """Return one line that describes *error* and says what to do."""
     if isinstance(error, OSError) and not isinstance(error, StoreError):
         return _of_a_file(error)
     options = _OPTIONS.get(error, "") if isinstance(error, StoreError) else ""
-    text = spoken(" ".join(str(error).split()), options) or type(error).__name__
+    text = for_command_line(" ".join(str(error).split()), options) or type(error).__name__
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
             return f"{text}; {_with(advice, 'dynamostore create-table', options)}"
     return text
 
 
-def spoken(text: str, options: str = "", aws: str = "") -> str:
-    """*text* with what a programmer would do as it is done here, on the table that *options* name; those of *aws* are for its CLI.
+def for_command_line(text: str, options: str = "", aws: str = "") -> str:
+    """Return *text* with Python calls replaced by the equivalent commands.
 
-    >>> spoken("turn it on with store.create_table()", " --table sessions")
+    Add *options* to each command of ours, and *aws* to each command of the AWS CLI.
+
+    >>> for_command_line("turn it on with store.create_table()", " --table sessions")
     'turn it on with dynamostore create-table --table sessions'
-    >>> spoken("aws dynamodb describe-table --table-name a", aws=" --profile ops")
+    >>> for_command_line("aws dynamodb describe-table --table-name a", aws=" --profile ops")
     'aws --profile ops dynamodb describe-table --table-name a'
     """
     if aws:
         text = re.sub(r"\baws (?=(dynamodb|sts) )", lambda _: f"aws{aws} ", text, count=1)
-    for theirs, ours in _API:
-        text = text.replace(theirs, _with(ours, ours, options) if ours in _COMMANDS else ours)
+    for call, command in _API:
+        text = text.replace(call, _with(command, command, options) if command in _COMMANDS else command)
     return re.sub(r"(dynamostore policy \w+)", lambda found: found[1] + options, text)
 
 
@@ -92,5 +95,5 @@ def _with(text: str, command: str, options: str) -> str:
 
 def _of_a_file(error: OSError) -> str:
     if error.filename is None:
-        return spoken(error.strerror or str(error))
+        return for_command_line(error.strerror or str(error))
     return f"{error.filename}: {error.strerror or error}"

@@ -25,7 +25,10 @@ def histogram(
     of: Sequence[int],
     style: str,
 ) -> RenderableType:
-    """A line for each of *buckets*, with its name, count, share, and a bar; the longest bar is the largest of *of*."""
+    """Return a grid with a row for each of *buckets*: its name, count, share and a bar.
+
+    The share is of the sum of *of*. The longest bar stands for the largest count in *of*.
+    """
     grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0), title=None, expand=True)
     grid.add_column(no_wrap=True, width=8, style="bold")
     grid.add_column(no_wrap=True, width=_LABELS - 2)

@@ -1,4 +1,4 @@
-"""Running a job: how far it is, ending it early without losing anything, and what to say of it."""
+"""Running a job: progress, interruption without loss, and the report at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHOWN = 5
 
 @dataclass
 class Report:
-    """What came of a job."""
+    """The outcome of a job."""
 
     status: str
     done: int
@@ -36,7 +36,7 @@ class Report:
     consumed: float
     seconds: float
     skipped: int | None = None
-    """None: it was ended, and nobody knows."""
+    """None if the job was interrupted, because then the number is unknown."""
     failed: Mapping[str, Exception] = field(default_factory=dict, repr=False)
     error: Exception | None = None
     resume: str | None = field(default=None, repr=False)
@@ -54,25 +54,25 @@ class Report:
 
 @dataclass
 class Job:
-    """One run of a job: *name* as the command is called, *verb* for what it does with a record ("deleted")."""
+    """One run of a job. *name* is the command's name; *verb* is what it does to a record, such as "deleted"."""
 
     state: State
     store: MeteredStore
     name: str
     verb: str
     count: Callable[[Meter], int] | None = None
-    """How many are done by now; None: what the last `Progress` says."""
+    """Returns the number of records done so far. If None, the last `Progress` has it."""
     total: int | None = None
     rate: float | None = None
     resume: ResumeFile | None = None
     writes_to: MeteredStore | None = None
     opening: str = ""
-    """What to say when it has begun."""
+    """A line to print once the job has started."""
     last: Progress = field(default=Progress(0, 0, 0.0), init=False)
     signal: int = field(default=0, init=False)
 
     def run(self, action: Callable[[Batch, str | None], Tally]) -> Report:
-        """Do it, with a bar on the terminal; Ctrl-C ends it between two calls."""
+        """Run the job, with a progress bar on a terminal. Ctrl-C stops it between two calls."""
         resume = self.resume.read() if self.resume else None
         began = time.monotonic()
         batch = Batch(self.store, rate=self.rate, watch=self._watch)
@@ -81,17 +81,17 @@ class Job:
             read = max(self.store.meter.read, self.last.seen)
             return Now(self.last.seen, read, self._done(), batch.consumed)
 
-        # How much is left of one that goes on nobody knows.
+        # The share that an earlier run completed is unknown, so a resumed job shows no total.
         total = self.total if resume is None else None
         bar = Bar(self.state.err, self.name, self.verb, total, now)
         with self._signals(bar), bar:
             report = self._outcome(lambda: action(batch, resume))
         if resume is not None and isinstance(report.error, ValueError) and "resume token" in str(report.error):
             assert self.resume is not None
-            report.error = ValueError(f"{self.resume.path}: {report.error}; to begin anew, delete it")
+            report.error = ValueError(f"{self.resume.path}: {report.error}; to start over, delete the file")
         report.consumed, report.seconds = batch.consumed, time.monotonic() - began
         if report.status == "interrupted":
-            # Before a page was done: from where it began.
+            # Interrupted before the first page: the next run starts where this one did.
             report.resume = report.resume or resume
         if self.resume and report.status == "done":
             self.resume.remove()
@@ -109,7 +109,7 @@ class Job:
         except BatchIncompleteError as error:
             tally = error.tally
             if not (self.last.seen or tally.done or tally.skipped or tally.failed):
-                # Nothing could be read at all: there is no use in going on.
+                # Not a single page was read, so there is nothing to resume.
                 return self._ended("failed", error.__cause__ if isinstance(error.__cause__, StoreError) else error)
             report = self._ended("incomplete", error)
             report.resume, report.done = error.resume or report.resume, max(report.done, tally.done)
@@ -134,7 +134,7 @@ class Job:
             self.resume.keep(progress.resume)
 
     def open(self) -> None:
-        """Say what there is to say when it has begun, once."""
+        """Print the opening line, once."""
         if self.opening:
             self.state.say(self.opening)
             self.opening = ""
@@ -162,10 +162,8 @@ class Job:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    # What to say of it
-
     def tell(self, report: Report, *, reveal: bool = False, extra: Document | None = None, done: str = "") -> int:
-        """Print what came of it, and return the exit code; *done*: the sentence if all went well."""
+        """Print the report and return the exit code. *done* replaces the usual summary."""
         document = self._document(report, reveal=reveal, extra=extra)
         begun = report.status != "failed" or report.seen or report.done
         self.state.result(document, *([done or self._sentence(report)] if begun else []))
@@ -192,7 +190,7 @@ class Job:
         if report.error is not None:
             document["error"] = {"type": type(report.error).__name__, "message": explain(report.error)}
         if report.resume is not None and report.status != "done":
-            # It holds keys of the table.
+            # The resume token contains table keys.
             document["resume"] = report.resume if reveal else None
             path = self.resume.path if self.resume else None
             document["resume_file"] = None if path is None else str(path)
@@ -215,43 +213,44 @@ class Job:
         for token, error in failed[:_SHOWN]:
             yield f"  {digest(token)}: {explain(error)}"
         if len(failed) > _SHOWN:
-            yield f"  and {len(failed) - _SHOWN:,} more; --json has them all"
+            yield f"  and {len(failed) - _SHOWN:,} more; --json lists them all"
         if report.error is not None:
             yield f"dynamostore: {explain(report.error)}"
         if report.status == "done":
             if failed:
-                yield f"dynamostore: {len(failed):,} failed; run the same command again"
+                yield f"dynamostore: {len(failed):,} failed; to retry them, run the same command again"
         elif report.resume is not None and self.resume is not None:
-            yield from self._how_to_go_on(self.resume, report.resume, reveal=reveal)
+            yield from self._how_to_resume(self.resume, report.resume, reveal=reveal)
         elif report.status == "interrupted" and self.name != "export":
-            yield "the same command begins again, which is safe"
+            yield "it is safe to run the same command again; it starts over"
 
-    def _how_to_go_on(self, file: ResumeFile, token: str, *, reveal: bool) -> Iterator[str]:
+    def _how_to_resume(self, file: ResumeFile, token: str, *, reveal: bool) -> Iterator[str]:
         if file.path is not None:
-            yield f"the same command goes on from here: {file.path} says where"
+            yield f"to resume, run the same command again; progress is saved in {file.path}"
         elif self.state.json and reveal:
-            yield 'to go on, put "resume" into a file, and give it as --resume-file'
+            yield 'to resume, save the value of "resume" in a file and pass it as --resume-file'
         elif self.state.err.is_terminal and not self.state.json:
-            yield "to go on, put this line into a file, and give it as --resume-file; it holds keys of the table:"
+            yield "to resume, save this line in a file and pass it as --resume-file; it contains table keys:"
             yield token
         else:
-            # Where this goes may be a log: no keys.
-            yield "the same command begins again, which is safe; with --resume-file FILE it would go on"
+            # Standard error may go to a log, so print no keys.
+            yield "it is safe to run the same command again; it starts over. Use --resume-file FILE to be able to resume"
 
 
 def has_items(store: MeteredStore) -> bool:
-    """Whether there is anything in a table."""
+    """Return True if the table contains any item."""
     return next(Batch(store, attempts=1).scan_items(limit=1), None) is not None
 
 
 def items_of(store: MeteredStore) -> int | None:
-    """About how many items a table has, which is some hours old; None if that can't be told. It also finds out
-    whether the table can be reached before a job begins, which tries again for long.
+    """Return DynamoDB's estimate of the number of items, which is some hours old, or None if it is unknown.
+
+    Call it before a job starts: it fails at once if the table cannot be reached, while a job retries for long.
     """
     from dynamostore.admin import describe
 
     try:
         return describe(store).items or None
     except AccessDeniedError:
-        # Who may do the job need not have the right to ask.
+        # Credentials that may run the job may still lack the right to describe the table.
         return None

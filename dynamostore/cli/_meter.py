@@ -1,4 +1,4 @@
-"""`Meter`, between a store and its client: what was written so far, and a stop between two calls; and `connect`."""
+"""`connect`, and `Meter`, which counts a store's writes and can stop it between two calls."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dynamostore.store import DynamoStore
 from dynamostore.table import Table
 from dynamostore.wire import WireClient
 
-from ._errors import came_from, spoken
+from ._errors import for_command_line, remember_options
 from ._options import ATTRIBUTES
 from ._state import State, WrongUsageError
 
 __all__ = ["Meter", "MeteredStore", "Stopped", "connect", "place", "region_of"]
 
-# A job has more time than a request.
+# Longer timeouts than the library's: no web request waits for a job.
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 CALL_TIMEOUT = 60.0
@@ -30,11 +30,11 @@ ATTEMPTS = 3
 
 
 class Stopped(KeyboardInterrupt):
-    """The job is to end: raised before the next call, in whichever thread."""
+    """Raised before the next call, in any thread, when the job must stop."""
 
 
 class Meter:
-    """Counts what calls have written, in all threads, and ends them between two calls."""
+    """Counts the items that calls in all threads read and wrote, and stops the job between two calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,20 +45,20 @@ class Meter:
 
     @property
     def stopping(self) -> bool:
-        """Whether it is to end."""
+        """True once `stop` was called."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Let calls that are under way finish, and none begin."""
+        """Let running calls finish, but start no more."""
         self._stopping.set()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, or until it is to end."""
+        """Wait. Raise `Stopped` as soon as the job must stop."""
         if self._stopping.wait(seconds):
             raise Stopped
 
     def call(self, method: Callable[..., object], operation: str, arguments: Mapping[str, Any]) -> object:
-        """Make a call, and count what it did."""
+        """Make a call, count its items, and return the reply."""
         if self._stopping.is_set():
             raise Stopped
         reply = method(**arguments)
@@ -79,7 +79,7 @@ def _unprocessed(reply: object) -> int:
 
 
 class _Metered:
-    """A client whose calls go through a meter; all else of it is as it was."""
+    """A client whose calls go through a meter. All other attributes are the client's own."""
 
     def __init__(self, client: DynamoClient, meter: Meter) -> None:
         self._client = client
@@ -93,22 +93,25 @@ class _Metered:
 
 
 class MeteredStore(DynamoStore):
-    """A `DynamoStore` whose calls go through a meter; what it reads it never clears away. *options*: how it was connected."""
+    """A `DynamoStore` whose calls go through a meter, and which never deletes the expired records that it reads.
+
+    *options* are the command-line options that lead to the same table.
+    """
 
     def __init__(self, store: DynamoStore, meter: Meter, options: str) -> None:
-        client = cast("DynamoClient", _Metered(store.client, meter))  # it has whatever that client has
+        client = cast("DynamoClient", _Metered(store.client, meter))  # it forwards every attribute to the client
         super().__init__(client, store.table, evict_expired=False, sleep=meter.sleep)
         self.meter = meter
         self.options = options
 
     def _explain(self, error: Exception, operation: str) -> Exception:
         explained = super()._explain(error, operation)
-        came_from(explained, self.options)
+        remember_options(explained, self.options)
         return explained
 
 
 def connect(state: State, table: Table | None = None, where: Mapping[str, str] | None = None) -> MeteredStore:
-    """A store for a job, where the options say."""
+    """Return a store for a job, on the table that the options name."""
     where = state.where if where is None else where
     table = state.table if table is None else table
     region, endpoint_url, profile = where.get("region"), where.get("endpoint_url"), where.get("profile")
@@ -136,13 +139,13 @@ def connect(state: State, table: Table | None = None, where: Mapping[str, str] |
             )
             store = DynamoStore(client, table)
     except ValueError as error:
-        raise WrongUsageError(spoken(str(error))) from error
+        raise WrongUsageError(for_command_line(str(error))) from error
     more = {"profile": profile, "via": state.where.get("via")}
     return MeteredStore(store, Meter(), _options(store, more))
 
 
 def _options(store: DynamoStore, more: Mapping[str, str | None]) -> str:
-    """What leads a command to the same table, each option after a space."""
+    """Return the options that lead a command to the same table, with a space before each."""
     usual, table = Table(), store.table
     words = [] if table.name == usual.name else ["--table", table.name]
     for name in ATTRIBUTES:
@@ -153,22 +156,22 @@ def _options(store: DynamoStore, more: Mapping[str, str | None]) -> str:
 
 
 def region_of(state: State) -> str | None:
-    """The region that a client would be for; None if none is configured. It asks nobody."""
+    """Return the region that a client would use, or None if it is not configured. Makes no call."""
     if given := state.where.get("region"):
         return given
-    import botocore.session  # which takes a while, and the other commands do without it
+    import botocore.session  # imported here because it takes long, and the other commands do not use it
     from botocore.exceptions import BotoCoreError
 
     try:
         session = botocore.session.Session(profile=state.where.get("profile"))
-        # In the order of the wire client.
+        # The same order as in the wire client.
         return session.get_config_variable("region") or os.environ.get("AWS_REGION") or None
     except BotoCoreError as error:
         raise WrongUsageError(f"{error} (--profile or AWS_PROFILE)") from None
 
 
 def place(store: DynamoStore) -> str:
-    """Which table, and where, in words."""
+    """Return the table's name, region and unusual endpoint as a phrase for messages."""
     meta = getattr(store.client, "meta", None)
     region, url = str(getattr(meta, "region_name", "?")), str(getattr(meta, "endpoint_url", "?"))
     url = without_userinfo(url)

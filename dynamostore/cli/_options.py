@@ -1,4 +1,4 @@
-"""Options that many commands have, and `Command`, whose help ends with examples."""
+"""Options that several commands share, and `Command`, whose help ends with examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "Option",
     "attributes",
     "dry_run",
-    "everywhere",
+    "global_options",
     "pace",
     "rate",
     "raw",
@@ -41,20 +41,20 @@ ATTRIBUTES = tuple(field.name for field in fields(Table) if field.name != "name"
 
 
 class File(click.Path):
-    """A file; it must be there, or, if it is *new*, its directory must."""
+    """The path of a file that exists or, if *new*, whose directory exists."""
 
     def __init__(self, *, new: bool = False) -> None:
         super().__init__(path_type=Path, exists=not new, dir_okay=False)
         self._new = new
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As of any path; what is wrong with it is said in a line."""
+        """Return the path. Raise `WrongUsageError`, whose message is one line, if it is not usable."""
         try:
             path = Path(os.fsdecode(super().convert(value, param, ctx)))
         except click.BadParameter as error:
             raise WrongUsageError(error.message) from None
         if self._new and not path.parent.is_dir():
-            raise WrongUsageError(f"{path}: there is no directory {str(path.parent)!r}")
+            raise WrongUsageError(f"{path}: the directory {str(path.parent)!r} does not exist; create it first")
         return path
 
 
@@ -63,57 +63,59 @@ NEW_FILE = File(new=True)
 
 
 class Option(click.Option):
-    """An option whose help leaves the range out: its text says what makes sense."""
+    """An option whose help omits the range of values."""
 
     def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
-        """All but the range."""
+        """Return the extra help, without the range."""
         extra = super().get_help_extra(ctx)
         extra.pop("range", None)
         return extra
 
 
 class Where(click.Option):
-    """An option that says which table, and where: it may stand before the command, too; the one after it counts."""
+    """A global option: accepted before and after the command. The one after the command wins."""
 
 
 class Command(click.Command):
-    """A command; its *examples* are pairs of what one does, and how it is typed."""
+    """A command. Its *examples* are pairs of a description and a command line."""
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own first, then those of all commands."""
+        """Write the command's own options, then the global ones."""
         _sections(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples, as they are: a command that is wrapped can't be copied."""
+        """Write the examples without wrapping them, so that they can be copied."""
         del ctx
         with formatter.section("Examples"):
-            for number, (what, line) in enumerate(self.examples):
+            for number, (description, line) in enumerate(self.examples):
                 formatter.write("\n" if number else "")
-                formatter.write(f"  # {what}\n  {line}\n")
+                formatter.write(f"  # {description}\n  {line}\n")
 
 
 class Group(click.Group):
-    """The program."""
+    """The program, whose help lists the commands before the options."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Commands first."""
+        """Write the commands, then the options."""
         self.format_commands(ctx, formatter)
         _sections(self, ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which they were added, which is the one to read them in."""
+        """Return the commands in the order in which they were added, not sorted by name."""
         del ctx
         return list(self.commands)
 
 
 def _sections(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    for title, wanted in (("Options", False), ("Options of all commands", True)):
+    for title, wanted in (("Options", False), ("Global options", True)):
         records = [
-            param.get_help_record(ctx) for param in command.get_params(ctx) if isinstance(param, Where) is wanted
+            param.get_help_record(ctx)
+            for param in command.get_params(ctx)
+            if isinstance(param, click.Option) and isinstance(param, Where) is wanted
         ]
         if rows := [record for record in records if record is not None]:
             with formatter.section(title):
@@ -121,7 +123,7 @@ def _sections(command: click.Command, ctx: click.Context, formatter: click.HelpF
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: object) -> None:
-    """Keep an option of all commands with the others."""
+    """Store a global option in the state."""
     state = ctx.find_object(State)
     if state is None or not value:
         return
@@ -135,36 +137,42 @@ def _note(ctx: click.Context, param: click.Parameter, value: object) -> None:
 
 
 def attributes(pairs: Iterable[str], option: str) -> dict[str, str]:
-    """``token=id`` and the like, as a dict."""
+    """Return *pairs* such as ``token=id`` as a dict. Raise `click.BadParameter` for any other form or name."""
     names: dict[str, str] = {}
     for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
-        if not equals or ours not in ATTRIBUTES:
+        role, equals, name = pair.partition("=")
+        if not equals or role not in ATTRIBUTES:
             known = ", ".join(ATTRIBUTES)
-            raise click.BadParameter(f"{pair!r} is not NAME=NAME, the first one of {known}", param_hint=f"'{option}'")
-        names[ours] = theirs
+            raise click.BadParameter(
+                f"{pair!r} is not of the form ROLE=NAME, where ROLE is one of {known}", param_hint=f"'{option}'"
+            )
+        names[role] = name
     return names
 
 
-def _everywhere(*names: str, help: str, **more: Any) -> Decorator[F]:
+def _global_option(*names: str, help: str, **more: Any) -> Decorator[F]:
     return click.option(*names, cls=Where, expose_value=False, callback=_note, help=help, **more)
 
 
-def everywhere(function: F) -> F:
-    """The options of all commands."""
+def global_options(function: F) -> F:
+    """Add the global options to a command."""
     options: tuple[Decorator[F], ...] = (
-        _everywhere("--table", metavar="NAME", help="The table, by name or ARN; else scs_session."),
-        _everywhere("--region", metavar="REGION", help="The AWS region; else as the AWS CLI finds it."),
-        _everywhere("--profile", metavar="NAME", help="A profile of the AWS configuration files."),
-        _everywhere("--endpoint-url", metavar="URL", help="Another server than AWS's."),
-        _everywhere(
+        _global_option("--table", metavar="NAME", help="Table name or ARN. Default: scs_session."),
+        _global_option("--region", metavar="REGION", help="AWS Region. Default: as in the AWS CLI."),
+        _global_option("--profile", metavar="NAME", help="AWS profile. Default: as in the AWS CLI."),
+        _global_option("--endpoint-url", metavar="URL", help="DynamoDB endpoint. Default: as in the AWS CLI."),
+        _global_option(
             "--attribute",
-            metavar="NAME=NAME",
+            metavar="ROLE=NAME",
             multiple=True,
-            help="What an attribute is called in the table: token=id; many times.",
+            help="Name of an attribute in the table, such as token=id. Repeatable.",
         ),
-        _everywhere("--via", type=click.Choice(["wire", "boto3"]), help="The client; boto3 for an HTTP proxy."),
-        _everywhere("--json", is_flag=True, help="One JSON document on standard output, nothing else there."),
+        _global_option(
+            "--via",
+            type=click.Choice(["wire", "boto3"]),
+            help="DynamoDB client; boto3 supports HTTP proxies. Default: wire.",
+        ),
+        _global_option("--json", is_flag=True, help="Print one JSON document instead of text."),
     )
     for option in reversed(options):
         function = option(function)
@@ -172,33 +180,32 @@ def everywhere(function: F) -> F:
 
 
 def rate(function: F) -> F:
-    """How fast."""
+    """Add ``--rate``."""
     option: Decorator[F] = click.option(
         "--rate",
         cls=Option,
         type=click.FloatRange(min=0, min_open=True),
         metavar="UNITS",
-        help="At most so many capacity units a second; else as fast as it goes.",
+        help="Maximum capacity units per second. Default: unlimited.",
     )
     return option(function)
 
 
 def segments(function: F) -> F:
-    """How many at once."""
+    """Add ``--segments``."""
     option: Decorator[F] = click.option(
         "--segments",
         cls=Option,
         type=click.IntRange(1, MAX_SEGMENTS),
         default=1,
-        show_default=True,
         metavar="N",
-        help="So many parts of the table at once, each in a thread.",
+        help="Segments to scan in parallel, one thread each. Default: 1.",
     )
     return option(function)
 
 
 def pace(function: F) -> F:
-    """How fast, and how many at once."""
+    """Add ``--segments`` and ``--rate``."""
     return segments(rate(function))
 
 
@@ -206,15 +213,15 @@ resume_file: Decorator[Callable[..., object]] = click.option(
     "--resume-file",
     type=NEW_FILE,
     metavar="FILE",
-    help="Where it goes on if FILE is there, and what it leaves if it is ended early. It holds keys of the table.",
+    help="Save progress in FILE, and resume from it if it exists. FILE contains table keys. Default: not saved.",
 )
 dry_run: Decorator[Callable[..., object]] = click.option(
-    "--dry-run", is_flag=True, help="Change nothing; say what would be done."
+    "--dry-run", is_flag=True, help="Show what would be done, and change nothing."
 )
-yes: Decorator[Callable[..., object]] = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+yes: Decorator[Callable[..., object]] = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 reveal: Decorator[Callable[..., object]] = click.option(
-    "--reveal", is_flag=True, help="Show keys and data, not only digests."
+    "--reveal", is_flag=True, help="Show table keys and data instead of digests."
 )
 raw: Decorator[Callable[..., object]] = click.option(
-    "--raw", is_flag=True, help="TOKEN is the table's key as it is, not a client's token to be hashed."
+    "--raw", is_flag=True, help="Use TOKEN as the table key, without hashing it."
 )

@@ -1,4 +1,4 @@
-"""`Bar`: how far a job is, on a terminal; elsewhere nothing."""
+"""`Bar`: a job's progress bar, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PER_SECOND = 5
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """How far a job is: items it is through with, items *read*, items *done*, capacity units."""
+    """A job's progress: items it is *through* with, items *read*, items *done*, capacity units *consumed*."""
 
     through: int
     read: int
@@ -27,15 +27,15 @@ class Now:
 
 
 class Bar:
-    """A line on *console* that says how many items were seen and done, how fast, and at what price.
+    """A line on *console* with the items read and done, the speed, the capacity units and the time left.
 
-    *now* says how far it is; *total* items are expected, about.
+    *now* returns the current progress. *total* is an estimate of the number of items.
     """
 
     def __init__(self, console: Console, name: str, verb: str, total: int | None, now: Callable[[], Now]) -> None:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        # Where it isn't shown there is none: rich before 14.1 ends even one that is disabled with a new line.
+        # Create it only where it is shown: rich before 14.1 prints a newline even for a disabled progress bar.
         if console.is_interactive:
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -48,7 +48,7 @@ class Bar:
             self._task = self._progress.add_task(name, total=total)
 
     def describe(self, name: str) -> None:
-        """Say something else at its beginning."""
+        """Change the text at the start of the line."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=name)
 
@@ -71,7 +71,7 @@ class _Numbers(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         now = self._now()
-        # What the table's description says is hours old.
+        # The total was an estimate, some hours old. Drop it once it is exceeded.
         if task.total is not None and now.through > task.total:
             task.total = None
         task.completed = now.through
@@ -87,7 +87,7 @@ class _Numbers(ProgressColumn):
 
 
 def _clock(seconds: float) -> str:
-    """Seconds as a clock shows them.
+    """Return seconds as h:mm:ss or m:ss.
 
     >>> _clock(75), _clock(4000)
     ('1:15', '1:06:40')

@@ -21,14 +21,14 @@ from dynamostore.steps import Call, Plan, issue
 
 from ._jobs import DONE, FAILED, Job
 from ._meter import MeteredStore, connect, place
-from ._options import Command, dry_run, everywhere, raw, reveal, yes
+from ._options import Command, dry_run, global_options, raw, reveal, yes
 from ._state import State, WrongUsageError
 from ._statistics import size
 from ._tokens import keys
 
 __all__ = ["COMMANDS"]
 
-# Somebody waits for it; the client itself tries again, too.
+# Few attempts, because a person waits, and the client itself retries too.
 _ATTEMPTS = 3
 _SHOWN = 5
 
@@ -37,35 +37,35 @@ _SHOWN = 5
     cls=Command,
     short_help="Show the record of a client's token.",
     examples=(
-        ("whether a session lives, and how long; the token typed, not in the history", "dynamostore show -"),
-        ("what is in it", "pbpaste | dynamostore show - --reveal --table sessions"),
-        ("by the table's key", "dynamostore show --raw BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew"),
+        ("look up a session; type the token at the prompt", "dynamostore show -"),
+        ("show its data, with the token from the clipboard", "pbpaste | dynamostore show - --reveal --table sessions"),
+        ("look up a table key", "dynamostore show --raw BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew"),
     ),
 )
 @click.argument("token")
 @raw
 @reveal
-@everywhere
+@global_options
 @click.pass_obj
 def show(state: State, *, token: str, raw: bool, reveal: bool) -> int:
-    """Show the record of a client's TOKEN: its expiry, size and version; its data only with --reveal.
+    """Show the expiry, size and version of the record of a client's TOKEN. Add --reveal to show its data.
 
-    TOKEN "-" is read from standard input, or typed unseen. One GetItem, and nothing is changed, not even a record that has
-    expired. Exit code 1 if there is no live record.
+    If TOKEN is "-", the command reads it from standard input, or prompts for it without echo. It makes one GetItem call and
+    changes nothing; even an expired record stays. The exit code is 1 if there is no live record.
     """
     found = keys([token], raw=raw)
     if len(found) > 1:
-        raise WrongUsageError("show takes one token, and there are more on standard input")
+        raise WrongUsageError("standard input contains several tokens; show takes one")
     with connect(state) as store:
         item = _get(store, found[0])
         document = _described(store, found[0], item, reveal=reveal)
         said = [
-            # In a line of its own each, whatever it is called in the table; data may have several.
+            # One line each, even if a name or value contains newlines. Only data may span lines.
             f"{name.replace('_', ' '):8} {value if name == 'data' else escaped(str(value))}"
             for name, value in _lines(document)
         ]
         if item is None and not raw:
-            said.append("(its key is the SHA-256 of TOKEN; --raw takes TOKEN for the key itself)")
+            said.append("(looked up the SHA-256 of TOKEN; to look up TOKEN itself, use --raw)")
         state.result({"command": "show", "table": store.table.name, **document}, *said)
         return DONE if document["status"] == "live" else FAILED
 
@@ -91,7 +91,7 @@ def _described(store: MeteredStore, key: str, item: Item | None, *, reveal: bool
         document |= {"expires": from_ns(expiry_ns).isoformat(), "seconds_left": round(left.total_seconds(), 3)}
         to = items.moved(store.table, item)
         if to is not None:
-            # A marker: it was renewed, and leads to its successor.
+            # A marker: the session was renewed, and the marker names the new token.
             kept = markers.is_kept(store.table, item, time.time_ns())
             return {**document, "status": "moved" if kept else "expired", "moved_to": to if reveal else digest(to)}
         record = items.decode(store.table, item, expiry_ns)
@@ -137,7 +137,7 @@ def _pretty(data: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """From now, for people.
+    """Return a time relative to now, in words.
 
     >>> _duration(90), _duration(-200_000)
     ('in 0:01:30', '2 days, 7:33:20 ago')
@@ -150,9 +150,9 @@ def _duration(seconds: float) -> str:
     cls=Command,
     short_help="Delete the records of clients' tokens.",
     examples=(
-        ("log a client out; the token typed, not in the history", "dynamostore revoke -"),
-        ("many at once, one a line", "dynamostore revoke --table sessions --yes - < stolen.txt"),
-        ("see which of them are there", "dynamostore revoke --table sessions --dry-run - < stolen.txt"),
+        ("log a client out; type the token at the prompt", "dynamostore revoke -"),
+        ("revoke many tokens, one per line", "dynamostore revoke --table sessions --yes - < stolen.txt"),
+        ("see which of them have a record", "dynamostore revoke --table sessions --dry-run - < stolen.txt"),
     ),
 )
 @click.argument("tokens", metavar="TOKEN...", nargs=-1, required=True)
@@ -160,13 +160,14 @@ def _duration(seconds: float) -> str:
 @reveal
 @dry_run
 @yes
-@everywhere
+@global_options
 @click.pass_obj
 def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dry_run: bool, yes: bool) -> int:
-    """Delete the records of clients' TOKENs, and with each what it leads to, if it was renewed within 15 minutes.
+    """Delete the records of clients' TOKENs. If a session was renewed in the last 15 minutes, its new record goes too.
 
-    TOKEN "-" is read from standard input, or typed unseen. Exit code 1 if there was nothing under one of them; the others are
-    deleted nevertheless. If the server goes away, it stops there, and says which were deleted.
+    If TOKEN is "-", the command reads tokens from standard input, or prompts for one without echo. The exit code is 1 if a
+    token has no record; the others are deleted all the same. If the server becomes unavailable, the command stops and lists
+    the tokens that it revoked.
     """
     wanted = keys(tokens, raw=raw)
     with connect(state) as store:
@@ -188,7 +189,7 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
             del batch, resume
             for number, key in enumerate(wanted, 1):
                 try:
-                    # Not `delete_many`: this one follows markers.
+                    # Not `delete_many`, because `delete` follows markers.
                     store.delete(key)
                 except StoreError as error:
                     over = isinstance(error, UnavailableError)
@@ -196,7 +197,7 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
                         raise
                     done.failed[key] = error
                     if over:
-                        # Each of the others would take its full time to fail.
+                        # Stop: each of the others would time out too.
                         del left[key]
                         return done
                 else:
@@ -211,18 +212,18 @@ def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dr
         if report.status == "done" and left:
             report.status = "incomplete"
         names = {"revoked": revoked, "not tried": list(left)}
-        named = {what: [key if reveal else digest(key) for key in keys] for what, keys in names.items()}
+        named = {label: [key if reveal else digest(key) for key in keys] for label, keys in names.items()}
         extra |= {"revoked_tokens": named["revoked"], "not_tried": named["not tried"]}
         code = job.tell(report, reveal=reveal, extra=extra)
         if left and report.status != "failed":
-            for what, those in named.items():
-                state.say(f"{what}: {_few(those) or 'none'}")
+            for label, shown_keys in named.items():
+                state.say(f"{label}: {_few(shown_keys) or 'none'}")
         _name_missing(state, missing)
         return code or (FAILED if missing else DONE)
 
 
 def _found(store: MeteredStore, wanted: Iterable[str]) -> set[str]:
-    """Those of *wanted* under which there is something, or may be."""
+    """Return the keys in *wanted* that have an item, or whose lookup failed."""
     found: set[str] = set()
     for outcome in Batch(store, attempts=_ATTEMPTS).find_many(wanted):
         if isinstance(outcome.error, UnavailableError):
@@ -234,11 +235,11 @@ def _found(store: MeteredStore, wanted: Iterable[str]) -> set[str]:
 
 def _name_missing(state: State, missing: list[str]) -> None:
     if missing:
-        state.say(f"dynamostore: nothing was found under {_tokens(len(missing))}: {_few(missing)}")
+        state.say(f"dynamostore: no record found for {_tokens(len(missing))}: {_few(missing)}")
 
 
 def _few(names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN:,} more; --json has them all" if len(names) > _SHOWN else ""
+    more = f", and {len(names) - _SHOWN:,} more; --json lists them all" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 

@@ -1,4 +1,4 @@
-"""`ResumeFile`: where a job goes on; written while it goes, so that it is there whatever ends the process."""
+"""`ResumeFile`: the place to resume a job. It is written while the job runs, so that it survives a killed process."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ _EVERY = 1.0
 
 
 class ResumeFile:
-    """The file of ``--resume-file``; without a path, nothing is kept."""
+    """The file of ``--resume-file``. Without a path, it saves nothing."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._kept = 0.0
 
     def read(self) -> str | None:
-        """Where to go on; None: at the beginning. `OSError` if it could not be written later."""
+        """Return the saved resume token, or None to start at the beginning.
+
+        Raise `OSError` if the file could not be written later.
+        """
         if self.path is None:
             return None
         try:
             text = read_private(self.path).decode().strip()
         except FileNotFoundError:
-            # That it can't be written is better known now than in an hour.
+            # Find out now, not in an hour, that the file cannot be written.
             write_private(self.path, None, new=self._new)
             return None
         except UnicodeDecodeError:
-            raise ValueError(f"{self.path} is no resume file") from None
+            raise ValueError(f"{self.path} is not a resume file; choose another --resume-file") from None
         if not text:
-            raise ValueError(f"{self.path} is empty, and so no resume file: to begin anew, delete it")
+            raise ValueError(f"{self.path} is empty, so it is not a resume file; to start over, delete it")
         return text
 
     def keep(self, token: str | None) -> None:
-        """Remember *token*, from time to time."""
+        """Save *token* if the last save was at least a second ago."""
         place = Hidden(token)
         del token
         if self.path is not None and place.reveal() is not None and time.monotonic() - self._kept >= _EVERY:
@@ -45,12 +48,12 @@ class ResumeFile:
             self._kept = time.monotonic()
 
     def remove(self) -> None:
-        """The job is done. (A file that was no use is left alone: who knows what it is.)"""
+        """Delete the file when the job is done."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def write(self, token: str) -> None:
-        """The job ended early, here."""
+        """Save *token*."""
         line = Hidden(f"{token}\n".encode())
         del token
         if self.path is not None:
@@ -58,6 +61,6 @@ class ResumeFile:
 
     @property
     def _new(self) -> Path:
-        """A file beside it. It is to hold keys of the table, so only this user can read it."""
+        """The path of the temporary file beside it. `write_private` makes it readable by this user only."""
         assert self.path is not None
         return self.path.with_name(f"{self.path.name}.new")

@@ -15,7 +15,7 @@ from dynamostore import DynamoStore
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 from dynamostore.wire import Credentials, WireClient
 
-from ._options import Command, Option, everywhere
+from ._options import Command, Option, global_options
 from ._state import State, WrongUsageError
 
 __all__ = ["COMMANDS"]
@@ -28,23 +28,24 @@ _KEYS = Credentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_AC
     cls=Command,
     short_help="Run a local DynamoDB.",
     examples=(
-        ("a DynamoDB of your own, with an empty table, until Ctrl-C", "dynamostore serve --table sessions"),
-        ("on a port of your choice", "dynamostore serve --port 8000"),
+        ("run a local DynamoDB with an empty table until Ctrl-C", "dynamostore serve --table sessions"),
+        ("listen on a fixed port", "dynamostore serve --port 8000"),
     ),
 )
 @click.option(
-    "--port", cls=Option, type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Its port; else a free one."
+    "--port", cls=Option, type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Port. Default: any free port."
 )
-@everywhere
+@global_options
 @click.pass_obj
 def serve(state: State, *, port: int) -> int:
-    """Run a local DynamoDB with the table in it, until Ctrl-C, and say how to reach it.
+    """Run a local DynamoDB server with an empty table until Ctrl-C, and print the environment that connects to it.
 
-    It is on this machine only, and in memory: all is gone when it ends. A table is in one region (--region, else us-east-1), and is
-    found by who names the same; what has expired it sweeps by itself. It needs dynamostore[local]. Exit code 0 after Ctrl-C.
+    The server listens on this machine only and keeps its data in memory, so all data is lost when it stops. The table is in
+    the Region of --region (default: us-east-1); clients must use the same Region. The server deletes expired records. It
+    needs pip install 'dynamostore[local]'. The exit code after Ctrl-C is 0.
     """
     if "endpoint_url" in state.where or "profile" in state.where:
-        raise WrongUsageError("serve is a server of its own: it takes neither --endpoint-url nor --profile")
+        raise WrongUsageError("serve starts its own server; remove --endpoint-url and --profile")
     table, region = state.table, state.where.get("region", CREDENTIALS["AWS_DEFAULT_REGION"])
     ended = threading.Event()
 
@@ -59,14 +60,14 @@ def serve(state: State, *, port: int) -> int:
                 store.create_table()
             environment = {
                 "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
-                **_past_the_proxy(),
+                **_proxy_bypass(),
                 **CREDENTIALS,
                 "AWS_DEFAULT_REGION": region,
             }
             document = {"command": "serve", "endpoint": dynamodb.url, "table": table.name, "environment": environment}
             state.result(
                 document,
-                f"# A local DynamoDB on {dynamodb.url}, with table {table.name!r}; Ctrl-C ends it. In another terminal:",
+                f"# Local DynamoDB at {dynamodb.url} with table {table.name!r}. Press Ctrl-C to stop. In another terminal, run:",
                 *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
             )
             sys.stdout.flush()
@@ -77,13 +78,13 @@ def serve(state: State, *, port: int) -> int:
     return 0
 
 
-def _past_the_proxy() -> dict[str, str]:
-    """Return the variable that keeps other clients (boto3, the AWS CLI) from sending what is for this server to a proxy."""
-    from urllib.request import getproxies, proxy_bypass  # takes long to import
+def _proxy_bypass() -> dict[str, str]:
+    """Return the variable that keeps boto3 and the AWS CLI from sending requests for this server to a proxy."""
+    from urllib.request import getproxies, proxy_bypass  # imported here because it takes long
 
     if not getproxies().get("http") or proxy_bypass(_HOST):
         return {}
-    # Where both are set, that one counts.
+    # If both are set, the lower-case variable wins.
     name = "no_proxy" if os.environ.get("no_proxy") else "NO_PROXY"
     there = [part.strip(" \t") for part in os.environ.get(name, "").split(",")]
     return {name: ",".join([*filter(None, there), _HOST])}

@@ -1,4 +1,4 @@
-"""`State`: what a run of the program was told, where it prints, and how it asks."""
+"""`State`: the global options of a run, its output, and its questions."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ Document: TypeAlias = Mapping[str, object]
 
 
 class WrongUsageError(click.ClickException):
-    """What was asked for can't be done so; in a line of its own, without how a command is used."""
+    """Wrong usage, reported as one line, without click's usage text."""
 
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it."""
+        """Print the message to standard error."""
         click.echo(f"dynamostore: {printable(self.message)}", file=file, err=True)
 
 
 class DeclinedError(Exception):
-    """The question was answered with no."""
+    """The user answered no."""
 
 
 @dataclass
 class State:
-    """The options of all commands; *where* by name."""
+    """The global options. *where* maps the names of those that locate the table to their values."""
 
     where: dict[str, str] = field(default_factory=dict, repr=False)
     attributes: dict[str, str] = field(default_factory=dict)
@@ -46,21 +46,21 @@ class State:
 
     @cached_property
     def out(self) -> Console:
-        """For what was asked for."""
+        """The console for results: standard output."""
         return Console(highlight=False, emoji=False)
 
     @cached_property
     def err(self) -> Console:
-        """For everything else."""
+        """The console for questions, progress and messages: standard error."""
         return Console(stderr=True, highlight=False, emoji=False)
 
     @property
     def table(self) -> Table:
-        """The table that is meant."""
+        """The table that the options name."""
         return named(self.where.get("table"), self.attributes)
 
     def result(self, document: Document, *lines: RenderableType) -> None:
-        """Print what was asked for: as JSON, or as *lines*."""
+        """Print the result: *document* with ``--json``, else *lines*."""
         if self.json:
             self.write(json.dumps(document, indent=2))
             return
@@ -69,31 +69,34 @@ class State:
             if isinstance(line, str):
                 self.out.print(printable(line), markup=False, soft_wrap=True)
             else:
-                # A line that a terminal wraps is copied in one piece; one that was wrapped before is not.
+                # Leave wrapping to the terminal, so that a long command can be copied in one piece.
                 self.out.print(line, soft_wrap=isinstance(line, Text))
 
     def write(self, text: str) -> None:
-        """Print text as it is, on standard output."""
+        """Print *text* unchanged to standard output."""
         self._check()
         sys.stdout.write(f"{text.rstrip()}\n")
 
     def _check(self) -> None:
-        """What can't be printed was not done."""
+        """Raise `OSError` if standard output is closed: a result that cannot be printed is a failure."""
         if sys.stdout is None:
             raise OSError(errno.EBADF, "standard output is closed")
 
     def say(self, line: str, style: str = "") -> None:
-        """A line on standard error."""
+        """Print a line to standard error."""
         if sys.stderr is not None:
             self.err.print(Text(printable(line), style=style), soft_wrap=True)
 
     def confirm(self, question: str, about: str, *, yes: bool) -> None:
-        """Ask a question *about* a table; go on if the answer is yes; *yes*: it is given already. Without a terminal there is nobody to ask."""
+        """Print *about*, ask *question*, and return if the answer is yes. With *yes*, do not ask.
+
+        Raise `DeclinedError` if the answer is no, and `WrongUsageError` if there is no terminal to ask on.
+        """
         if yes:
             return
         if sys.stdin is None or not sys.stdin.isatty():
             raise WrongUsageError(
-                f"{question} ({about}): there is no terminal to ask on; --yes does it unasked, --dry-run says what would be done"
+                f"{question} ({about}): no terminal to ask on; use --yes to confirm, or --dry-run to see what would be done"
             )
         self.say(about)
         if not click.confirm(printable(question), err=True):
@@ -101,7 +104,7 @@ class State:
 
 
 def named(name: str | None, attributes: Mapping[str, str], option: str = "--table") -> Table:
-    """A table by its names, as they were given."""
+    """Return the table with this name and these attribute names. Raise `click.BadParameter` if one is not valid."""
     try:
         return Table(**({} if name is None else {"name": name}), **attributes)
     except ValueError as error:
@@ -109,7 +112,7 @@ def named(name: str | None, attributes: Mapping[str, str], option: str = "--tabl
 
 
 def printable(text: str) -> str:
-    """*text* with what a terminal would act upon spelled out; it comes from a server, or from whoever wrote a session.
+    """Return *text* with control characters escaped, because it may come from a server or from a session's data.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'

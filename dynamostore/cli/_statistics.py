@@ -1,4 +1,4 @@
-"""`Statistics`: what a table's items are like, counted one by one."""
+"""`Statistics`: counts of a table's items by state, expiry and size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Statistics", "size"]
 
 HOUR, DAY = 3600, 86_400
 
-# Bounds in seconds from now, and what is below them (and not below the one before).
+# Upper bounds in seconds from now, and the label of each bucket. A bucket begins at the bound before it.
 EXPIRY: tuple[tuple[float, str], ...] = (
     (-2 * DAY, "over 2 days ago"),
     (-DAY, "1 to 2 days ago"),
@@ -31,7 +31,7 @@ EXPIRY: tuple[tuple[float, str], ...] = (
     (float("inf"), "in over 30 days"),
 )
 EXPIRED = 4
-"""So many of them are of the past."""
+"""The number of buckets in `EXPIRY` that lie in the past."""
 
 SIZES: tuple[tuple[float, str], ...] = (
     (256, "under 256 B"),
@@ -61,11 +61,11 @@ class Statistics:
 
     @property
     def items(self) -> int:
-        """How many were looked at."""
+        """The number of items counted."""
         return sum(self.sizes)
 
     def add(self, item: Item) -> None:
-        """Count one more."""
+        """Count an item."""
         size = items.item_size(item)
         self.bytes += size
         self.sizes[_bucket(SIZES, size)] += 1
@@ -89,7 +89,7 @@ class Statistics:
             self.live += 1
 
     def document(self) -> Document:
-        """All of it, for machines: bounds in seconds from now, and in bytes."""
+        """Return all counts for JSON, with bounds in seconds from now and in bytes."""
         return {
             "items": self.items,
             "live": self.live,
@@ -115,7 +115,7 @@ def _counts(bounds: Sequence[tuple[float, str]], counts: Sequence[int]) -> list[
 
 
 def size(number: float) -> str:
-    """Bytes, for people.
+    """Return a number of bytes with a unit.
 
     >>> size(900), size(1536), size(5_000_000)
     ('900 B', '1.5 KB', '4.8 MB')

@@ -16,15 +16,15 @@ from dynamostore.admin import Consistency, Description, Role, cloudformation, de
 from dynamostore.admin import doctor as examine
 from dynamostore.errors import AccessDeniedError, TableNotFoundError
 
-from ._errors import spoken
+from ._errors import for_command_line
 from ._jobs import has_items
 from ._meter import MeteredStore, connect, place, region_of
-from ._options import Command, Option, dry_run, everywhere, segments, yes
+from ._options import Command, Option, dry_run, global_options, segments, yes
 from ._state import State, WrongUsageError, printable
 
 __all__ = ["COMMANDS"]
 
-# For two minutes, as the store itself does.
+# Half a second apart, so two minutes, as in the store itself.
 _LOOKS = 240
 _INDENT = 9
 _LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
@@ -33,35 +33,35 @@ _LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "gree
 @click.command(
     "create-table",
     cls=Command,
-    short_help="Make the table, unless it is there.",
+    short_help="Create the table if it does not exist.",
     examples=(
-        ("make a table for sessions, on demand, with TTL", "dynamostore create-table --table sessions"),
-        ("on a local server", "dynamostore create-table --endpoint-url http://127.0.0.1:8000"),
-        ("see where it would be made", "dynamostore create-table --table sessions --dry-run"),
+        ("create a table with on-demand billing and TTL", "dynamostore create-table --table sessions"),
+        ("create it on a local server", "dynamostore create-table --endpoint-url http://127.0.0.1:8000"),
+        ("see where it would be created", "dynamostore create-table --table sessions --dry-run"),
     ),
 )
 @dry_run
 @yes
-@everywhere
+@global_options
 @click.pass_obj
 def create_table(state: State, *, dry_run: bool, yes: bool) -> None:
-    """Make the table unless it is there: paid by the request, with TTL; wait until it can be used.
+    """Create the table with on-demand billing and TTL if it does not exist, and wait until it is active.
 
-    Of one that is there, nothing is changed but this: TTL is turned on, if it is off. From then on DynamoDB deletes what has
-    expired, so it asks before that if there are records. A table with another key, or with its TTL on another attribute, is left
-    as it is, and is an error.
+    If the table exists, the command changes only one setting: it enables TTL if TTL is disabled. DynamoDB then deletes expired
+    records, so the command asks first if the table has records. If the table has a different key, or TTL on another
+    attribute, the command changes nothing and fails.
     """
     with connect(state) as store:
         there = _wait_for(store)
-        # Of a server that has no TTL, or does not say, it is unknown; then it is not turned on either.
-        # Nor is it of a global table with strong consistency, which has none.
+        # Leave TTL alone if the server does not support it or does not report it: then the status is UNKNOWN.
+        # A global table with strong consistency does not support TTL either.
         has_ttl = there is None or (there.ttl_status != "UNKNOWN" and there.multi_region_consistency != "STRONG")
         ttl_is_off = there is not None and there.ttl is None and has_ttl
         enabled = False
         if not dry_run:
             if there is not None and ttl_is_off and _may_lose(store, there):
-                about = f"{place(store)} has records already, and its TTL is off"
-                state.confirm("Turn TTL on, so that DynamoDB deletes what has expired?", about, yes=yes)
+                about = f"{place(store)} already contains records, and its TTL is disabled"
+                state.confirm("Enable TTL, so that DynamoDB deletes expired records?", about, yes=yes)
             store.create_table()
             enabled = (there is None or ttl_is_off) and describe(store).ttl == store.table.ttl
         document: dict[str, object] = {
@@ -72,14 +72,14 @@ def create_table(state: State, *, dry_run: bool, yes: bool) -> None:
         }
         if dry_run:
             document |= {"would_create": there is None, "would_enable_ttl": there is None or ttl_is_off}
-        said = "is there already" if there else "would be made" if dry_run else "is made"
+        said = "already exists" if there else "would be created" if dry_run else "was created"
         if there and ttl_is_off:
-            said += "; its TTL would be turned on" if dry_run else "; its TTL is turned on now" if enabled else ""
+            said += "; its TTL would be enabled" if dry_run else "; its TTL is now enabled" if enabled else ""
         state.result({**document, "status": "done"}, f"{place(store)} {said}")
 
 
 def _wait_for(store: MeteredStore) -> Description | None:
-    """The table as it is, when it is made to the end; None: there is none."""
+    """Wait while the table is being created, then return its description, or None if it does not exist."""
     try:
         there = describe(store)
         for _ in range(_LOOKS):
@@ -93,7 +93,7 @@ def _wait_for(store: MeteredStore) -> Description | None:
 
 
 def _may_lose(store: MeteredStore, there: Description) -> bool:
-    """Whether it may have records. (With another key it is refused anyway.)"""
+    """Return True if the table may have records that TTL would delete. A table with another key is refused later."""
     if there.key != f"{store.table.token} (HASH, S)":
         return False
     try:
@@ -104,20 +104,20 @@ def _may_lose(store: MeteredStore, there: Description) -> bool:
 
 @click.command(
     cls=Command,
-    short_help="Read the table once, and say how long it took.",
+    short_help="Check that the table can be read, and measure how long it takes.",
     examples=(
-        ("whether it can be read, and how fast it answers", "dynamostore ping --table sessions --region eu-central-1"),
-        ("in a script", "dynamostore ping --table sessions --json && ./start"),
+        ("check the connection and measure the latency", "dynamostore ping --table sessions --region eu-central-1"),
+        ("start a program only if the table can be read", "dynamostore ping --table sessions --json && ./start"),
     ),
 )
-@everywhere
+@global_options
 @click.pass_obj
 def ping(state: State) -> None:
-    """Read the table once, and say how long that took; it needs no right but GetItem."""
+    """Check that the table can be read, and measure how long it takes. The only permission it needs is GetItem."""
     with connect(state) as store:
+        # The first call opens the connection, so measure the second.
         store.ping()
         began = time.perf_counter()
-        # The first one opens the connection.
         store.ping()
         took = (time.perf_counter() - began) * 1000
         document = {"command": "ping", "table": store.table.name, "status": "done", "milliseconds": round(took, 3)}
@@ -126,11 +126,11 @@ def ping(state: State) -> None:
 
 @click.command(
     cls=Command,
-    short_help="Say what is wrong with the table, and what to do.",
+    short_help="Find problems with the table, and show how to fix them.",
     examples=(
-        ("all that is wrong with a table, and what to do", "dynamostore doctor --table sessions"),
-        ("look at every record, not only some", "dynamostore doctor --table sessions --all --segments 4"),
-        ("in a script: exit code 1 if there are errors", "dynamostore doctor --table sessions --json"),
+        ("check a table", "dynamostore doctor --table sessions"),
+        ("check every record, not only a sample", "dynamostore doctor --table sessions --all --segments 4"),
+        ("check in a script; the exit code is 1 if there are errors", "dynamostore doctor --table sessions --json"),
     ),
 )
 @click.option(
@@ -138,26 +138,24 @@ def ping(state: State) -> None:
     cls=Option,
     type=click.IntRange(min=0),
     default=1000,
-    show_default=True,
     metavar="N",
-    help="So many records are looked at.",
+    help="Number of records to check. Default: 1000.",
 )
-@click.option("--all", "everything", is_flag=True, help="All records are looked at.")
+@click.option("--all", "everything", is_flag=True, help="Check all records.")
 @click.option(
     "--role",
     type=click.Choice(get_args(Role)),
     default="web",
-    show_default=True,
-    help="What these credentials are for: what they may not do of it is an error.",
+    help="Role whose permissions these credentials must have. Default: web.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Show what is well, too.")
+@click.option("--verbose", "-v", is_flag=True, help="Show the checks that passed, too.")
 @segments
-@everywhere
+@global_options
 @click.pass_obj
 def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: bool, segments: int) -> int:
-    """Examine the table, its settings and some of its records, and say what to do about what is found.
+    """Check the table, its settings, your permissions and a sample of its records. Show how to fix each problem.
 
-    Exit code 1 if there is an error among it; warnings and notes are none.
+    The exit code is 1 if a finding is an error. Warnings and notes do not change it.
     """
     profile = state.where.get("profile")
     aws = f" --profile {shlex.quote(profile)}" if profile else ""
@@ -170,8 +168,8 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
                 continue
             shown.append(_finding(state, finding.level, f"{finding.check}: {finding.message}"))
             if finding.advice and finding.level != "ok":
-                # In one piece, however long: it is there to be copied.
-                advice = spoken(finding.advice, store.options, aws)
+                # Do not wrap the advice, so that it can be copied.
+                advice = for_command_line(finding.advice, store.options, aws)
                 shown.append(Text(printable(" " * _INDENT + advice), style="dim"))
         document = {
             "command": "doctor",
@@ -183,7 +181,7 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
                     "check": f.check,
                     "level": f.level,
                     "message": f.message,
-                    "advice": spoken(f.advice, store.options, aws),
+                    "advice": for_command_line(f.advice, store.options, aws),
                 }
                 for f in findings
             ],
@@ -195,7 +193,7 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
 
 
 def _finding(state: State, level: str, message: str) -> RenderableType:
-    """What was found: wrapped beside its level on a terminal, in a line elsewhere."""
+    """Return a finding: its level, then its message, wrapped in its own column on a terminal and unwrapped elsewhere."""
     style, said = _LEVELS[level], Text(printable(message))
     if not state.out.is_terminal:
         return Text.assemble((f"{level:{_INDENT}}", style), said)
@@ -209,20 +207,21 @@ def _finding(state: State, level: str, message: str) -> RenderableType:
 @click.command(
     "policy",
     cls=Command,
-    short_help="Print the least IAM policy that a role needs.",
+    short_help="Print the smallest IAM policy that a role needs.",
     examples=(
-        ("the rights of a web application", "dynamostore policy web --table sessions --account 123456789012"),
-        ("those of a nightly purge", "dynamostore policy sweeper --table sessions > sweeper.json"),
+        ("print the policy of a web application", "dynamostore policy web --table sessions --account 123456789012"),
+        ("save the policy of a nightly purge", "dynamostore policy sweeper --table sessions > sweeper.json"),
     ),
 )
 @click.argument("role", type=click.Choice(get_args(Role)))
-@click.option("--account", default="*", metavar="NUMBER", help="The AWS account; else any.")
-@everywhere
+@click.option("--account", default="*", metavar="NUMBER", help="AWS account number. Default: any account.")
+@global_options
 @click.pass_obj
 def print_policy(state: State, *, role: Role, account: str) -> None:
-    """Print the least IAM policy that ROLE needs, as JSON, for the configured region, if any. It makes no call.
+    """Print the smallest IAM policy that ROLE needs, as JSON. The command makes no call.
 
-    web: the application itself. reader: stats, export and show. sweeper: purge. administrator: everything here.
+    Roles: web for the application; reader for stats, export and show; sweeper for purge; administrator for all commands.
+    The policy covers the configured Region, or all Regions if none is configured.
     """
     try:
         document = policy(role, table=state.table, region=region_of(state) or "*", account=account)
@@ -233,12 +232,12 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
 
 @click.command(
     cls=Command,
-    short_help="Print the table for CloudFormation or Terraform.",
+    short_help="Print a CloudFormation or Terraform template of the table.",
     examples=(
-        ("for CloudFormation", "dynamostore template cloudformation --table sessions > sessions.yaml"),
-        ("for Terraform", "dynamostore template terraform --table sessions > sessions.tf"),
+        ("save a CloudFormation template", "dynamostore template cloudformation --table sessions > sessions.yaml"),
+        ("save a Terraform template", "dynamostore template terraform --table sessions > sessions.tf"),
         (
-            "for Terraform, a global table with a replica in another Region",
+            "print a global table with a replica in another Region, for Terraform",
             "dynamostore template terraform --replica eu-west-1",
         ),
     ),
@@ -250,7 +249,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     cls=Option,
     multiple=True,
     metavar="REGION",
-    help="Add a replica in another Region; can be repeated. Read docs/guides/global-tables.md first.",
+    help="Region of a replica. Repeatable. Read docs/guides/global-tables.md first. Default: no replica.",
 )
 @click.option(
     "--multi-region-consistency",
@@ -258,18 +257,17 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
     cls=Option,
     type=click.Choice(get_args(Consistency)),
     default="EVENTUAL",
-    show_default=True,
-    help="The consistency between the Regions.",
+    help="Consistency between the Regions. Default: EVENTUAL.",
 )
 @click.option(
-    "--witness", cls=Option, metavar="REGION", help="The Region of the witness, which has no replica; with STRONG only."
+    "--witness", cls=Option, metavar="REGION", help="Region of the witness, which has no replica. Requires STRONG."
 )
-@everywhere
+@global_options
 @click.pass_obj
 def template(
     state: State, *, tool: str, replicas: tuple[str, ...], consistency: Consistency, witness: str | None
 ) -> None:
-    """Print the table as a template for TOOL. It makes no call."""
+    """Print a template of the table for TOOL. The command makes no call."""
     make = cloudformation if tool == "cloudformation" else terraform
     try:
         text = make(state.table, replicas=replicas, consistency=consistency, witness=witness)

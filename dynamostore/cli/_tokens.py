@@ -1,4 +1,4 @@
-"""Tokens as they are typed: on the command line, or on standard input, so that no shell remembers them."""
+"""Tokens from the command line, or from standard input, which keeps them out of the shell's history."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["keys"]
 
 
 def keys(tokens: Iterable[str], *, raw: bool) -> list[str]:
-    """The keys in the table of clients' *tokens*, each once; "-": those on standard input, one a line."""
+    """Return the table keys of clients' *tokens*, without duplicates. "-" stands for standard input, one token a line."""
     found: list[str] = []
     for token in tokens:
-        found += _read() if token == "-" else [token]  # noqa: S105 (no token, but where they are)
+        found += _read() if token == "-" else [token]  # noqa: S105 (not a token: it stands for standard input)
     if not found:
-        raise WrongUsageError("there is no token on standard input")
+        raise WrongUsageError("standard input contains no token")
     return list(dict.fromkeys(_key(token, raw=raw) for token in found))
 
 
 def _key(token: str, *, raw: bool) -> str:
     if not storable(token):
-        raise WrongUsageError("a token is 1 to 2048 bytes of UTF-8")
+        raise WrongUsageError("a token must be 1 to 2048 bytes of UTF-8")
     if raw:
         return token
     if "=" in token:
         raise WrongUsageError(
-            "this is no client's token: give the value of its cookie, without the name (or --raw a key)"
+            "not a client's token: give the cookie's value without its name, or a table key with --raw"
         )
-    # As sessions do: unpadded base64 of the SHA-256.
+    # As sessions hash tokens: unpadded base64 of the SHA-256.
     return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
 
 
@@ -47,4 +47,4 @@ def _read() -> list[str]:
     try:
         return [line.strip() for line in sys.stdin if line.strip()]
     except UnicodeDecodeError:
-        raise WrongUsageError("what is on standard input is not UTF-8") from None
+        raise WrongUsageError("standard input is not valid UTF-8") from None

@@ -1,10 +1,12 @@
-"""What the stores do, as plans: generators with no I/O, which `dynamostore.steps` drives.
+"""The logic of the stores as plans: generators without I/O, which `dynamostore.steps` drives.
 
-`verbs` are those of the contract. They inherit: `verbs` from `renaming`, and that from `parts`, because all share one table,
-one clock and the same way to read an item. Below are `expressions` and `checks`; `create_table` makes the table; `faults`
-turns what a client raises into a `StoreError <dynamostore.StoreError>`. These modules are for the drivers within this distribution and may
-change with any version. A store of your own needs `dynamostore.contract` and, if it wants one text for both kinds of driver,
-`dynamostore.steps`.
+`verbs` implements the methods of the contract. Its class inherits from the class in
+`renaming`, which inherits from the class in `parts`: all share one table, one clock and one way to read an item. They use
+`expressions` and `checks`.
+`create_table` creates the table. `faults` turns a client's exception into a `StoreError <dynamostore.StoreError>`.
+
+These modules are internal and may change with any version. To write your own store, use `dynamostore.contract`. To share its
+code between a sync and an async version, also use `dynamostore.steps`.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""What every store checks alike, and what it says: a new record, a renaming, a conflict."""
+"""Checks that all stores share: of new records and renamings, and the conflicts that they raise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def new_record(
     beside: Mapping[str, AttributeValue] | None = None,
     recent: bytes = b"",
 ) -> Record:
-    """A record to be written, with a new version, once all of it is known to be good."""
+    """Check the arguments, and return a record to write, with a new version."""
     record = Record.at(
         items.check_token(token),
         items.check_data(data),
@@ -40,17 +40,17 @@ def new_record(
 
 
 def check_record(record: Record) -> Record:
-    """*record*, if it is one; else `TypeError`: `find` may have returned None."""
+    """Return *record*. Raise `TypeError` if it is not a `Record`, such as the None that `find` may return."""
     if not isinstance(record, Record):
-        raise TypeError(f"record must be a Record, not {type(record).__name__}: did find() find one?")
+        raise TypeError(f"record must be a Record, not {type(record).__name__}: check that find() returned a record")
     return record
 
 
 def check_rename(record: Record, token: str, grace: timedelta) -> None:
-    """`TypeError` or `ValueError` for a renaming that makes no sense."""
+    """Raise `TypeError` or `ValueError` if the arguments of a renaming are invalid."""
     check_record(record)
     if token == record.token:
-        raise ValueError("the new token must not be the record's own; replace() writes in place")
+        raise ValueError("the new token must differ from the record's token; to keep the token, use replace()")
     if not isinstance(grace, timedelta):
         raise TypeError(f"grace must be a timedelta, not {type(grace).__name__}")
     if grace < timedelta(0):
@@ -58,10 +58,13 @@ def check_rename(record: Record, token: str, grace: timedelta) -> None:
 
 
 def conflict(token: str, current: Record | None, *, taken: bool = False, renamed: bool = False) -> Conflict:
-    """The conflict over the record of *token*, where *current* is there now."""
+    """Return the `Conflict` over the record of *token*. *current* is the record that is stored now, or None.
+
+    *taken*: the token was to be new. *renamed*: another request renamed the record.
+    """
     what = "was changed meanwhile" if current else "is gone"
     if taken and current:
-        what = "is there already"
+        what = "already exists"
     elif renamed:
         what = "was renamed meanwhile"
     return Conflict(f"record {digest(token)} {what}", current=current, renamed=renamed)

@@ -1,4 +1,4 @@
-"""Making the table, as a plan: key, TTL, and waiting until it can be used."""
+"""A plan that creates the table with its key and TTL, and waits until it can be used."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ __all__ = ["create_table", "has_key", "is_strongly_consistent", "key_in_words"]
 
 R = TypeVar("R")
 
-logger = logging.getLogger("dynamostore")
+logger: logging.Logger = logging.getLogger("dynamostore")
 
 _POLL: Final = 0.5
 _LONGEST_POLL: Final = 5.0
 
-# A table that is being updated serves requests all the while.
+# A table serves requests while it is being updated.
 _USABLE: Final = ("ACTIVE", "UPDATING")
-# What waiting does not change.
+# Waiting does not change these states.
 _UNUSABLE: Final[Mapping[str, str]] = {
     "INACCESSIBLE_ENCRYPTION_CREDENTIALS": "DynamoDB cannot use its KMS key: enable the key, and DynamoDB's grant on it, "
     "within seven days; after that, DynamoDB archives the table",
-    "ARCHIVING": "it is being archived, as its KMS key could not be used for seven days: restore it from its backup",
-    "ARCHIVED": "it was archived, as its KMS key could not be used for seven days: restore it from its backup",
+    "ARCHIVING": "DynamoDB is archiving it, because its KMS key could not be used for seven days: restore it from its backup",
+    "ARCHIVED": "DynamoDB has archived it, because its KMS key could not be used for seven days: restore it from its backup",
 }
-# What DynamoDB says if somebody else was faster, and DescribeTimeToLive may not show yet.
+# DynamoDB's messages if another process has turned TTL on first. DescribeTimeToLive may not show that yet.
 _ENABLED_ALREADY: Final = "already enabled"
 _ENABLED_ELSEWHERE: Final = "different AttributeName"
 
 
 def create_table(table: Table, *, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> Plan[None]:
-    """Make *table* (on demand, with TTL) unless it is there, and wait until it can be used.
+    """Create *table* (on demand, with TTL) unless it exists, and wait until it can be used.
 
-    Safe to run by many processes at once and again at every start. A table that has another key, or whose
-    TTL is on another attribute, is left as it is: `TableSchemaError`. *timeout* is in seconds of waiting,
-    then `UnavailableError`. A table that can be used, but whose TTL cannot be turned on for now, is warned of.
+    Many processes can run this at the same time, and at every start. If an existing table has another key, or its TTL uses
+    another attribute, leave it unchanged and raise `TableSchemaError`. After *timeout* seconds of waiting, raise
+    `UnavailableError`. If the table can be used but TTL cannot be turned on for now, log a warning.
     """
     wait = _Wait(timeout, monotonic)
     description = yield from _until_usable(table, wait)
     if is_strongly_consistent(description):
         logger.warning(
-            "table %s is a global table with multi-Region strong consistency, which has no TTL: expired records stay until "
+            "table %s is a global table with multi-Region strong consistency, which does not support TTL: expired records stay until "
             "you purge them with dynamostore purge or Batch(store).purge_expired()",
             table.name,
         )
@@ -65,7 +65,7 @@ def create_table(table: Table, *, timeout: float, monotonic: Callable[[], float]
 
 
 class _Wait:
-    """How long may still be waited. Pauses count as long as they should take, so that a test need not take them."""
+    """The time left to wait. A pause counts with its nominal length, so a test can skip it."""
 
     def __init__(self, timeout: float, monotonic: Callable[[], float]) -> None:
         self.timeout = timeout
@@ -83,8 +83,8 @@ class _Wait:
         return self.timeout - max(self._paused, self._monotonic() - self._began)
 
     def pause(self, *, growing: bool = False) -> Plan[None]:
-        """Wait a little; *growing*: longer each time, by chance, as many may be waiting for the same."""
-        # A local server is ready at once: the first look comes early.
+        """Pause. *growing*: longer each time and randomly, because many processes may be waiting for the same table."""
+        # A local server is ready at once, so make the first pause short.
         seconds = _POLL if self._times else _POLL / 10
         if growing:
             seconds = uniform(_POLL, min(_LONGEST_POLL, _POLL * 2 ** min(self._times, 8)))
@@ -95,7 +95,7 @@ class _Wait:
 
 
 def _until_usable(table: Table, wait: _Wait) -> Plan[DescribedTable]:
-    """Create the table whenever it is not there, wait until it serves requests, and return its description."""
+    """Create the table if it does not exist, wait until it serves requests, and return its description."""
     created = False
     refused: TableBusy | None = None
     while True:
@@ -117,11 +117,11 @@ def _until_usable(table: Table, wait: _Wait) -> Plan[DescribedTable]:
                 "call create_table() again to wait longer"
             ) from refused
         if description is None and not created:
-            # Reads are eventually consistent: what was created may not be seen yet.
+            # DescribeTable is eventually consistent, so the table may exist and not be shown yet.
             try:
                 yield from _create(table, wait)
             except TableBusy as error:
-                # Another process has just created it, or it is being deleted and is not shown any more.
+                # Another process has just created the table, or it is being deleted and no longer shown.
                 refused = error
                 logger.info("table %s is being created or deleted by another process", table.name)
             else:
@@ -151,7 +151,7 @@ def _describe(table: Table, wait: _Wait) -> Plan[DescribedTable | None]:
 
 
 def _patiently(call: Call[R], wait: _Wait) -> Plan[R]:
-    """Make a call, again if it was throttled: all processes of an app may start at once."""
+    """Make a call, and repeat it while it is throttled. All processes of an app may start at the same time."""
     while True:
         try:
             return (yield from issue(call))
@@ -165,24 +165,27 @@ def _check_key(table: Table, description: DescribedTable) -> None:
     if not has_key(table, description):
         raise TableSchemaError(
             f"table {table.name!r} has the key {key_in_words(description)}, not {table.token} (HASH, S); "
-            "it was left as it is: name another table, or the attribute in Table(token=...)"
+            "it was left as it is: use another table, or name its key in Table(token=...)"
         )
 
 
 def has_key(table: Table, description: DescribedTable) -> bool:
-    """Whether a table's key is the one that *table* says."""
+    """Return True if the described table has the key that *table* requires."""
     types = {a["AttributeName"]: a["AttributeType"] for a in description.get("AttributeDefinitions", ())}
     key = [(k["AttributeName"], k["KeyType"]) for k in description.get("KeySchema", ())]
     return key == [(table.token, "HASH")] and types.get(table.token) == "S"
 
 
 def is_strongly_consistent(description: DescribedTable) -> bool:
-    """Return True for a global table with multi-Region strong consistency (MRSC): it has neither TTL nor transactions."""
+    """Return True for a global table with multi-Region strong consistency (MRSC).
+
+    Such a table supports neither TTL nor transactions.
+    """
     return description.get("MultiRegionConsistency") == "STRONG"
 
 
 def key_in_words(description: DescribedTable) -> str:
-    """A table's key.
+    """Return a table's key as text.
 
     >>> key_in_words({"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]})
     'id (HASH, ?)'
@@ -193,14 +196,16 @@ def key_in_words(description: DescribedTable) -> str:
 
 
 def _enable_ttl(table: Table, wait: _Wait) -> Plan[None]:
-    """Turn TTL on unless it is. Whatever keeps it off, the table can be used: that is a warning."""
+    """Turn TTL on, unless it is on. If that fails, log a warning, because the table can be used without TTL."""
     while True:
         try:
             yield from _turn_ttl_on(table, wait)
         except Unsupported:
-            logger.warning("this server has no TTL: expired records of table %s stay until they are read", table.name)
+            logger.warning(
+                "this server does not support TTL: expired records of table %s stay until they are read", table.name
+            )
         except (TableBusy, TableNotFoundError) as error:
-            # It is being updated, or not known everywhere yet.
+            # The table is being updated, or some of DynamoDB's servers do not know it yet.
             if not wait.is_over:
                 yield from wait.pause()
                 continue
@@ -223,7 +228,7 @@ def _turn_ttl_on(table: Table, wait: _Wait) -> Plan[None]:
     except StoreError as error:
         if error.code != "ValidationException":
             raise
-        # Of two that start at once both see it off, and the second to turn it on is refused.
+        # If two processes start at once, both see TTL off, and DynamoDB refuses the second one.
         if (yield from _has_ttl(table, wait)) or _ENABLED_ALREADY in str(error):
             return
         if _ENABLED_ELSEWHERE in str(error):
@@ -232,7 +237,7 @@ def _turn_ttl_on(table: Table, wait: _Wait) -> Plan[None]:
 
 
 def _has_ttl(table: Table, wait: _Wait) -> Plan[bool]:
-    """Return True if TTL is on; `TableSchemaError` if it is on by another attribute."""
+    """Return True if TTL is on. Raise `TableSchemaError` if it is on for another attribute."""
     call: Call[DescribeTimeToLiveReply] = Call("describe_time_to_live", {"TableName": table.name})
     reply = yield from _patiently(call, wait)
     there = reply["TimeToLiveDescription"]
@@ -241,7 +246,7 @@ def _has_ttl(table: Table, wait: _Wait) -> Plan[bool]:
     if (name := there.get("AttributeName")) != table.ttl:
         raise TableSchemaError(
             f"table {table.name!r} has its TTL on attribute {name!r}, not {table.ttl!r}; it was left as it is: "
-            "turn that off first (it takes effect within an hour), or name it in Table(ttl=...)"
+            "turn that TTL off first (it takes effect within an hour), or name its attribute in Table(ttl=...)"
         )
     return True
 

@@ -1,7 +1,7 @@
-"""The conditions and updates of the plans, and the arguments that pass them to DynamoDB.
+"""The condition and update expressions of the plans, and the arguments that pass them to DynamoDB.
 
-The names in them are always passed by ExpressionAttributeNames: most of the defaults (token, data, ttl, owner) are
-reserved words.
+Expressions always use ExpressionAttributeNames, because most of the default names (token, data, ttl, owner) are reserved
+words.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ AS_READ = "#expiry = :read"
 SAME = "#version = :was"
 SAME_BY_SCS = "attribute_not_exists(#version) AND #expiry = :read AND #data = :held"
 UNMOVED = "attribute_not_exists(#moved)"
-# No marker, or one whose ttl is over (or missing, or no number).
+# Not a marker, or a marker whose TTL has passed (or is missing, or is not a number).
 UNKEPT = "(attribute_not_exists(#moved) OR NOT #ttl >= :second)"
 LEADS = "#moved = :moved"
 REPLACE = "SET #data = :data, #expiry = :expiry, #ttl = :ttl, #version = :version, #recent = :recent"
@@ -57,9 +57,9 @@ TOUCH = "SET #expiry = :expiry, #ttl = :ttl"
 
 
 def arguments(table: Table, condition: str, values: Item, update: str = "") -> dict[str, object]:
-    """Return the arguments of a condition (and an update), with only the names and values that these use.
+    """Return the arguments of a condition (and an update), with only the names and values that they use.
 
-    DynamoDB refuses any others.
+    DynamoDB refuses names and values that are not used.
     """
     names, placeholders = _named(condition, update, table)
     where: dict[str, object] = {
@@ -73,17 +73,17 @@ def arguments(table: Table, condition: str, values: Item, update: str = "") -> d
 
 
 def unchanged(record: Record) -> str:
-    """The condition that what is there is what was read."""
+    """Return the condition that the stored item is still the *record* that was read."""
     return SAME if record.version else SAME_BY_SCS
 
 
 def not_shortened(record: Record, new: Record) -> str:
-    """The condition that *new* does not take back an expiry that somebody else has given the record since."""
+    """Return the condition that *new* does not shorten an expiry that another request has extended since the read."""
     return NOT_SHORTENED if new.expiry_ns >= record.expiry_ns else f"({NOT_SHORTENED} OR {AS_READ})"
 
 
 def was(record: Record) -> dict[str, AttributeValue]:
-    """The values that `unchanged` and AS_READ compare with."""
+    """Return the values that `unchanged` and AS_READ compare with."""
     return {
         ":was": items.number(record.version),
         ":read": items.number(record.expiry_ns),
@@ -93,12 +93,12 @@ def was(record: Record) -> dict[str, AttributeValue]:
 
 @cache
 def words(expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names (without #) and the values (with :) of an expression; there are a dozen expressions in all."""
+    """Return the names (without #) and the values (with :) of an expression. The cache holds about a dozen expressions."""
     return tuple(set(re.findall(r"#(\w+)", expression))), tuple(set(re.findall(r":\w+", expression)))
 
 
 @lru_cache(maxsize=256)
 def _named(condition: str, update: str, table: Table) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Return the attributes behind the names of a condition and an update, and their values."""
+    """Return the attributes for the names in a condition and an update, and the placeholders of their values."""
     names, placeholders = words(f"{condition} {update}")
     return {f"#{name}": getattr(table, name) for name in names}, placeholders

@@ -1,7 +1,7 @@
-"""What a low-level client raised, told by its shape → our error tree; no botocore import.
+"""Translates the exceptions of low-level clients to `StoreError <dynamostore.StoreError>`, without importing botocore.
 
-botocore's ``ClientError`` (and ours) carries a ``response`` dict with ``Error.Code``; what never got a
-reply is an ``OSError`` or one of botocore's exceptions, which are told by the names of their classes.
+botocore's ``ClientError`` (and ours) carries a ``response`` dict with ``Error.Code``. A call that gets no reply raises an
+``OSError`` or an exception of botocore, which is recognized by the name of its class.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ __all__ = [
     "public",
 ]
 
-# What a plan handles and no user sees: who runs plans shows `public` in the place of what a plan has no answer to.
+# Private errors, which plans handle. If a plan does not handle an error, its driver raises `public(error)` instead.
 
 
 class ConditionFailed(StoreError):
-    """A condition did not hold; *item* is what is there, if the server said so.
+    """A condition did not hold. *item* is the stored item, if the server returned it.
 
-    *retried*: whether the client sent the call more than once; None if it does not say.
+    *retried* is True if the client sent the call more than once, and None if the client does not report that.
     """
 
     item: Item | None = None
@@ -52,46 +52,52 @@ class ConditionFailed(StoreError):
 
 
 class TransactionRefused(StoreError):
-    """A transaction was cancelled; *refusals* has an entry for each of its items, None where that one was fine."""
+    """A transaction was cancelled. *refusals* has an entry for each of its items: None if that item was not the reason."""
 
     refusals: Sequence[ConditionFailed | None] = ()
 
 
 class Contended(ThrottledError):
-    """A transaction or another Region's write on the item got in the way; the same call can be made again at once.
+    """A transaction or a write in another Region was changing the same item. The call can be repeated at once.
 
-    *attempts*, all in all, with *first_pause* seconds at most after the first, and twice as many after each.
+    *attempts* is the total number of attempts. The pause after the first one is at most *first_pause* seconds, and the limit
+    doubles each time.
     """
 
-    attempts = 5
-    first_pause = 0.02
+    attempts: int = 5
+    first_pause: float = 0.02
 
 
 class Overloaded(Contended):
-    """A transaction was cancelled for want of capacity. SDKs do not retry that; it is made again as they do with a write."""
+    """A transaction was cancelled because capacity was exceeded.
 
-    attempts = 3
-    first_pause = 1.0
+    The SDKs do not retry that, so plans retry it, as the SDKs retry a write.
+    """
+
+    attempts: int = 3
+    first_pause: float = 1.0
 
 
 class Unsupported(StoreError):
-    """The server does not know this operation, or does not do it on this table.
+    """The server does not support this operation, or not on this table.
 
-    DynamoDB itself knows all that are used. On a global table with multi-Region strong consistency it refuses transactions.
+    DynamoDB supports all operations that this package uses. But it refuses transactions on a global table with multi-Region
+    strong consistency.
     """
 
 
 class TableBusy(StoreError):
-    """The table exists already or is being changed."""
+    """The table already exists or is being changed."""
 
 
 PRIVATE = (ConditionFailed, Contended, TableBusy, TransactionRefused, Unsupported)
 
 
 def public(error: StoreError) -> StoreError:
-    """Return *error* or, if its class is private, the same as the public class that it is a kind of.
+    """Return *error* or, if its class is private, an equal error of its public base class.
 
-    What it came of are the client's errors then, and none of these: a `ConditionFailed` holds what is stored.
+    The causes of the result are only the client's errors. Private errors are left out, because a `ConditionFailed` holds the
+    stored item.
     """
     shown = error
     if isinstance(error, Contended):
@@ -114,13 +120,13 @@ def public(error: StoreError) -> StoreError:
     return shown
 
 
-# Botocore has many classes for credentials that it cannot find, fetch or renew, and one bare RuntimeError.
+# Botocore raises many classes, and one plain RuntimeError, if it cannot find, fetch or renew credentials.
 _DENIED = re.compile(r"Credential|Token|SSO|Login|MFA|MetadataRetrieval")
 _STALE = "Credentials were refreshed"
-# The rules for endpoints have none for these settings. Nothing was sent, and to try again does not help.
+# Botocore's rules give no endpoint for these settings. Nothing was sent, and a retry does not help.
 _NO_ENDPOINT = "EndpointProviderError"
 _WANTS_ACCOUNT = "AccountIdEndpointMode"
-# ConnectionError is botocore's own here: the base of what finds no server at all.
+# ConnectionError is botocore's class: the base of the errors for an unreachable server.
 _UNREACHABLE = frozenset(
     (
         "HTTPClientError",
@@ -130,19 +136,19 @@ _UNREACHABLE = frozenset(
         "IncompleteReadError",
     )
 )
-# A table without transactions refuses them with an error that DynamoDB's documentation does not name. So any refusal may be
-# that one, unless its code has a meaning of its own. Who takes it for that one makes the writes one by one: then a request that
-# is wrong is refused again, and that is the error.
+# DynamoDB's documentation does not name the error for a table that does not support transactions. So any refusal counts as that
+# error, unless its code has another meaning. The caller then makes the writes one by one. If the request itself is wrong,
+# DynamoDB refuses a single write too, and the caller gets that error.
 _TRANSACTION = "TransactWriteItems"
 _SCHEMA = ("does not match the schema", "Missing the key", "Type mismatch for key")
 _TOO_LARGE = ("Item size",)
 
 
 def explain(error: Exception, operation: str, table: str, where: str = "") -> Exception:
-    """The exception of our tree that *error* amounts to, with *error* as its cause.
+    """Return our exception for *error*, with *error* as its cause.
 
-    *operation* is the method that was called and *where* says which region or endpoint it went to. An
-    exception that is not the service's or the network's (a bug, a `TypeError`) is returned as it is.
+    *operation* is the method that was called. *where* names its region or endpoint. An exception that comes from neither the
+    service nor the network (a bug, a `TypeError`) is returned unchanged.
     """
     name = _spoken(operation)
     response: object = getattr(error, "response", None)
@@ -154,23 +160,23 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
         if about_credentials and "TransportError" in kinds:
             explained = UnavailableError(f"{name}: {quoted(str(error))}", operation=name)
         elif about_credentials or str(error).startswith(_STALE):
-            # Our own client's message says so itself.
+            # The message of our own client is complete.
             what = quoted(str(error))
             if "BotoCoreError" in kinds:
                 what = reason_of(error)
                 if is_secretive(error):
-                    # As the cause, it would bring along what a program wrote.
+                    # The error will be the cause, so remove the output of a program from it.
                     error.args = (what,)
             if "WireError" not in kinds:
                 what = f"no usable AWS credentials: {what}"
             explained = AccessDeniedError(f"{name}: {what}", operation=name)
         elif (missing := without_file(error)) is not None:
-            # DynamoDB takes no file; credentials do.
+            # Calls to DynamoDB read no file, so the missing file is one of credentials.
             explained = AccessDeniedError(f"{name}: no usable AWS credentials: {missing}", operation=name)
         elif _NO_ENDPOINT in kinds:
             explained = StoreError(f"{name}: no endpoint{where}: {_no_endpoint(error)}", operation=name)
         elif kinds & _UNREACHABLE or isinstance(error, OSError):
-            explained = UnavailableError(f"{name}: no answer{where}: {quoted(str(error))}", operation=name)
+            explained = UnavailableError(f"{name}: no reply{where}: {quoted(str(error))}", operation=name)
         else:
             return error
     explained.__cause__ = error
@@ -178,29 +184,29 @@ def explain(error: Exception, operation: str, table: str, where: str = "") -> Ex
 
 
 def check(reply: object, operation: str, table: str, where: str = "") -> None:
-    """Nothing if *reply* is DynamoDB's; `UnavailableError` if something on the way made it up.
+    """Raise `UnavailableError` if *reply* does not come from DynamoDB.
 
-    boto3 takes any 200 for a success: the log-in page of a proxy would be an item that is not there.
+    boto3 takes any reply with status 200 for a success. So a proxy's log-in page would look like an item that does not exist.
     """
-    # Dicts, almost always: to ask whether they are Mappings takes longer than all the rest.
+    # These values are almost always dicts. A check for Mapping alone takes longer than the rest of this function.
     metadata = reply.get("ResponseMetadata") if isinstance(reply, (dict, Mapping)) else None
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, (dict, Mapping)) else None
     kind = headers.get("content-type") if isinstance(headers, (dict, Mapping)) else None
     if isinstance(kind, str) and "json" not in kind:
         name = _spoken(operation)
-        message = f"{name} on table {table!r}{where}: the reply is of type {kind[:40]!r}, not DynamoDB's JSON"
+        message = f"{name} on table {table!r}{where}: the reply has the content type {kind[:40]!r}, not DynamoDB's"
         raise UnavailableError(message, operation=name)
 
 
 def _no_endpoint(error: Exception) -> str:
     reason = quoted(str(error))
     if _WANTS_ACCOUNT not in reason:
-        return f"{reason} (look at region, endpoint and the AWS_ variables)"
-    return f"{reason} (for the credentials, AWS_ACCOUNT_ID names one; or name the table by its ARN)"
+        return f"{reason} (check the region, the endpoint and the AWS_ variables)"
+    return f"{reason} (set AWS_ACCOUNT_ID to the account of the credentials, or name the table by its ARN)"
 
 
 def _spoken(operation: str) -> str:
-    """The service's name for a method: ``get_item`` is GetItem."""
+    """Return the service's name of a method: GetItem for ``get_item``."""
     return operation.title().replace("_", "")
 
 
@@ -216,7 +222,7 @@ def _from_reply(
     if code == "TransactionCanceledException":
         return _transaction_refused(response, message, name)
     if code == "TransactionConflictException" or (
-        # Clients may make the call again for this one: then there is no point in doing so four times as often.
+        # If the client has retried this error itself, a plan must not retry it again.
         code == "ReplicatedWriteConflictException" and not _metadata(response, "RetryAttempts")
     ):
         return Contended(message, operation=name, code=code)
@@ -237,7 +243,7 @@ def _from_reply(
         if status == 429:
             kind = ThrottledError
     if kind is TableNotFoundError:
-        message += "; create it with store.create_table(), or look at the region and the table's name"
+        message += "; create it with store.create_table(), or check the region and the table's name"
     error = kind(message, operation=name, code=code)
     if isinstance(error, ThrottledError):
         error.throttling_reasons = _throttling_reasons(response)
@@ -245,8 +251,8 @@ def _from_reply(
 
 
 def _throttling_reasons(response: Mapping[object, object]) -> tuple[ThrottlingReason, ...]:
-    """What a refusal says of the limits that were exceeded; of anything that is not as documented, nothing."""
-    # In a ThrottlingException it is spelled otherwise than in the others.
+    """Return the exceeded limits that a refusal names. Ignore entries that do not have the documented form."""
+    # A ThrottlingException spells the name differently from the other errors.
     reasons = response.get("ThrottlingReasons") or response.get("throttlingReasons")
     return tuple(
         ThrottlingReason(str(reason.get("reason") or ""), str(reason.get("resource") or ""))
@@ -263,7 +269,9 @@ def _metadata(response: Mapping[object, object], name: str) -> int | None:
 
 def _invalid(text: str, message: str, name: str, code: str) -> StoreError:
     if any(part in text for part in _SCHEMA):
-        return TableSchemaError(f"{message}; the table has another key than Table says", operation=name, code=code)
+        return TableSchemaError(
+            f"{message}; the table has another key than the one in Table(token=...)", operation=name, code=code
+        )
     if any(part in text for part in _TOO_LARGE):
         return ItemTooLargeError(message, limit=MAX_ITEM, operation=name, code=code)
     if name == _TRANSACTION and code == "ValidationException":
@@ -282,7 +290,7 @@ def _condition_failed(
     return failed
 
 
-# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html, and those of a statement in a batch.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html, and the codes of BatchStatementError.
 _CANCELLED: Mapping[str, type[StoreError]] = {
     "ThrottlingError": Overloaded,
     "ProvisionedThroughputExceeded": Overloaded,
@@ -294,7 +302,7 @@ _CANCELLED: Mapping[str, type[StoreError]] = {
     "InternalServerError": UnavailableError,
     "ItemCollectionSizeLimitExceeded": StoreError,
 }
-"""Reason → class, the one that counts first: for want of capacity it is better to wait longer."""
+"""Maps a cancellation reason to a class. If there are several reasons, the first in this order counts: it waits longest."""
 _HELD_NOT = ("ConditionalCheckFailed", "DuplicateItem")
 
 

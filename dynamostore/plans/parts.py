@@ -1,4 +1,4 @@
-"""`Parts`: what the verbs share: reading an item, and finding out what a refused write met."""
+"""`Parts`, the code that the verbs share: reading items, and finding the reason for a refused write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .transactions import Transactions
 
 __all__ = ["Parts", "hidden", "tagging"]
 
-logger = logging.getLogger("dynamostore")
+logger: logging.Logger = logging.getLogger("dynamostore")
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `Plans <dynamostore.plans.verbs.Plans>` are made of, on one table."""
+    """The shared methods of `Plans <dynamostore.plans.verbs.Plans>`, for one table."""
 
     table: Table
     clock: Clock
@@ -51,7 +51,10 @@ class Parts:
         evict: bool,
         reply: Hidden[GetItemReply] | None = None,
     ) -> Plan[Record | None]:
-        """Return the live record that *item*, of *reply*, is or, if it is a marker that may be followed, leads to."""
+        """Return the live record in *item*, or the record that it leads to if it is a marker, or None.
+
+        *reply* is the reply that contained *item*. *evict*: remove the item if it has expired.
+        """
         hops = 0
         while item is not None:
             expiry_ns, now_ns = items.decode_expiry(self.table, item.reveal()), self.clock()
@@ -83,12 +86,13 @@ class Parts:
         item = reply.get("Item") or None
         if item is not None and items.bears_another_token(self.table, item, token.reveal()):
             raise UnavailableError(
-                f"GetItem: the reply has another token than record {digest(token.reveal())}", operation="GetItem"
+                f"GetItem: the reply contains another record than the requested {digest(token.reveal())}",
+                operation="GetItem",
             )
         return item
 
     def _evict(self, token: Hidden[str], expiry_ns: int) -> Plan[None]:
-        """Remove an expired item, unless it has been written anew since it was read."""
+        """Remove an expired item, unless it has been written since it was read."""
         try:
             yield from issue(
                 self._call(
@@ -98,7 +102,7 @@ class Parts:
                 )
             )
         except ConditionFailed:
-            logger.debug("record %s was renewed while it was to be evicted", digest(token.reveal()))
+            logger.debug("record %s was written before it could be evicted", digest(token.reveal()))
         except StoreError as error:
             logger.warning("expired record %s was not evicted: %s", digest(token.reveal()), error)
 
@@ -123,7 +127,7 @@ class Parts:
         return self._write(Item=items.encode(self.table, new), **self._where(NOT_TAKEN, self._now()))
 
     def _sweep(self, item: Hidden[Item] | None, token: Hidden[str]) -> Plan[bool]:
-        """Remove the marker *item*, which has not expired but leads to no record; return False if it is no marker."""
+        """Remove the marker *item*, which has not expired but leads to no record. Return False if *item* is not a marker."""
         there = self._lead(item)
         if there is None:
             return False
@@ -137,7 +141,10 @@ class Parts:
         return True
 
     def _lead(self, item: Hidden[Item] | None) -> Hidden[str] | None:
-        """Return the token that the marker *item* leads to, expired or not; None if it is none, has ended, or is corrupt."""
+        """Return the token that the marker *item* leads to, even if it has expired.
+
+        Return None if *item* is not a marker, if the marker has ended, or if it is corrupt.
+        """
         try:
             moved = item is not None and self._is_renamed(item)
             return hidden(items.moved(self.table, item.reveal())) if item is not None and moved else None
@@ -145,14 +152,15 @@ class Parts:
             return None
 
     def _met(self, failure: ConditionFailed, token: Hidden[str]) -> Plan[Hidden[Item] | None]:
-        """Return the item that made a condition fail: sent along with the refusal, or read again."""
+        """Return the item that made a condition fail: from the refusal, or else from a new read."""
         return hidden(failure.item) or (yield from self._get(token, consistent=True))
 
     def _is_written(self, failure: ConditionFailed, item: Hidden[Item] | None, new: Record, version: int = 0) -> bool:
-        """Return True if *new* was written before: its reply was lost, and the client sent it once more.
+        """Return True if *new* was already written: the reply was lost, and the client retried the write.
 
-        That is so even if it has expired meanwhile, or others have written since. If so many have that the item no
-        longer remembers *version*, which was read, nobody knows: `UnavailableError`, as for any write without a reply.
+        This works even if *new* has expired since, or other requests have written since. If there were so many writes that
+        the item no longer remembers *version* (the version that was read), the outcome is unknown. Then raise
+        `UnavailableError`, as for any write without a reply.
         """
         if item is None:
             return False
@@ -162,15 +170,15 @@ class Parts:
             self.table, item.reveal(), version
         ):
             raise UnavailableError(
-                f"record {digest(new.token)}: more than {items.RECENT} others wrote while this write was sent again; "
-                "whether it was applied the first time is not known",
+                f"record {digest(new.token)}: more than {items.RECENT} other writes came between this write and its retry; "
+                "it is not known whether the first attempt was applied",
                 operation=failure.operation,
                 code=failure.code,
             ) from failure
         return False
 
     def _conflict(self, token: Hidden[str], item: Hidden[Item] | None) -> Plan[Conflict]:
-        """Return the conflict over the record that was read under *token*, where *item* is there now."""
+        """Return the conflict over the record that was read under *token*. *item* is stored there now."""
         current = yield from self._record(token, item, evict=False)
         return conflict(token.reveal(), current, renamed=self._is_renamed(item))
 
@@ -178,7 +186,10 @@ class Parts:
         return item is not None and markers.is_kept(self.table, item.reveal(), self.clock())
 
     def _patiently(self, call: Call[object]) -> Plan[None]:
-        """Make a call, again if SDKs would not: a transaction is in its way, or it is one that was cancelled for want of capacity."""
+        """Make a call, with retries for two errors that the SDKs do not retry.
+
+        These are a conflict with a transaction, and a transaction that was cancelled because capacity was exceeded.
+        """
         attempts = 0
         while True:
             try:
@@ -212,7 +223,7 @@ def hidden(value: T | None) -> Hidden[T] | None:
 
 
 def tagging(new: Record, write: Plan[R]) -> Plan[R]:
-    """Run *write*. An error that leaves its outcome open bears the version of *new*."""
+    """Run *write*. If it raises an error that leaves its outcome open, store the version of *new* in the error."""
     try:
         return (yield from write)
     except (UnavailableError, ThrottledError) as error:

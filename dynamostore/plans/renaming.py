@@ -1,4 +1,4 @@
-"""`Renaming`: a record gets a new token, in one transaction or, where the table has none, in two steps."""
+"""`Renaming` gives a record a new token: in one transaction or, if the table does not support them, in two steps."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .parts import Parts, tagging
 
 __all__ = ["Renaming"]
 
-logger = logging.getLogger("dynamostore")
+logger: logging.Logger = logging.getLogger("dynamostore")
 
 
 @dataclass(frozen=True, slots=True)
 class Renaming(Parts):
-    """The verb `rename`, on one table."""
+    """The method `rename`, for one table."""
 
     def rename(
         self,
@@ -37,7 +37,7 @@ class Renaming(Parts):
         expiry: datetime,
         grace: timedelta = timedelta(0),
     ) -> Plan[Record]:
-        """As `Store.rename <dynamostore.Store.rename>`."""
+        """Implement `Store.rename <dynamostore.Store.rename>`."""
         check_rename(record, token.reveal(), grace)
         new = new_record(
             self.table, token.reveal(), data.reveal(), expiry, beside=record.beside, recent=items.recent(record)
@@ -49,7 +49,7 @@ class Renaming(Parts):
             return (yield from self._rename_in_two(record, new, grace))
         transaction: Call[object] = Call(
             "transact_write_items",
-            # Known again by the service for ten minutes, so that a retry is no second transaction.
+            # The service recognizes the token for ten minutes, so a retry is not executed twice.
             {
                 "TransactItems": [{"Put": self._put_arguments(new)}, {"Update": self._move(record, new, grace)}],
                 "ClientRequestToken": f"{new.version:036x}",
@@ -80,10 +80,10 @@ class Renaming(Parts):
         return new
 
     def _move(self, record: Record, new: Record, grace: timedelta) -> dict[str, object]:
-        """Return the arguments that make a marker of the item of *record*, which leads to *new*."""
+        """Return the arguments that turn the item of *record* into a marker that leads to *new*."""
         condition, values = self._as_read(record, new)
         until_ns, until_ttl = markers.lifespan(self.clock(), grace)
-        # With the versions until then: the retry of a write that was applied before is still known again.
+        # Keep the recent versions in the marker, so that the retry of an earlier write is still recognized.
         values |= {":moved": {"S": new.token}, ":version": items.number(new.version)}
         values |= {":recent": {"B": items.recent(record)}}
         values |= {":until": items.number(until_ns), ":until_ttl": items.number(until_ttl)}
@@ -96,10 +96,10 @@ class Renaming(Parts):
         return condition, self._now() | expressions.was(record) | {":expiry": items.number(new.expiry_ns)}
 
     def _rename_in_two(self, record: Record, new: Record, grace: timedelta) -> Plan[Record]:
-        """Put the new record, then make the old one a marker, for tables without transactions.
+        """Put the new record, then turn the old one into a marker, for tables without transactions.
 
-        For a moment both are there. If the old one was changed, undo the first step. A process that dies in between leaves the
-        new record until it expires, under a token that nobody has been given.
+        For a moment both records exist. If the old record was changed, undo the first step. If the process dies in between,
+        the new record stays until it expires, under a token that no client has received.
         """
         before = yield from self._put_first(record, new)
         _, ttl = markers.lifespan(self.clock(), timedelta(0))
@@ -109,25 +109,25 @@ class Renaming(Parts):
             item = yield from self._met(failure, Hidden(record.token))
             if item is None and failure.retried is not False and markers.has_ended(ttl, self.clock()):
                 raise UnavailableError(
-                    f"record {digest(new.token)}: the marker that the first try may have written had ended before the "
+                    f"record {digest(new.token)}: the first attempt may have written a marker that ended before the "
                     "retry, so it is not known whether the record was renamed",
                     operation=failure.operation,
                     code=failure.code,
                 ) from failure
             if not self._is_written(failure, item, new, record.version):
-                # As it was then: to take the new record back can take its time.
+                # Find the conflict before taking the new record back, because that may take a while.
                 found: StoreError
                 try:
                     found = yield from self._conflict(Hidden(record.token), item)
                     if found.current is not None and found.current.version == new.version:
-                        # The marker there leads to where the new record has just been put.
+                        # The marker leads to the token under which the new record has just been put.
                         found = conflict(record.token, None, renamed=found.renamed)
                 except StoreError as error:
                     found = error
                 yield from self._take_back(new, before)
                 raise found from failure
         except (UnavailableError, ThrottledError):
-            # The marker may be there: then the new record is the only one.
+            # The marker may have been written. Then the new record is the only one, so do not take it back.
             raise
         except StoreError:
             yield from self._take_back(new, before)
@@ -135,7 +135,7 @@ class Renaming(Parts):
         return new
 
     def _put_first(self, record: Record, new: Record) -> Plan[Hidden[Item] | None]:
-        """Put *new*, and return the expired item that it took the place of, if any."""
+        """Put *new*, and return the expired item that it replaced, or None."""
         where: dict[str, object] = self._where(ABSENT, {})
         before: Hidden[Item] | None = None
         for again in (False, True):
@@ -155,9 +155,10 @@ class Renaming(Parts):
         return before
 
     def _left_over(self, record: Record, new: Record, item: Hidden[Item] | None) -> Plan[int]:
-        """Return the version of what an earlier renaming to the token of *new*, never finished, put there; else 0.
+        """Return the version of *item* if an unfinished earlier renaming to the token of *new* put it there, else 0.
 
-        That has a version in common with *record*. Raise `Conflict` if the old token leads to it: then it was finished.
+        Such an item has a version in common with *record*. Raise `Conflict` if the old token leads to the item, because that
+        renaming was finished.
         """
         if item is None or markers.is_marker(self.table, item.reveal()):
             return 0
@@ -171,9 +172,9 @@ class Renaming(Parts):
         return items.decode(self.table, item.reveal()).version
 
     def _take_back(self, new: Record, before: Hidden[Item] | None) -> Plan[None]:
-        """Remove *new*, unless it has been written since, and put back the expired item that it took the place of.
+        """Remove *new*, unless it has been written since, and put back the expired item that it replaced.
 
-        Where that fails, nothing is raised: the renaming was not done, and nobody has been given the token of *new*.
+        Log a failure and do not raise it: the renaming was not done, and no client has received the token of *new*.
         """
         where = self._where(SAME, {":was": items.number(new.version)})
         try:

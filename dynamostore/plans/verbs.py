@@ -1,7 +1,7 @@
-"""Every verb as a plan: all the logic of `DynamoStore`, and no I/O.
+"""The methods of `DynamoStore` as plans: all of its logic, without I/O.
 
-Each write is conditional on what was read (`DynamoStore` says how), asks for the winning item with a
-refusal, and knows its own version tag again when a lost reply made the client send it twice.
+Each write is conditional on the record that was read (see `DynamoStore`). A refusal returns the winning item. If a reply is
+lost and the client retries, the write recognizes its own version in that item.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Plans(Renaming):
-    """The verbs on one table."""
+    """The methods of a store, for one table."""
 
     # Reading
 
     def find(self, token: Hidden[str]) -> Plan[Record | None]:
-        """As `Store.find <dynamostore.Store.find>`."""
+        """Implement `Store.find <dynamostore.Store.find>`."""
         if not items.storable(token.reveal()):
             return None
-        # In one piece: every read comes here.
+        # Every read runs this, so it takes as few steps as possible.
         found = self._live((yield self._reading(token, consistent=self.consistent_read)), token)
         if found is None or isinstance(found, Record):
             return found
@@ -47,7 +47,10 @@ class Plans(Renaming):
         return (yield from self._record(token, item, evict=self.evict_expired, reply=found))
 
     def _live(self, reply: GetItemReply, token: Hidden[str]) -> Record | Hidden[GetItemReply] | None:
-        """Return the live record in *reply*, if it is just as this package writes one; else *reply*; None if it has no item."""
+        """Return the record in *reply* if it is live and exactly as this package writes one.
+
+        Return None if there is no item. For any other item, return *reply*, hidden.
+        """
         item = self._item(reply, token)
         if item is None:
             return None
@@ -57,26 +60,26 @@ class Plans(Renaming):
         return Hidden(reply)
 
     def ping(self) -> Plan[None]:
-        """As `Store.ping <dynamostore.Store.ping>`."""
-        # A read of one key asks for no more rights than the app has, and proves the key's name, too.
+        """Implement `Store.ping <dynamostore.Store.ping>`."""
+        # Reading one key needs only permissions that the app has anyway, and also checks the name of the key.
         yield from self._get(Hidden(_PING), consistent=False)
 
     # Writing
 
     def save(self, token: Hidden[str], data: Hidden[bytes], expiry: datetime) -> Plan[Record]:
-        """As `Store.save <dynamostore.Store.save>`."""
+        """Implement `Store.save <dynamostore.Store.save>`."""
         record = new_record(self.table, token.reveal(), data.reveal(), expiry)
         put = self._call("put_item", Item=items.encode(self.table, record))
         yield from tagging(record, self._patiently(put))
         return record
 
     def create(self, token: Hidden[str], data: Hidden[bytes], expiry: datetime) -> Plan[Record]:
-        """As `Store.create <dynamostore.Store.create>`."""
+        """Implement `Store.create <dynamostore.Store.create>`."""
         new = new_record(self.table, token.reveal(), data.reveal(), expiry)
         return (yield from tagging(new, self._put_new(new)))
 
     def replace(self, record: Record, data: Hidden[bytes], expiry: datetime) -> Plan[Record]:
-        """As `Store.replace <dynamostore.Store.replace>`."""
+        """Implement `Store.replace <dynamostore.Store.replace>`."""
         check_record(record)
         new = new_record(
             self.table, record.token, data.reveal(), expiry, beside=record.beside, recent=items.recent(record)
@@ -94,7 +97,7 @@ class Plans(Renaming):
         return new
 
     def touch(self, record: Record, expiry: datetime) -> Plan[Record]:
-        """As `Store.touch <dynamostore.Store.touch>`."""
+        """Implement `Store.touch <dynamostore.Store.touch>`."""
         new = replace(check_record(record), expiry=expiry, expiry_ns=to_ns(expiry))
         shortened = NOT_SHORTENED
         if new.expiry_ns < record.expiry_ns:
@@ -118,7 +121,7 @@ class Plans(Renaming):
         raise conflict(record.token, winner, renamed=renamed)
 
     def remove(self, record: Record) -> Plan[None]:
-        """As `Store.remove <dynamostore.Store.remove>`."""
+        """Implement `Store.remove <dynamostore.Store.remove>`."""
         key = items.key(self.table, check_record(record).token)
         call = self._call("delete_item", Key=key, **self._where(expressions.unchanged(record), expressions.was(record)))
         del key
@@ -126,15 +129,15 @@ class Plans(Renaming):
             yield from self._patiently(call)
         except ConditionFailed as failure:
             item = yield from self._met(failure, Hidden(record.token))
-            # Where it was sent again, the first time has most likely removed it.
+            # If the call was retried, the first attempt has most likely removed the item.
             if item is not None or not failure.retried:
                 raise (yield from self._conflict(Hidden(record.token), item)) from failure
 
     def delete(self, token: Hidden[str]) -> Plan[None]:
-        """As `Store.delete <dynamostore.Store.delete>`."""
+        """Implement `Store.delete <dynamostore.Store.delete>`."""
         if not items.storable(token.reveal()):
             return
-        # What a marker leads to goes first, or it could not be found again.
+        # Delete the record before the markers that lead to it. Otherwise a retry could not find it.
         chain: list[Hidden[str]] = []
         there: Hidden[str] | None = token
         while there is not None and there not in chain:
@@ -151,8 +154,8 @@ class Plans(Renaming):
     # Parts
 
     def _update(self, update: str, record: Record, new: Record, condition: str) -> Plan[None]:
-        """Update the item of *record*, as read, to *new*."""
-        # `was` and `_now` among them, in one piece: every write comes here.
+        """Return a plan that updates the item of *record* to *new*, under *condition*."""
+        # These include the values of `was` and `_now`. They are built in one step, because every write runs this.
         values: dict[str, AttributeValue] = {
             ":was": {"N": str(record.version)},
             ":read": {"N": str(record.expiry_ns)},

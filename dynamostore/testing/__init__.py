@@ -1,7 +1,7 @@
-"""For tests: of apps (`FakeClock`, `FaultyStore`), and of anybody's store against what `dynamostore.Store` promises.
+"""Test helpers: `FakeClock` and `FaultyStore` for tests of apps; `StoreContract` and `StoreAgreement` for tests of stores.
 
-Subclass `StoreContract` in a test module of yours, with a ``store`` fixture; pytest does the rest. This and
-`StoreAgreement` need ``pip install dynamostore[testing]``; what tests of apps use needs nothing.
+To test your own store against the contract of `dynamostore.Store`, subclass `StoreContract` in a test module, and define a
+``store`` fixture. `StoreContract` and `StoreAgreement` need ``pip install dynamostore[testing]``; the others need no extra. ::
 
     from dynamostore.testing import FakeClock, StoreContract
 
@@ -10,15 +10,15 @@ Subclass `StoreContract` in a test module of yours, with a ``store`` fixture; py
         def store(self, clock: FakeClock) -> Store:
             return MyStore(clock=clock)
 
-An async store is tested as a `BlockingStore` on a `LoopThread`:
+To test an async store, wrap it in a `BlockingStore` on a `LoopThread`::
 
         @pytest.fixture
         def store(self, clock: FakeClock) -> Iterator[Store]:
             with LoopThread() as loop:
                 yield BlockingStore(MyAsyncStore(clock=clock), loop)
 
-`StoreAgreement` is a hypothesis state machine that runs all verbs against several stores in lockstep, yours
-and `MemoryStore`, say, and asserts that they agree.
+`StoreAgreement` is a hypothesis state machine. It runs the same calls against several stores, such as yours and
+`MemoryStore`, and asserts that they return the same results.
 """
 
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # pytest and hypothesis are for authors of stores: an app's tests may do without.
+    # Imported on demand: tests of apps do not need pytest and hypothesis.
     if name == "StoreAgreement":
         from ._agreement import StoreAgreement
 

@@ -1,4 +1,4 @@
-"""`StoreAgreement`: several stores in lockstep, with a clock that moves: all must answer the same."""
+"""`StoreAgreement`: run the same calls against several stores and assert that the results are the same."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Bundled: TypeAlias = Answers | MultipleResults[Answers]
 
 
 class StoreAgreement(RuleBasedStateMachine):
-    """All verbs against several stores in lockstep, with a clock that moves: all must answer the same.
+    """Run the same calls against several stores, with a clock that moves, and assert that the results are the same.
 
-    Subclass it, say in `stores` which ones (the first is what the others are compared with), and hand its
-    ``TestCase`` to pytest:
+    Subclass it, return the stores from `stores` (the others are compared with the first), and give its ``TestCase`` to
+    pytest::
 
         class Agreement(StoreAgreement):
             def stores(self, clock):
@@ -41,20 +41,22 @@ class StoreAgreement(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FakeClock()
+        self.clock: FakeClock = FakeClock()
         self._stores = self.stores(self.clock)
-        # The stores outlive an example: its tokens are its own.
+        # Several examples may use the same stores, so each uses its own tokens.
         self._prefix = secrets.token_urlsafe(12)
 
     def stores(self, clock: FakeClock) -> Mapping[str, Store]:
-        """The stores by name, on *clock*."""
+        """Return the stores by name. They must use *clock*."""
         raise NotImplementedError
 
-    names = st.sampled_from("abc")
-    data = st.binary(max_size=20)
-    seconds = st.integers(-3, 30).map(lambda n: timedelta(seconds=n))
-    graces = st.sampled_from([timedelta(0), timedelta(0), timedelta(seconds=10), timedelta(minutes=20)])
-    shifts = seconds | st.integers(-2, 2).map(lambda n: n * MICROSECOND)
+    names: ClassVar[st.SearchStrategy[str]] = st.sampled_from("abc")
+    data: ClassVar[st.SearchStrategy[bytes]] = st.binary(max_size=20)
+    seconds: ClassVar[st.SearchStrategy[timedelta]] = st.integers(-3, 30).map(lambda n: timedelta(seconds=n))
+    graces: ClassVar[st.SearchStrategy[timedelta]] = st.sampled_from(
+        [timedelta(0), timedelta(0), timedelta(seconds=10), timedelta(minutes=20)]
+    )
+    shifts: ClassVar[st.SearchStrategy[timedelta]] = seconds | st.integers(-2, 2).map(lambda n: n * MICROSECOND)
 
     @initialize(target=records, name=names, data=data)
     def begin(self, name: str, data: bytes) -> Bundled:
@@ -115,7 +117,7 @@ class StoreAgreement(RuleBasedStateMachine):
         return f"{self._prefix}-{name}"
 
     def _agree(self, act: Callable[[Store, str], Record | None]) -> Bundled:
-        """Act on all stores, compare what they said, and return the records they gave (or met), by store."""
+        """Run *act* on all stores, assert that the outcomes are equal, and return the records in them, by store."""
         outcomes: dict[str, Outcome] = {}
         records: Answers = {}
         for name, store in self._stores.items():
@@ -133,7 +135,7 @@ def _find(store: Store, _: str, token: str) -> Record | None:
 
 
 def _outcome(store: Store, name: str, act: Callable[[Store, str], Record | None]) -> tuple[Outcome, Record | None]:
-    """What a store answered, without what differs by right (versions), and the record in it."""
+    """Return the outcome of *act* without versions, which may differ between stores, and the record in it."""
     try:
         record = act(store, name)
         said = "answer"

@@ -1,4 +1,4 @@
-"""`BlockingStore`: an async store for those who wait, so that one text of tests serves both kinds."""
+"""`BlockingStore`: use an async store as a sync one, so that the same tests cover both kinds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ R = TypeVar("R")
 
 
 class LoopThread(ProcessBound):
-    """An event loop in a thread of its own, for the length of a ``with`` block.
+    """Run an event loop in a separate thread for the length of a ``with`` block.
 
-    *loop*: another than asyncio's own (uvloop's ``new_event_loop()``). In the end what is still under way is cancelled.
+    *loop*: an event loop to use instead of asyncio's default, for example uvloop's ``new_event_loop()``. Tasks that are
+    still running at the end of the block are cancelled.
 
     >>> async def answer() -> int:
     ...     return 42
@@ -30,11 +31,11 @@ class LoopThread(ProcessBound):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.loop = loop or asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = loop or asyncio.new_event_loop()
         self._thread = Thread(target=self._serve, name="dynamostore-loop", daemon=True)
 
     def run(self, awaitable: Awaitable[R]) -> R:
-        """What *awaitable* comes to; raises what it raises. From any thread but the loop's own."""
+        """Run *awaitable* on the loop, and return its result or raise its exception. Do not call it from the loop's thread."""
 
         async def outcome() -> R:
             return await awaitable
@@ -57,49 +58,49 @@ class LoopThread(ProcessBound):
 
 
 class BlockingStore(ProcessBound):
-    """An `AsyncStore` as a `Store`: each verb runs on *loop*, and is waited for; many threads are many tasks there.
+    """Use an `AsyncStore` as a `Store`: each method runs on *loop* and waits for the result.
 
-    For tests, such as `StoreContract <dynamostore.testing.StoreContract>`: an application has one kind or the other.
+    For tests such as `StoreContract <dynamostore.testing.StoreContract>`. Calls from several threads become several tasks.
     """
 
     def __init__(self, store: AsyncStore, loop: LoopThread) -> None:
-        self.store = store
+        self.store: AsyncStore = store
         self._loop = loop
 
     def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
         return self._loop.run(self.store.find(token))
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         return self._loop.run(self.store.save(token, data, expiry))
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         return self._loop.run(self.store.create(token, data, expiry))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         return self._loop.run(self.store.replace(record, data, expiry))
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         return self._loop.run(self.store.touch(record, expiry))
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         return self._loop.run(self.store.rename(record, token, data, expiry, grace=grace))
 
     def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
         self._loop.run(self.store.remove(record))
 
     def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
         self._loop.run(self.store.delete(token))
 
     def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         self._loop.run(self.store.ping())

@@ -1,4 +1,4 @@
-"""`FakeClock`: a clock that a test moves."""
+"""`FakeClock`: a clock for tests, which moves only when the test says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class FakeClock:
-    """A clock that stands still until it is moved; *now_ns* is Unix nanoseconds.
+    """A clock for tests, which stands still until the test moves it.
+
+    Pass it as ``clock`` to managers and stores. Attribute *now_ns* (int) is its Unix time in nanoseconds.
 
     >>> clock = FakeClock()
     >>> clock.advance(timedelta(seconds=1))
@@ -24,19 +26,19 @@ class FakeClock:
     """
 
     simulated: Final = True
-    """It is not the time of this host, so no store compares it with the server's."""
+    """Tells stores not to compare this clock with the server's."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
-        self.now_ns = int(start.timestamp()) * 10**9
+        self.now_ns: int = int(start.timestamp()) * 10**9
 
     def __call__(self) -> int:
         return self.now_ns
 
     def advance(self, by: timedelta) -> None:
-        """Move the clock, forwards or backwards."""
+        """Move the clock forward, or backward if *by* is negative."""
         self.now_ns += by // MICROSECOND * 1000
 
     @property
     def now(self) -> datetime:
-        """The time as an aware UTC datetime, cut off to the microsecond."""
+        """The clock's time as an aware UTC datetime, truncated to the microsecond."""
         return from_ns(self.now_ns)

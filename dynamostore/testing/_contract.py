@@ -1,4 +1,4 @@
-"""The contract of a store, as tests: finding, writing, expiry, and bad input."""
+"""The contract of a store as tests: finding, writing, expiry, and invalid input."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from ._renaming import RenamingContract
 
 __all__ = ["StoreContract", "expiries", "tokens"]
 
-# The fixtures are made once for all examples of a test: each example takes tokens of its own.
+# All examples of a test share the fixtures, so each example uses its own tokens.
 examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 
 
 def tokens() -> st.SearchStrategy[str]:
-    """Tokens that nothing else uses: of printable characters of all kinds, up to 2048 bytes of UTF-8."""
+    """Return a strategy for unique tokens of any characters, up to 2048 bytes of UTF-8."""
     text = st.text(st.characters(codec="utf-8"), max_size=40)
     return st.builds(lambda tail: secrets.token_urlsafe(16) + tail, text | st.just("x" * (items.MAX_TOKEN - 22)))
 
 
 def expiries() -> st.SearchStrategy[datetime]:
-    """Expiries that a `FakeClock` does not reach soon, up to the last one there is."""
+    """Return a strategy for expiries later than a new `FakeClock`, up to the latest possible one."""
     first = datetime(2030, 1, 2)  # noqa: DTZ001 (the strategy wants its bounds naive)
     last = from_ns(INT64_MAX).replace(tzinfo=None)
     return st.datetimes(first, last, timezones=st.timezones() | st.just(UTC)).map(_clamped)
 
 
 def _clamped(instant: datetime) -> datetime:
-    """*instant*, unless its offset takes it beyond 64-bit nanoseconds."""
+    """Return *instant*, or the latest possible expiry if its offset takes it beyond 64-bit nanoseconds."""
     return min(instant, from_ns(INT64_MAX))
 
 
 class StoreContract(RenamingContract):
-    """What any store promises, as tests; give it a ``store`` fixture.
+    """Tests of the contract of `Store <dynamostore.Store>`. Subclass it and define a ``store`` fixture.
 
-    The ``clock`` fixture is a `FakeClock`, for the store to read and the tests to move. A store that cannot
-    be given a clock may override it with a fixture that skips.
+    The ``clock`` fixture is a `FakeClock`: the store reads it, and the tests move it. If your store does not take a clock,
+    override the fixture with a fixture that skips.
     """
 
     # find, save
@@ -220,7 +220,7 @@ class StoreContract(RenamingContract):
     @pytest.mark.parametrize(
         ("bad", "error"),
         [
-            (datetime(2030, 1, 1), ValueError),  # noqa: DTZ001 (that is the point)
+            (datetime(2030, 1, 1), ValueError),  # noqa: DTZ001 (this tests a naive datetime)
             (datetime(1, 1, 1, tzinfo=UTC), ValueError),
             (datetime(9999, 12, 31, tzinfo=UTC), ValueError),
             (datetime(2262, 4, 12, tzinfo=UTC), ValueError),
@@ -229,7 +229,7 @@ class StoreContract(RenamingContract):
         ],
         ids=["naive", "year 1", "year 9999", "year 2262", "text", "seconds"],
     )
-    def test_an_expiry_that_is_none_is_refused(
+    def test_an_invalid_expiry_is_refused(
         self, store: Store, token: str, later: datetime, bad: datetime, error: type[Exception]
     ) -> None:
         record = store.create(token, b"data", later)
@@ -262,7 +262,7 @@ class StoreContract(RenamingContract):
             lambda size: store.rename(record, secrets.token_urlsafe(32), b"x" * size, later),
         )
         for write in writes:
-            # A version has 19 digits, or seldom fewer; 100 bytes are more than it takes.
+            # A version has up to 19 digits; 100 bytes are more than its attribute takes.
             with pytest.raises(ItemTooLargeError) as caught:
                 write(room + 100)
             assert caught.value.size > caught.value.limit == items.MAX_ITEM

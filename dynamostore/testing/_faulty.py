@@ -1,4 +1,4 @@
-"""`FaultyStore` and `AsyncFaultyStore`: any store, with calls that fail and requests that meet when a test says so."""
+"""`FaultyStore` and `AsyncFaultyStore`: wrap a store so that a test can make calls fail and requests conflict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 Verb: TypeAlias = Literal["find", "save", "create", "replace", "touch", "rename", "remove", "delete", "ping"]
-"""A verb of a store."""
+"""The name of a method of a store."""
 
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 WRITES: Final[tuple[Verb, ...]] = ("save", "create", "replace", "touch", "rename", "remove", "delete")
@@ -34,7 +34,7 @@ _ASYNC: Final = "change must be a plain function; use AsyncFaultyStore for corou
 
 @dataclass(slots=True)
 class _Fault:
-    """What is to happen to the next *times* calls of *verbs* (None: to all)."""
+    """An error that the next *times* calls of *verbs* raise (None: all calls)."""
 
     error: Exception
     verbs: Sequence[Verb]
@@ -43,29 +43,30 @@ class _Fault:
 
 
 @dataclass(slots=True)
-class _Meeting:
-    """What is to be done before the next call of one of *verbs*."""
+class _Hook:
+    """A function to call before the next call of one of *verbs*."""
 
     change: Callable[[], object]
     verbs: Sequence[Verb]
 
 
 class BaseFaultyStore(ProcessBound, Generic[S]):
-    """What is to go wrong, and what was called: all but the calls themselves. *store* is the one that this is in front of."""
+    """The planned faults and the recorded calls that sync and async stores share. *store* is the wrapped store."""
 
     def __init__(self, store: S) -> None:
-        self.store = store
+        self.store: S = store
         self.calls: list[Verb] = []
-        """The verbs that were called, in their order, those that failed too."""
+        """The methods that were called, in order, including calls that failed."""
         self._faults: list[_Fault] = []
-        self._meetings: list[_Meeting] = []
+        self._hooks: list[_Hook] = []
         self._lock = Lock()
 
     def fail(self, error: Exception, *verbs: Verb, times: int | None = None, applied: bool = False) -> None:
-        """Have calls of *verbs* (without any: all calls) raise a copy of *error*, *times* times (None: until `heal`).
+        """Make the next *times* calls of *verbs* raise a copy of *error*.
 
-        *applied*: the store does what it was asked, and then the call raises, as when a reply is lost. Faults of one verb
-        come to pass one after the other. Raises `TypeError` or `ValueError` for what makes no sense.
+        Without *verbs*, all methods fail. Without *times*, calls fail until `heal`. If *applied*, the store performs the
+        call before it raises, as if the reply were lost. Several faults of a method take effect one after the other. Raises
+        `TypeError` or `ValueError` for invalid arguments.
 
         >>> from dynamostore import MemoryStore, UnavailableError
         >>> store = FaultyStore(MemoryStore())
@@ -78,13 +79,13 @@ class BaseFaultyStore(ProcessBound, Generic[S]):
         if not isinstance(error, Exception):
             raise TypeError('error must be an exception, such as UnavailableError("why")')
         if times is not None and times < 1:
-            raise ValueError("times must be at least 1, or None: until heal()")
+            raise ValueError("times must be at least 1, or None to fail until heal() is called")
         with self._lock:
             self._faults.append(_Fault(error, _checked(verbs) or VERBS, times, applied))
 
     @contextmanager
     def failing(self, error: Exception, *verbs: Verb, applied: bool = False) -> Iterator[None]:
-        """Have calls fail as `fail` does, within a ``with`` block."""
+        """Make calls fail as `fail` does, for the length of a ``with`` block."""
         self.fail(error, *verbs, applied=applied)
         fault = self._faults[-1]
         try:
@@ -94,9 +95,9 @@ class BaseFaultyStore(ProcessBound, Generic[S]):
                 self._faults = [each for each in self._faults if each is not fault]
 
     def before(self, change: Callable[[], object], *verbs: Verb) -> None:
-        """Call *change* once, just before the next call of one of *verbs* (without any: of those that write).
+        """Call *change* once, just before the next call of one of *verbs* (default: any method that writes).
 
-        It may call this store, and so be another request that is faster. An `AsyncFaultyStore` also takes a coroutine
+        *change* may use this store, to act as another request that is faster. An `AsyncFaultyStore` also accepts a coroutine
         function.
 
         >>> from dynamostore import MemoryStore
@@ -115,22 +116,22 @@ class BaseFaultyStore(ProcessBound, Generic[S]):
         if not callable(change):
             raise TypeError(f"change must be a function, not {type(change).__name__}")
         with self._lock:
-            self._meetings.append(_Meeting(change, _checked(verbs) or WRITES))
+            self._hooks.append(_Hook(change, _checked(verbs) or WRITES))
 
     def heal(self) -> None:
-        """Forget what was to happen."""
+        """Cancel all faults and changes that have not taken effect yet."""
         with self._lock:
             self._faults.clear()
-            self._meetings.clear()
+            self._hooks.clear()
 
     def _call(self, call: Call[R]) -> Plan[R]:
         verb = _verb(call.operation)
         with self._lock:
             self.calls.append(verb)
-            due = [each for each in self._meetings if verb in each.verbs]
-            self._meetings = [each for each in self._meetings if verb not in each.verbs]
-        for meeting in due:
-            yield from issue(Call[None]("meet", {"change": meeting.change}))
+            due = [each for each in self._hooks if verb in each.verbs]
+            self._hooks = [each for each in self._hooks if verb not in each.verbs]
+        for hook in due:
+            yield from issue(Call[None]("run_hook", {"change": hook.change}))
         fault = self._next_fault(verb)
         if fault is not None and not fault.applied:
             raise copy.copy(fault.error)
@@ -154,54 +155,54 @@ class BaseFaultyStore(ProcessBound, Generic[S]):
 
 
 class FaultyStore(BaseFaultyStore[Store]):
-    """A `Store` in front of another, whose calls fail and meet when a test says so: `fail`, `before`. It needs no extra."""
+    """Wrap a `Store` so that a test can make its calls fail (`fail`) or conflict (`before`). Needs no extra."""
 
     def __init__(self, store: Store) -> None:
         check_store(store, "FaultyStore", awaited=False)
         super().__init__(store)
 
     def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
         return self._run(Call("find", {"token": token}))
 
     def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         return self._run(Call("save", {"token": token, "data": data, "expiry": expiry}))
 
     def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         return self._run(Call("create", {"token": token, "data": data, "expiry": expiry}))
 
     def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         return self._run(Call("replace", {"record": record, "data": data, "expiry": expiry}))
 
     def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         return self._run(Call("touch", {"record": record, "expiry": expiry}))
 
     def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         return self._run(
             Call("rename", {"record": record, "token": token, "data": data, "expiry": expiry, "grace": grace})
         )
 
     def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
         self._run(Call("remove", {"record": record}))
 
     def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
         self._run(Call("delete", {"token": token}))
 
     def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         self._run(Call("ping", {}))
 
     def close(self) -> None:
-        """Close the store, if it can be closed."""
+        """Close the wrapped store, if it has a ``close`` method."""
         _method(self.store, "close")()
 
     def __enter__(self) -> Self:
@@ -218,54 +219,54 @@ class FaultyStore(BaseFaultyStore[Store]):
 
 
 class AsyncFaultyStore(BaseFaultyStore[AsyncStore]):
-    """`FaultyStore`, awaited: an `AsyncStore` in front of another."""
+    """Wrap an `AsyncStore` so that a test can make its calls fail or conflict, as `FaultyStore` does."""
 
     def __init__(self, store: AsyncStore) -> None:
         check_store(store, "AsyncFaultyStore", awaited=True)
         super().__init__(store)
 
     async def find(self, token: str) -> Record | None:
-        """As `Store.find`."""
+        """See `Store.find`."""
         return await self._run(Call("find", {"token": token}))
 
     async def save(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.save`."""
+        """See `Store.save`."""
         return await self._run(Call("save", {"token": token, "data": data, "expiry": expiry}))
 
     async def create(self, token: str, data: bytes, expiry: datetime) -> Record:
-        """As `Store.create`."""
+        """See `Store.create`."""
         return await self._run(Call("create", {"token": token, "data": data, "expiry": expiry}))
 
     async def replace(self, record: Record, data: bytes, expiry: datetime) -> Record:
-        """As `Store.replace`."""
+        """See `Store.replace`."""
         return await self._run(Call("replace", {"record": record, "data": data, "expiry": expiry}))
 
     async def touch(self, record: Record, expiry: datetime) -> Record:
-        """As `Store.touch`."""
+        """See `Store.touch`."""
         return await self._run(Call("touch", {"record": record, "expiry": expiry}))
 
     async def rename(
         self, record: Record, token: str, data: bytes, expiry: datetime, *, grace: timedelta = timedelta(0)
     ) -> Record:
-        """As `Store.rename`."""
+        """See `Store.rename`."""
         return await self._run(
             Call("rename", {"record": record, "token": token, "data": data, "expiry": expiry, "grace": grace})
         )
 
     async def remove(self, record: Record) -> None:
-        """As `Store.remove`."""
+        """See `Store.remove`."""
         await self._run(Call("remove", {"record": record}))
 
     async def delete(self, token: str) -> None:
-        """As `Store.delete`."""
+        """See `Store.delete`."""
         await self._run(Call("delete", {"token": token}))
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         await self._run(Call("ping", {}))
 
     async def close(self) -> None:
-        """Close the store, if it can be closed."""
+        """Close the wrapped store, if it has a ``close`` method."""
         await _awaited(_method(self.store, "close")())
 
     async def __aenter__(self) -> Self:
@@ -282,12 +283,12 @@ class AsyncFaultyStore(BaseFaultyStore[AsyncStore]):
 
 
 class _Target:
-    """What the plan of a call asks for: a verb of the store, or a meeting."""
+    """Performs the calls of a plan: a method of the store, or a change before it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def meet(self, change: Callable[[], object]) -> None:
+    def run_hook(self, change: Callable[[], object]) -> None:
         made = change()
         if isawaitable(made):
             if hasattr(made, "close"):
@@ -300,12 +301,12 @@ class _Target:
 
 
 class _AsyncTarget:
-    """As `_Target`, awaited."""
+    """The async version of `_Target`."""
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
 
-    async def meet(self, change: Callable[[], object]) -> None:
+    async def run_hook(self, change: Callable[[], object]) -> None:
         await _awaited(change())
 
     def __getattr__(self, verb: str) -> Callable[..., object]:
@@ -319,7 +320,7 @@ async def _awaited(made: object) -> None:
 
 
 def _method(store: object, name: str) -> Callable[[], object]:
-    """Return a method of *store*, or one that does nothing."""
+    """Return a method of *store*, or a function that does nothing if the store does not have it."""
     method: Callable[[], object] = getattr(store, name, lambda: None)
     return method
 
@@ -334,4 +335,4 @@ def _verb(name: str) -> Verb:
     for verb in VERBS:
         if verb == name:
             return verb
-    raise ValueError(f"{name!r} is no verb of a store; these are: {', '.join(VERBS)}")
+    raise ValueError(f"{name!r} is not a method of a store; choose from {', '.join(VERBS)}")

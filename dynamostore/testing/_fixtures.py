@@ -1,4 +1,4 @@
-"""What the contract's tests share: a clock, a token, an expiry."""
+"""The fixtures that the contract's tests share: a clock, a token and an expiry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Write: TypeAlias = Callable[[], Record]
 
 
 class ContractFixtures:
-    """The fixtures; ``store`` is up to whoever has one."""
+    """The fixtures of the contract's tests. A subclass defines the ``store`` fixture."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:

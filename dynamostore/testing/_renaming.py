@@ -1,4 +1,4 @@
-"""The contract of a store, as tests: renaming, the markers that it leaves, and removing."""
+"""The contract of a store as tests: renaming, markers, and removing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND = timedelta(seconds=1)
 
 
 class RenamingContract(ContractFixtures):
-    """What any store promises of ``rename`` and ``remove``, and of ``find`` and ``delete`` after a renaming."""
+    """Tests of ``rename`` and ``remove``, and of ``find`` and ``delete`` after a renaming."""
 
     def test_rename_is_new_one_in_and_old_one_out(self, store: Store, token: str, later: datetime) -> None:
         old = store.create(token, b"old", later)
@@ -105,7 +105,7 @@ class RenamingContract(ContractFixtures):
     ) -> None:
         old = store.create(token, b"old", later)
         store.rename(old, token + "2", b"new", later)
-        # Nor for a process whose clock is behind.
+        # The same holds for a process whose clock is behind.
         clock.advance(-HOUR / 8)
         assert store.find(token) is None
 

@@ -1,8 +1,7 @@
-"""A lean low-level DynamoDB client, sync and async over one core; what a session store asks for, and fast.
+"""A small and fast low-level DynamoDB client, sync and async over one core. It has the operations that a store uses.
 
-`WireClient` and `AsyncWireClient` have the methods, keyword arguments and reply shapes of boto3's low-level client for the
-operations that a store uses, and typed: `DynamoStore(WireClient())` and `DynamoStore(boto3.client("dynamodb"))` are one
-thing to the store.
+`WireClient` and `AsyncWireClient` have the methods, keyword arguments and reply shapes of boto3's low-level client, with
+types. A store works the same on either: ``DynamoStore(WireClient())`` or ``DynamoStore(boto3.client("dynamodb"))``.
 """
 
 from typing import TYPE_CHECKING
@@ -45,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # asyncio takes as long to import as all the rest, and a synchronous program has no use for it.
+    # Importing asyncio takes as long as importing everything else here, and a synchronous program does not use it.
     if name == "AsyncWireClient":
         from .aio import AsyncWireClient
 

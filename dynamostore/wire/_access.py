@@ -1,4 +1,4 @@
-"""Who calls, and where to: credentials and the endpoint that goes with them, now or after they have been fetched."""
+"""Access to DynamoDB: credentials and the endpoint that belongs to them, fetched if necessary."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ __all__ = ["Access", "Fixed"]
 
 
 class Access(Protocol):
-    """Where credentials come from; safe to share between threads and between event loops."""
+    """A source of credentials. Safe to share between threads and between event loops."""
 
     def current(self) -> tuple[Credentials, Endpoint] | None:
-        """What is known and good; None if it has to be fetched. Never blocks."""
+        """Return valid credentials and their endpoint, or None if they must be fetched first. Never blocks."""
 
     def fetch(self, timeout: float) -> tuple[Credentials, Endpoint]:
         """Wait for credentials, at most *timeout* seconds.
 
-        Raises `CredentialsUnavailableError` if they were not there in time or nobody could be asked, `CredentialsError` if
-        there are none.
+        Raises `CredentialsUnavailableError` if they did not arrive in time or their source could not be reached, and
+        `CredentialsError` if there are no credentials.
         """
 
-    async def afetch(self, timeout: float) -> tuple[Credentials, Endpoint]:  # noqa: ASYNC109 (what is left of the call's)
-        """`fetch`, awaited. To cancel it ends the wait, and not what others wait for."""
+    async def afetch(self, timeout: float) -> tuple[Credentials, Endpoint]:  # noqa: ASYNC109 (the time left for the call)
+        """Fetch as `fetch` does, without blocking the event loop.
+
+        Cancelling this call ends only its own wait, not that of other callers.
+        """
 
     def refuse(self, access: tuple[Credentials, Endpoint]) -> bool:
-        """The service has refused *access* as expired: return True if others are there, or can be fetched."""
+        """Discard *access*, which the service refused as expired.
+
+        Return True if other credentials are known or can be fetched.
+        """
 
 
 class Fixed:
-    """Credentials that stay what they are."""
+    """Credentials that never change."""
 
     def __init__(self, credentials: Credentials, endpoint: Endpoint) -> None:
         self._access = (credentials, endpoint)

@@ -1,6 +1,6 @@
-"""Where a call goes whose table is named by an ARN: to the endpoint of the account that owns the table.
+"""Endpoints of accounts. If a call names its table by an ARN, it goes to the endpoint of the account that owns the table.
 
-As the rules of DynamoDB's endpoints have it: https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html
+This follows the rules of DynamoDB's endpoints: https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html
 """
 
 from __future__ import annotations
@@ -17,52 +17,55 @@ from .errors import SettingsError
 
 __all__ = ["Accounts", "NoEndpoint", "first_table"]
 
-# What can stand before the first dot of a host name.
+# A valid first label of a host name.
 _LABEL: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
 _WRITES: Final = ("ConditionCheck", "Put", "Delete", "Update")
 
 
 @dataclass(frozen=True, slots=True)
 class NoEndpoint(Endpoint):
-    """In place of the caller's own endpoint where there is none, for a *reason*: a call that would go there is a `SettingsError`.
+    """A placeholder if the caller has no endpoint, for a *reason*. A call that would go to it raises `SettingsError`.
 
-    A call about a table that is named by an ARN goes to another endpoint.
+    A call that names its table by an ARN still works, because it goes to another endpoint.
     """
 
     reason: str = ""
 
     @property
     def host_header(self) -> str:
-        """What a request begins with; raises `SettingsError`."""
+        """Raise `SettingsError`. Each request reads this property first."""
         raise SettingsError(self.reason)
 
 
 class Accounts:
-    """The endpoints of accounts in *region*. *suffix* is what follows the account in their host names; None: there are none."""
+    """The endpoints of accounts in *region*.
+
+    *suffix* follows the account in their host names. None means that accounts have no endpoints of their own.
+    """
 
     def __init__(self, region: str, suffix: str | None) -> None:
         self._region = region
         self._suffix = suffix
-        # The same object for the same endpoint: requests are prepared for it.
+        # Reuse the object: prepared requests are cached by the identity of their endpoint.
         self._known: dict[str, Endpoint] = {}
 
     def endpoint(self, name: str | None) -> Endpoint | None:
-        """Return the endpoint of the account that owns the table *name*, if that is its ARN; None for the caller's own.
+        """Return the endpoint of the account that owns the table, if *name* is an ARN. None: use the caller's endpoint.
 
-        Raises `SettingsError` if a proxy is configured for it.
+        Raises `SettingsError` if a proxy is configured for that endpoint.
         """
         if name is None or self._suffix is None or not name.startswith("arn:"):
             return None
         known = self._known.get(name)
         if known is None and (account := self._account(name)) is not None:
             known = Endpoint(f"{account}.{self._suffix}", 443, secure=True)
-            # NO_PROXY may name the region's host, and not the account's.
+            # NO_PROXY may name the region's host but not the account's.
             check_proxy(known, os.environ)
             self._known[name] = known
         return known
 
     def _account(self, arn: str) -> str | None:
-        """Return the account that an ARN of this region names."""
+        """Return the account in *arn*, or None if it is not the ARN of a table in this region."""
         parts = arn.split(":", 5)
         if len(parts) < 6 or not parts[1] or not parts[5]:
             return None
@@ -73,7 +76,7 @@ class Accounts:
 
 
 def first_table(arguments: Mapping[str, object]) -> str | None:
-    """Return what the (first) table of a call is called, if it names one. Never raises."""
+    """Return the name of the first table in the arguments of a call, or None. Never raises."""
     name = arguments.get("TableName")
     if name is None:
         name = _first_of_many(arguments)
@@ -81,7 +84,7 @@ def first_table(arguments: Mapping[str, object]) -> str | None:
 
 
 def _first_of_many(arguments: Mapping[str, object]) -> object:
-    """Return the first table of a batch or a transaction."""
+    """Return the name of the first table of a batch or a transaction, or None."""
     requests = arguments.get("RequestItems")
     if isinstance(requests, (dict, Mapping)):
         return next(iter(requests), None)

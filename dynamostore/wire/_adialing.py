@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["adial"]
 
 TURNS: Final = 20
-"""In how many turns of the loop a transport is closed, with some to spare."""
+"""Turns of the loop to wait for a transport to close its socket, with some to spare."""
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _Attempt: TypeAlias = "asyncio.Task[tuple[asyncio.BaseTransport, P]]"
 
 
-async def adial(endpoint: Endpoint, trust: Trust, timeout: float, make: Callable[[], P]) -> P:  # noqa: ASYNC109 (as `dial` has it)
-    """A connection to *endpoint*, with TLS if it is secure, of a protocol that *make* makes.
+async def adial(endpoint: Endpoint, trust: Trust, timeout: float, make: Callable[[], P]) -> P:  # noqa: ASYNC109 (the same parameter as `dial`)
+    """Connect to *endpoint*, with TLS if it is secure. Return the connection's protocol, which *make* creates.
 
-    Raise `ConnectError` if none is there in *timeout* seconds.
+    Raise `ConnectError` if that does not succeed within *timeout* seconds.
     """
     try:
         protocol: P = await arun(
@@ -45,7 +45,7 @@ async def adial(endpoint: Endpoint, trust: Trust, timeout: float, make: Callable
 
 
 class _Dialer(AsyncWaiting, Generic[P]):
-    """Does what the plan asks for."""
+    """Executes the calls of the plan."""
 
     def __init__(self, endpoint: Endpoint, trust: Trust, make: Callable[[], P]) -> None:
         self._endpoint = endpoint
@@ -53,7 +53,7 @@ class _Dialer(AsyncWaiting, Generic[P]):
         self._make = make
 
     async def race(self, addresses: Iterable[Address], until: float) -> tuple[P, Address]:
-        """The first connection that is complete, and its address."""
+        """Return the first connection that is complete, and its address."""
         now = time.monotonic()
         race = Race(list(addresses), now, until)
         attempts: dict[_Attempt[P], Address] = {}
@@ -79,7 +79,7 @@ class _Dialer(AsyncWaiting, Generic[P]):
             try:
                 await _end(attempts)
             except asyncio.CancelledError:
-                # Nobody will have what has won.
+                # The caller was cancelled and will never use the winning connection.
                 if won is not None:
                     _close(won)
                 raise
@@ -109,10 +109,11 @@ class _Dialer(AsyncWaiting, Generic[P]):
 
 
 async def _shut(sock: socket.socket) -> None:
-    """Close a socket that a transport may have: by its peer's end, so to speak, for which a transport closes it in some turns.
+    """Close a socket that may belong to a transport.
 
-    asyncio leaves a TLS transport open that is cancelled before its first step. To close the socket itself would free its
-    number for another one, which the loop takes for the transport's.
+    asyncio does not close a TLS transport that is cancelled before its first step. Closing the socket directly would free
+    its file descriptor. A new socket could then reuse the number, and the loop would mistake it for the transport's. So
+    shut the socket down first: the transport sees the end of the stream and closes the socket within a few turns.
     """
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
@@ -124,25 +125,25 @@ async def _shut(sock: socket.socket) -> None:
 
 
 async def _end(attempts: Iterable[_Attempt[P]]) -> None:
-    """Cancel those that are under way, and close what they have come to meanwhile."""
+    """Cancel the remaining *attempts*, and close any connections that they complete meanwhile."""
     for attempt in attempts:
         attempt.cancel()
         attempt.add_done_callback(_close)
     if attempts:
-        # So that nothing of them is left on the loop.
+        # Leave none of their tasks on the loop.
         await asyncio.wait(attempts)
 
 
 def _close(attempt: _Attempt[P]) -> None:
     if not attempt.cancelled() and attempt.exception() is None:
         transport, _ = attempt.result()
-        transport.abort()  # type: ignore[attr-defined]  # uvloop's transports are none of asyncio's but in what they do
+        transport.abort()  # type: ignore[attr-defined]  # uvloop's transports have the method but not the class
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: SocketAddress) -> None:
-    """``loop.sock_connect``, which asks the resolver for what is an address already; uvloop's loses its scope by that."""
+    """Connect *sock*. Unlike ``loop.sock_connect``, do not resolve *address*: uvloop would lose its IPv6 scope."""
     if sys.platform == "win32":
-        # The loop has no add_writer there, and asyncio's keeps the scope.
+        # The Windows loop has no add_writer, and asyncio's sock_connect keeps the scope.
         await loop.sock_connect(sock, address)
         return
     error = sock.connect_ex(address)

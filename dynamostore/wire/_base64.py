@@ -1,6 +1,6 @@
-"""Base64 of large values by pybase64, where it is installed: SIMD instructions, and the validation of msgspec.
+"""Base64 of large values by pybase64, if it is installed. It uses SIMD instructions and validates as strictly as msgspec.
 
-A small value msgspec itself reads and writes faster, for it needs no call from C into Python.
+msgspec handles small values faster itself, because it does not have to call from C into Python.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ __all__ = ["LARGE", "LARGEST", "LARGEST_REPLY", "is_fast", "item_reader", "with_
 T = TypeVar("T")
 
 LARGE: Final = 4096
-"""From how many bytes on pybase64 is faster, of a value that is sent or of a reply."""
+"""The size in bytes from which pybase64 is faster, for a value to send or for a reply."""
 
 LARGEST: Final = 90 * 1024
-"""To how many bytes of a value: its text stays below 128 KiB, from where on malloc asks the system for memory each time."""
+"""The largest value for pybase64, in bytes.
+
+Its text stays below 128 KiB. For larger blocks, malloc asks the system for memory each time.
+"""
 
 LARGEST_REPLY: Final = 124 * 1024
-"""To how many bytes of a reply: a value of `LARGEST` and some small ones."""
+"""The largest reply for pybase64, in bytes: it holds a value of `LARGEST` and some small ones."""
 
 
 def _find() -> ModuleType | None:
@@ -32,7 +35,7 @@ def _find() -> ModuleType | None:
         import pybase64
     except ImportError:
         return None
-    # Without its extension in C it is the standard library's, and slower than msgspec.
+    # Without its C extension, pybase64 uses the standard library, which is slower than msgspec.
     return pybase64 if "C extension active" in pybase64.get_version() else None
 
 
@@ -47,7 +50,7 @@ class _ReadAsBytes(type):
 
 
 class _Binary(metaclass=_ReadAsBytes):
-    """What msgspec asks `_read` for; what it then has is bytes, as the metaclass tells it."""
+    """A type for which msgspec calls `_read`. The metaclass makes msgspec accept the bytes that `_read` returns."""
 
 
 class _AttributeValue(TypedDict, total=False):
@@ -75,28 +78,28 @@ def _read(kind: type, value: object) -> bytes:
 
 
 def item_reader(reply: type[T]) -> Callable[[bytes], T] | None:
-    """Return what reads *reply*, a TypedDict with an ``Item``, from JSON as msgspec does; None without pybase64."""
+    """Return a decoder from JSON to *reply*, a TypedDict with an ``Item``. None if pybase64 is not installed."""
     if not is_fast:
         return None
     fields: dict[str, object] = {name: NotRequired[kind] for name, kind in get_type_hints(reply).items()}
     fields["Item"] = NotRequired[Mapping[str, _AttributeValue]]
-    alike = TypedDict(reply.__name__, fields)  # type: ignore[misc]  # made of another at run time
+    alike = TypedDict(reply.__name__, fields)  # type: ignore[misc]  # its fields are only known at run time
     decode = msgspec.json.Decoder(alike, dec_hook=_read).decode
-    return cast("Callable[[bytes], T]", decode)  # its dicts are like *reply*, whose type is known before run time only
+    return cast("Callable[[bytes], T]", decode)  # it returns dicts of the same shape as *reply*
 
 
 def with_base64(arguments: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """Return *arguments* of a call with the large values in the one called *name* as the JSON that they are going to be."""
-    # In as few steps as can be: this is on the way of every write, large or not.
+    """Return the *arguments* of a call, with the large binary values in ``arguments[name]`` already encoded as JSON."""
+    # Every write runs this, large or not, so keep the steps few.
     try:
-        values: dict[str, Any] = arguments[name]  # type: ignore[assignment]  # if it is none, that is seen below
+        values: dict[str, Any] = arguments[name]  # type: ignore[assignment]  # any other type is caught below
         for key, value in values.items():
             data = value.get("B")
             if data is not None and LARGE <= len(data) <= LARGEST and type(data) is bytes:
                 values = {**values, key: {**value, "B": _quoted(data)}}
                 arguments = {**arguments, name: values}
     except (KeyError, TypeError, AttributeError):
-        # Not there, or not what DynamoDB takes.
+        # The argument is missing or has a type that DynamoDB does not accept. DynamoDB will report it.
         pass
     return arguments
 

@@ -1,7 +1,8 @@
-"""What botocore knows: the whole chain of credentials, the configuration files, and the rules of the endpoints.
+"""Settings from botocore: its chain of credentials, the configuration files, and the rules for endpoints.
 
-This and ``_chain`` are the only modules that import botocore, and imported only when it takes more than the environment. It is asked by its public
-interface: sessions, configuration variables, and a real client, whose request is looked at before it would be sent.
+Only this module and ``_chain`` import botocore. They are imported only if the environment does not hold all settings.
+Both use botocore's public interface: sessions, configuration variables, and a real client. An event handler stops the
+client's request before it is sent and reads its destination.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def resolve(
     credentials: Credentials | None = None,
     ca_bundle: str | None = None,
 ) -> Settings:
-    """The settings as botocore has them; `SettingsError` for what it refuses, or what is not done here."""
+    """Return the settings that botocore finds.
+
+    Raise `SettingsError` if botocore refuses them, or if this client does not support them.
+    """
     session = botocore.session.Session(profile=profile)
     try:
         if credentials is not None:
@@ -55,17 +59,17 @@ def resolve(
             raise unsupported("retry_mode adaptive is configured")
         attempts = session.get_config_variable("max_attempts")
     except NoRegionError as error:
-        raise SettingsError("no region is configured: give region=..., or set AWS_DEFAULT_REGION") from error
+        raise SettingsError("no region is configured: pass region=..., or set AWS_DEFAULT_REGION") from error
     except ProfileNotFound as error:
         raise SettingsError(f"{error} (profile=... or AWS_PROFILE)") from None
     except (BotoCoreError, ValueError) as error:
         if isinstance(error, SettingsError):
             raise
         raise SettingsError(
-            f"{error} (look at region=..., endpoint_url=..., and what the AWS_ variables and configuration files say)"
+            f"{error} (check region=..., endpoint_url=..., the AWS_ variables and the configuration files)"
         ) from error.with_traceback(None)
     except OSError as error:
-        # Botocore's client prepares TLS, also where it is not used.
+        # Botocore's client prepares TLS even if it is not used.
         if (trouble := without_file(error)) is None:
             raise
         raise SettingsError(trouble) from None
@@ -86,7 +90,7 @@ def resolve(
 
 
 class _Rules:
-    """Botocore's rules for the endpoint, asked by its own client."""
+    """Botocore's rules for endpoints, as its own client applies them."""
 
     def __init__(
         self, session: botocore.session.Session, region: str | None, endpoint_url: str | None, ca_bundle: str | None
@@ -96,32 +100,32 @@ class _Rules:
         url = _configured(session) if endpoint_url is None else endpoint_url
         self._own = None if url is None else Endpoint.parse(url)
         if url is not None and not (is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)):
-            # A host that botocore takes for none, with an underscore, say. What the rules make of an endpoint of one's own
-            # does not depend on its host.
+            # Botocore refuses some host names, such as names with an underscore. For a custom endpoint, the rules do not
+            # depend on the host, so any other host will do.
             endpoint_url = _STAND_IN
         self._asked = region, endpoint_url, ca_bundle
-        # With keys of no account: the real ones are looked for when they are needed, which may take its time.
+        # Use keys without an account. The real ones are fetched when they are needed, which may take a while.
         client = self._client(Credentials("none", "none"))
         try:
             endpoint, self.region = _destination(client)
         except BotoCoreError:
             if self._own is not None:
                 raise
-            # There is no endpoint without an account.
+            # The rules require an account.
             endpoint, self.region = Endpoint.parse(client.meta.endpoint_url), client.meta.region_name
         self.endpoint = self._own or endpoint
         self.account_suffix = None if self._own is not None else _account_suffix(client, self.region)
 
     def of(self, credentials: Credentials) -> Endpoint:
-        """The endpoint of an account, which botocore derives from the credentials."""
+        """Return the endpoint for *credentials*: botocore derives it from their account."""
         known = self._known.get(credentials.account_id)
         if known is None:
             try:
                 known, _ = _destination(self._client(credentials))
             except BotoCoreError as error:
-                reason = f"no endpoint: {error} (for the credentials, AWS_ACCOUNT_ID names one; or name the table by its ARN)"
+                reason = f"no endpoint: {error} (set AWS_ACCOUNT_ID to the account of the credentials, or name the table by its ARN)"
                 if self.account_suffix is None:
-                    # Without botocore's frames, which hold the keys.
+                    # Drop botocore's frames: they hold the keys.
                     raise SettingsError(reason) from error.with_traceback(None)
                 regional = self.endpoint
                 known = NoEndpoint(regional.host, regional.port, regional.secure, reason=reason)
@@ -132,9 +136,9 @@ class _Rules:
                     raise
                 raise SettingsError(trouble) from None
             known = self._own or known
-            # NO_PROXY may name the region's host, and not the account's.
+            # NO_PROXY may name the region's host but not the account's.
             check_proxy(known, os.environ)
-            # The same object for the same endpoint: requests are prepared for it.
+            # Reuse the object: prepared requests are cached by the identity of their endpoint.
             known = self._known[credentials.account_id] = self.endpoint if known == self.endpoint else known
         return known
 
@@ -144,7 +148,7 @@ class _Rules:
             "dynamodb",
             region_name=region,
             endpoint_url=endpoint_url,
-            # Without it, the client would look at AWS_CA_BUNDLE.
+            # Otherwise the client would read AWS_CA_BUNDLE.
             verify=ca_bundle,
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
@@ -154,7 +158,7 @@ class _Rules:
 
 
 def _configured(session: botocore.session.Session) -> str | None:
-    """Return the endpoint that the environment or the configuration file names, as botocore looks for it.
+    """Return the endpoint that the environment or the configuration file names, in botocore's order.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
     """
@@ -173,7 +177,7 @@ def _configured(session: botocore.session.Session) -> str | None:
 
 
 def _account_suffix(client: BaseClient, region: str) -> str | None:
-    """Return what follows the account in the host of the endpoint for a table that is named by an ARN, if it has its own."""
+    """Return the part of an account endpoint's host name that follows the account. None if accounts have no endpoints."""
     try:
         endpoint, _ = _destination(client, f"arn:aws:dynamodb:{region}:{_ACCOUNT}:table/any")
     except BotoCoreError:
@@ -183,10 +187,10 @@ def _account_suffix(client: BaseClient, region: str) -> str | None:
 
 
 def _destination(client: BaseClient, table: str = "any") -> tuple[Endpoint, str]:
-    """Where *client* would send a request about *table*, and the region that it would sign it for."""
+    """Return where *client* would send a request about *table*, and the region for which it would sign the request."""
     client.meta.events.register_first("before-sign.dynamodb", _stop)
     try:
-        client.describe_table(TableName=table)  # type: ignore[attr-defined]  # botocore makes its methods at run time
+        client.describe_table(TableName=table)  # type: ignore[attr-defined]  # botocore creates its methods at run time
     except _StopError as stop:
         return Endpoint.parse(stop.url), stop.region
     raise AssertionError("a request was sent")
@@ -199,5 +203,5 @@ class _StopError(Exception):
 
 
 def _stop(request: AWSRequest, region_name: str, **_: object) -> NoReturn:
-    """Instead of signing and sending a request: say where it would go."""
+    """Stop a request before it is signed and sent, and report its destination."""
     raise _StopError(request.url or "", region_name)

@@ -1,7 +1,8 @@
-"""Credentials from botocore's chain, and what it means when it gives none: nobody has any, or somebody did not answer.
+"""Credentials from botocore's chain.
 
-Imported with ``_botocore`` only. Everything here blocks, for as long as botocore does: `Renewed <._fetching.Renewed>` calls it, in a
-thread of its own.
+If the chain returns no credentials, this module tells two cases apart: no source has any, or a source did not answer. Only
+``_botocore`` imports it. Everything here blocks for as long as botocore does, so `Renewed <._fetching.Renewed>` calls it in
+its own thread.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ from .errors import CredentialsError, CredentialsUnavailableError, WireError
 __all__ = ["Chain"]
 
 SPARE: Final = 5
-"""For how many seconds credentials must be good to be used: a request takes its time."""
+"""Seconds that credentials must remain valid to be used, because a request takes time."""
 
 _METADATA: Final = "iam-role"
 """Botocore's name for the instance metadata service."""
 
 _PROBE: Final = 0.5
-"""Seconds, to find out why instance metadata gave nothing. Botocore has waited for it before, twice a second."""
+"""Seconds to wait for instance metadata, to find out why botocore got nothing. Botocore has already waited a second, twice."""
 
 _TRUE: Final = re.compile(r"true", re.ASCII | re.IGNORECASE)
 
-# Of STS: who is asked about a web identity is silent, or not yet there.
+# Temporary errors. STS returns IDPCommunicationError if it cannot reach the provider of a web identity.
 _FOR_NOW: Final = THROTTLING | {"IDPCommunicationError"}
 
 
 class Chain:
-    """What `Renewed <._fetching.Renewed>` loads: the credentials of botocore's chain. *endpoint_of* may raise `SettingsError`."""
+    """Loads the credentials of botocore's chain for `Renewed <._fetching.Renewed>`. *endpoint_of* may raise `SettingsError`."""
 
     def __init__(
         self, session: Session, open_session: Callable[[], Session], endpoint_of: Callable[[Credentials], Endpoint]
@@ -66,8 +67,8 @@ class Chain:
         self._last: tuple[Hidden[ReadOnlyCredentials], tuple[Credentials, Endpoint]] | None = None
 
     def load(self, *, anew: bool) -> Found:
-        """Find credentials, or renew those that were found."""
-        # Another session has caches, locks and connections of its own, and reads environment and files again.
+        """Find credentials, or renew the ones found before."""
+        # A new session has its own caches, locks and connections, and reads the environment and the files again.
         session = self._open_session() if anew else self._session
         known, source, found = self._source, None, None
         failure: WireError | None = None
@@ -75,12 +76,12 @@ class Chain:
             source = (None if anew else known) or session.get_credentials()
             if source is not None:
                 found = Hidden(source.get_frozen_credentials())
-        except Exception as error:  # noqa: BLE001 (a provider that says nonsense makes botocore raise whatever comes of it)
+        except Exception as error:  # noqa: BLE001 (if a provider returns nonsense, botocore may raise anything)
             failure = _failure(error, session)
         if source is None and failure is None:
             failure = _none_found(session, known)
         if source is None or found is None:
-            # Raised out here: as a context, botocore's exception would bring its frames along.
+            # Raise outside the except block. Otherwise botocore's exception would be the context, with its frames.
             raise failure or CredentialsError("no usable AWS credentials")
         access = self._access(found)
         self._session, self._source, self._last = session, source, (found, access)
@@ -89,7 +90,7 @@ class Chain:
         return Found(access, is_due=source.refresh_needed, is_good=lambda: not source.refresh_needed(SPARE))
 
     def _access(self, found: Hidden[ReadOnlyCredentials]) -> tuple[Credentials, Endpoint]:
-        """Our credentials and their endpoint: the same object, as long as botocore says the same."""
+        """Return our credentials and their endpoint. The same object as before, unless botocore's credentials changed."""
         last = self._last
         if last is not None and last[0].reveal() == found.reveal():
             return last[1]
@@ -103,7 +104,7 @@ def _ours(found: Hidden[ReadOnlyCredentials]) -> Credentials:
             found.reveal().access_key or "",
             found.reveal().secret_key or "",
             found.reveal().token or None,
-            # Botocore before 1.37 does not know it.
+            # Botocore before 1.37 has no account_id.
             getattr(found.reveal(), "account_id", None) or None,
         )
     except (TypeError, ValueError) as error:
@@ -112,7 +113,7 @@ def _ours(found: Hidden[ReadOnlyCredentials]) -> Credentials:
 
 
 def _failure(error: Exception, session: Session) -> WireError:
-    """What it means that botocore raised *error*, which is its cause where that says nothing that is secret."""
+    """Return our error for botocore's *error*. Chain *error* as its cause, unless it may contain a secret."""
     trouble = _trouble(error, session)
     if trouble is not None:
         failure = CredentialsUnavailableError(f"the AWS credentials could not be fetched: {trouble}")
@@ -128,7 +129,7 @@ def _failure(error: Exception, session: Session) -> WireError:
 
 
 def _trouble(error: Exception, session: Session) -> str | None:
-    """The trouble with the network that *error* came of; None if there was none, and the answer was no."""
+    """Return the network problem that caused *error*, or None if a source answered that it has no credentials."""
     for each in _chain_of(error):
         if isinstance(each, NoConnectionError | HTTPClientError):
             return quoted(str(each))
@@ -142,44 +143,50 @@ def _trouble(error: Exception, session: Session) -> str | None:
             return _ask_metadata(session, known=True) or None
         agent = status_of_agent(error)
         if agent.startswith("5") or agent == "429":
-            return f"the container's agent answered with status {agent}"
+            return f"the container's credentials agent answered with status {agent}"
     return None
 
 
 def _none_found(session: Session, known: BotocoreCredentials | None) -> WireError:
-    """Botocore takes silence for a no: of an instance's metadata, too, where it has been given credentials before."""
+    """Return the error if botocore found no credentials.
+
+    If instance metadata does not answer, botocore reports no credentials, even if it has got some there before.
+    """
     silent = _ask_metadata(session, known=known is not None and known.method == _METADATA)
     if silent is not None:
         return CredentialsUnavailableError(
             f"no AWS credentials were found in the environment or in files, and {silent}"
         )
     return CredentialsError(
-        "no AWS credentials were found: in the environment, in files, or from a role (see boto3's "
+        "no AWS credentials were found in the environment, in files, or from a role (see boto3's "
         '"Configuring credentials")'
     )
 
 
 def _ask_metadata(session: Session, *, known: bool) -> str | None:
-    """What is wrong with the instance metadata service; None if it answers, or is not there and was not *known* to be."""
+    """Return what is wrong with the instance metadata service.
+
+    Return None if it answers, or if it cannot be reached and was not *known* to exist.
+    """
     if _TRUE.fullmatch(os.environ.get("AWS_EC2_METADATA_DISABLED", "")):
         return None
     try:
         url = _metadata_url(session)
     except BotoCoreError:
-        # It is not in the chain, or set to nonsense, which botocore has said.
+        # It is not in the chain, or its settings are invalid, which botocore has reported.
         return None
     try:
-        # The stubs would have it in whole seconds.
+        # The stubs allow only whole seconds.
         asking = URLLib3Session(timeout=_PROBE, proxies=get_environ_proxies(url))  # type: ignore[arg-type]
         lifetime = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}
         request = AWSRequest(method="PUT", url=f"{url.rstrip('/')}/latest/api/token", headers=lifetime)
         status = asking.send(request.prepare()).status_code
     except EndpointConnectionError as error:
-        # Refused, or no way there: of a machine that is no instance, unless it was known to be one.
+        # Refused or unreachable. Unless the service was known, this machine is not an EC2 instance.
         return quoted(str(error)) if known else None
     except (NoConnectionError, HTTPClientError):
         return (
-            f"the instance metadata service ({url}) does not answer; on a machine that has none, set "
+            f"the instance metadata service ({url}) does not answer; if this machine has no such service, set "
             "AWS_EC2_METADATA_DISABLED=true"
         )
     if status == 429 or status >= 500:
@@ -197,7 +204,7 @@ def _metadata_url(session: Session) -> str:
 
 
 def _token_file(session: Session) -> str | None:
-    """The token's file that the profile names."""
+    """Return the file of the web identity token that the profile names."""
     try:
         named = session.get_scoped_config().get("web_identity_token_file")
     except BotoCoreError:
@@ -206,15 +213,15 @@ def _token_file(session: Session) -> str | None:
 
 
 def _because(failure: WireError, cause: BotoCoreError) -> WireError:
-    """*failure*, with its cause, but not with what that came of, nor with botocore's frames, which hold secrets."""
+    """Return *failure* with *cause*. Drop the causes of *cause* and botocore's frames: they hold secrets."""
     cause.__traceback__ = cause.__cause__ = cause.__context__ = None
     failure.__cause__ = cause
     return failure
 
 
 def _chain_of(error: BaseException) -> list[BaseException]:
-    """An exception, and what it came of, though botocore says "from None"."""
-    # No generator, which might be left with botocore's exceptions in its frame.
+    """Return *error* and its causes and contexts, including those that botocore suppresses with ``from None``."""
+    # Not a generator: its frame would keep botocore's exceptions if it is not exhausted.
     chain: list[BaseException] = []
     each: BaseException | None = error
     while each is not None and not any(each is one for one in chain):

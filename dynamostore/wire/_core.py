@@ -1,7 +1,7 @@
-"""The sans-I/O core: arguments → the bytes of a signed request; a raw reply → the operation's, or why there is none.
+"""The sans-I/O core: from arguments to the bytes of a signed request, and from a raw reply to the operation's reply or error.
 
-Bytes in, bytes out: no socket, no clock, no global. What does not change from call to call (the head of the request, its
-canonical form, the signing key of the day) is prepared once from the one implementation in ``_sigv4``.
+Bytes in, bytes out: no socket, no clock, no global state. The parts that stay the same from call to call are prepared once:
+the head of the request, its canonical form and the day's signing key. ``_sigv4`` implements the signing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import msgspec
 
 from ._base64 import LARGE, LARGEST_REPLY, is_fast, with_base64
 from ._http import RawReply
+from ._refusals import Refusal
 from ._sigv4 import Credentials, Scope, canonical_request, hash_hex
 from .errors import DamagedReplyError, ServiceError, SettingsError, TransportError
-from .types import Operation, Refusal, Reply, ResponseMetadata
+from .types import Operation, Reply, ResponseMetadata
 
 __all__ = ["Core", "Endpoint", "amz_date", "check_arguments", "encode"]
 
@@ -32,12 +33,12 @@ R = TypeVar("R", bound=Reply)
 SERVICE = "dynamodb"
 CONTENT_TYPE = "application/x-amz-json-1.0"
 
-_NO_ENDPOINT = "look at endpoint_url=... (or AWS_ENDPOINT_URL): it must be "
+_NO_ENDPOINT = "endpoint_url=... (or AWS_ENDPOINT_URL) must "
 
-# RFC 3986, 3.3; and what is encoded already.
+# Characters that a path may contain (RFC 3986, 3.3), and % for those that are already encoded.
 _IN_A_PATH = "/%-_.~:@!$&'()*+,;="
 
-# Docker Compose makes host names of what its services are called, and many have an underscore. RFC 6874 for the scope.
+# Docker Compose uses service names as host names, and many have an underscore. The scope follows RFC 6874.
 _HOST = re.compile(r"((?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.?")
 _MAX_HOST = 255
 _SCOPE = re.compile(r"[A-Za-z0-9_.~-]+")
@@ -57,33 +58,33 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
-        """The endpoint of a URL; `SettingsError` if it is none.
+        """Return the endpoint that *url* names. Raise `SettingsError` if *url* is not valid.
 
         >>> Endpoint.parse("https://dynamodb.eu-central-1.amazonaws.com").port
         443
         """
         try:
-            # What urlsplit would silently take out of it.
+            # urlsplit silently removes these characters.
             parts: SplitResult | None = urlsplit(url) if not any(c in url for c in "\r\n\t") else None
             port = parts.port if parts else None
         except ValueError:
             parts = port = None
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"{_NO_ENDPOINT}a URL such as https://dynamodb.eu-central-1.amazonaws.com")
+            raise SettingsError(f"{_NO_ENDPOINT}be a URL such as https://dynamodb.eu-central-1.amazonaws.com")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise SettingsError(f"{_NO_ENDPOINT}without user name, password, query and fragment")
+            raise SettingsError(f"{_NO_ENDPOINT}not contain a user name, password, query or fragment")
         secure = parts.scheme == "https"
         try:
             host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
         except UnicodeError:
-            raise SettingsError(f"{_NO_ENDPOINT}with a valid host name") from None
+            raise SettingsError(f"{_NO_ENDPOINT}have a valid host name") from None
         if any(character == " " or not character.isprintable() for character in host + parts.path):
-            raise SettingsError(f"{_NO_ENDPOINT}without blanks")
+            raise SettingsError(f"{_NO_ENDPOINT}not contain spaces or control characters")
         if ":" in host:
             # An IPv6 scope, as RFC 6874 writes it.
             host = re.sub(r"%25(?=.)", "%", host, count=1)
         if not _is_host(host):
-            raise SettingsError(f"{_NO_ENDPOINT}with a valid host name")
+            raise SettingsError(f"{_NO_ENDPOINT}have a valid host name")
         return cls(host, port or (443 if secure else 80), secure, parts.path or "/")
 
     @property
@@ -94,7 +95,7 @@ class Endpoint:
 
     @property
     def host_header(self) -> str:
-        """The ``Host`` header, without an IPv6 scope, which is this machine's own business.
+        """The ``Host`` header, without an IPv6 scope, which only this machine understands.
 
         >>> Endpoint.parse("http://[fe80::1%25eth0]:8000").host_header
         '[fe80::1]:8000'
@@ -109,7 +110,7 @@ class Endpoint:
 
 
 def _is_host(host: str) -> bool:
-    """Return True for names as DNS and ``/etc/hosts`` have them, underscores included, and for IPv6 addresses."""
+    """Return True if *host* is valid in DNS or ``/etc/hosts``, underscores included, or is an IPv6 address."""
     if ":" not in host:
         return len(host) <= _MAX_HOST and _HOST.fullmatch(host) is not None
     address, marked, scope = host.partition("%")
@@ -123,7 +124,7 @@ def _is_host(host: str) -> bool:
 
 
 def check_arguments(operation: Operation[R], arguments: Mapping[str, object]) -> None:
-    """`TypeError` for an argument that *operation* does not take, or one that it must have and has not."""
+    """Raise `TypeError` if a required argument is missing or *operation* does not take an argument."""
     names = arguments.keys()
     if not operation.required <= names:
         missing = ", ".join(sorted(operation.required - names))
@@ -134,21 +135,21 @@ def check_arguments(operation: Operation[R], arguments: Mapping[str, object]) ->
 
 
 def encode(operation: Operation[R], arguments: Mapping[str, object]) -> bytes:
-    """The body of a request; `TypeError` or `ValueError` for what JSON cannot say."""
+    """Return the body of a request. Raise `TypeError` or `ValueError` if JSON cannot represent the arguments."""
     if operation.name == "TransactWriteItems" and "ClientRequestToken" not in arguments:
-        # So that a retry is no second transaction.
+        # With a token, DynamoDB does not execute a retry as a second transaction.
         arguments = {**arguments, "ClientRequestToken": str(uuid.uuid4())}
     try:
         return _encode(
             with_base64(arguments, operation.values) if operation.values is not None and is_fast else arguments
         )
     except UnicodeEncodeError:
-        # Never a cause: it holds the text.
-        raise ValueError(f"{operation.name}: a string has a lone surrogate, which UTF-8 cannot say") from None
+        # Do not chain the exception: it contains the text.
+        raise ValueError(f"{operation.name}: a string has a lone surrogate, which UTF-8 cannot encode") from None
 
 
 class _Prepared:
-    """One operation with one access key on one day: all but the time, the signature and the body."""
+    """The request of one operation with one access key on one day, except its time, signature and body."""
 
     __slots__ = (
         "after_canonical", "after_date", "after_length", "after_signature", "before_canonical", "before_date", "endpoint", "scope",
@@ -156,7 +157,7 @@ class _Prepared:
 
     def __init__(self, operation: Operation[R], endpoint: Endpoint, scope: Scope, user_agent: str) -> None:
         token = scope.credentials.token
-        # Placeholders that no header can hold mark what is filled in for each call.
+        # Control characters, which no header can contain, mark the parts that each call fills in.
         headers = [
             ("Host", endpoint.host_header),
             ("Content-Type", CONTENT_TYPE),
@@ -176,7 +177,7 @@ class _Prepared:
             ("User-Agent", user_agent),
             ("Content-Length", "\4"),
         ]
-        # As it was given, but for what cannot stand there. What is signed is encoded once more.
+        # Send the path as it was given, and encode only invalid characters. The signed form is encoded once more.
         head = f"POST {quote(endpoint.path, safe=_IN_A_PATH)} HTTP/1.1\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in sent)
         self.before_date, _, rest = head.partition("\1")
@@ -184,13 +185,13 @@ class _Prepared:
         self.after_signature, _, self.after_length = rest.partition("\4")
 
     def fits(self, endpoint: Endpoint, credentials: Credentials, date: str) -> bool:
-        # By identity: it is the same object until there is another.
+        # Compare by identity: credentials and endpoints stay the same objects until they change.
         scope = self.scope
         return scope.credentials is credentials and self.endpoint is endpoint and date.startswith(scope.date)
 
 
 class Core:
-    """Requests for one region, and the meaning of their replies."""
+    """Builds the requests for one region, and interprets their replies."""
 
     def __init__(self, region: str, user_agent: str) -> None:
         self.region = region
@@ -208,7 +209,7 @@ class Core:
         *,
         unsigned: str = "",
     ) -> bytes:
-        """The signed request, sent at *now* (Unix seconds); *unsigned*: lines of headers that are not signed."""
+        """Return the signed request, sent at *now* (Unix seconds). *unsigned* holds header lines that are not signed."""
         second = int(now)
         latest, date = self._latest
         if latest != second:
@@ -227,7 +228,10 @@ class Core:
         return head.encode("latin-1") + body
 
     def reply(self, operation: Operation[R], raw: RawReply, retries: int) -> R:
-        """The operation's reply; raises `ServiceError` if it is a refusal, `DamagedReplyError` if it is not one."""
+        """Return the operation's reply.
+
+        Raise `ServiceError` if DynamoDB refused the call, and `DamagedReplyError` if the reply is damaged or not DynamoDB's.
+        """
         _check_sum(raw)
         if raw.status != 200:
             raise _refusal(operation.name, raw, retries)
@@ -237,14 +241,14 @@ class Core:
             large = LARGE <= len(raw.body) <= LARGEST_REPLY
             reply = (operation.decode_large if large else operation.decode)(raw.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            # Never a cause: it may hold what it could not read.
+            # Do not chain the exception: it may contain a part of the reply.
             raise DamagedReplyError(_damaged(raw)) from None
         reply["ResponseMetadata"] = _metadata(raw, retries)
         return reply
 
 
 def amz_date(second: int) -> str:
-    """Unix seconds as the ``X-Amz-Date`` header has them.
+    """Return the Unix time *second* in the format of the ``X-Amz-Date`` header.
 
     >>> amz_date(1440938160)
     '20150830T123600Z'
@@ -264,26 +268,26 @@ def _metadata(raw: RawReply, retries: int) -> ResponseMetadata:
 def _check_sum(raw: RawReply) -> None:
     expected = raw.headers.get("x-amz-crc32")
     if expected is not None and expected.strip(" \t") != str(crc32(raw.body)):
-        raise DamagedReplyError(f"the reply, of status {raw.status}, was damaged on its way: its checksum is another")
+        raise DamagedReplyError(f"the reply (status {raw.status}) was damaged in transit: its checksum does not match")
 
 
 def _damaged(raw: RawReply) -> str:
-    return f"the reply, of status {raw.status}, was damaged on its way or is not DynamoDB's"
+    return f"the reply (status {raw.status}) was damaged in transit or does not come from DynamoDB"
 
 
 def _refusal(operation: str, raw: RawReply, retries: int) -> ServiceError | TransportError:
-    """What a reply that is no success amounts to."""
+    """Return the error for a reply that is not a success."""
     refusal = None
     with suppress(msgspec.DecodeError, ValueError, RecursionError):
         refusal = _decode_refusal(raw.body)
     if raw.status < 300 or (refusal is None and raw.status < 500):
-        # A proxy's log-in page, a firewall's refusal: nothing that DynamoDB has said.
+        # It does not come from DynamoDB: a proxy's log-in page, say, or a firewall's refusal.
         return DamagedReplyError(_damaged(raw))
     refusal = refusal or Refusal()
     kind = refusal.type or refusal.code or raw.headers.get("x-amzn-errortype", "")
     code = kind.rpartition("#")[2].partition(":")[0] or str(raw.status)
     message = (
-        refusal.message or refusal.Message or ("" if kind else f"a reply of status {raw.status}, without a reason")
+        refusal.message or refusal.Message or ("" if kind else f"the reply has status {raw.status} and gives no reason")
     )
     response: dict[str, object] = {
         "Error": {"Code": code, "Message": message},

@@ -1,4 +1,4 @@
-"""Connections for threads: overlapping attempts (see ``_racing``) on sockets that do not block, in the calling thread."""
+"""Connections for threads. The calling thread makes overlapping attempts (see ``_racing``) on non-blocking sockets."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ __all__ = ["IN_PROGRESS", "check", "dial", "open_socket"]
 
 IN_PROGRESS: Final = frozenset((errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR))
 
-# Yields what it waits for, and returns the socket. Closed before that, it closes the socket.
+# Yields the file descriptor and the events to wait for, and returns the socket. Closing the generator closes the socket.
 _Attempt: TypeAlias = Generator[tuple[int, int], None, socket.socket]
 
 
 def dial(endpoint: Endpoint, trust: Trust, timeout: float) -> socket.socket:
-    """A connection to *endpoint*, with TLS if it is secure. Raise `ConnectError` if none is there in *timeout* seconds."""
+    """Connect to *endpoint*, with TLS if it is secure, and return the socket.
+
+    Raise `ConnectError` if that does not succeed within *timeout* seconds.
+    """
     try:
         sock: socket.socket = run(
             connect(endpoint.host, endpoint.port, timeout), _Dialer(endpoint, trust), sleep=time.sleep
@@ -39,7 +42,7 @@ def dial(endpoint: Endpoint, trust: Trust, timeout: float) -> socket.socket:
 
 
 def open_socket(family: socket.AddressFamily) -> socket.socket:
-    """A socket that does not block, sends at once, and notices a peer that is gone."""
+    """Return a non-blocking socket that sends without delay (``TCP_NODELAY``) and detects a vanished peer (``SO_KEEPALIVE``)."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -52,20 +55,20 @@ def open_socket(family: socket.AddressFamily) -> socket.socket:
 
 
 def check(error: int) -> None:
-    """Raise the `OSError` of what ``connect`` came to, unless that is 0."""
+    """Raise an `OSError` for *error*, the error number that ``connect`` returned, unless it is 0."""
     if error:
         raise OSError(error, os.strerror(error))
 
 
 class _Dialer(Waiting):
-    """Does what the plan asks for."""
+    """Executes the calls of the plan."""
 
     def __init__(self, endpoint: Endpoint, trust: Trust) -> None:
         self._endpoint = endpoint
         self._trust = trust
 
     def race(self, addresses: Iterable[Address], until: float) -> tuple[socket.socket, Address]:
-        """The first connection that is complete, and its address."""
+        """Return the first connection that is complete, and its address."""
         now = time.monotonic()
         race = Race(list(addresses), now, until)
         attempts: dict[_Attempt, Address] = {}
@@ -82,7 +85,7 @@ class _Dialer(Waiting):
                             raise race.failure
                         keys = [key for key, _ in selector.select(race.wait(now))]
                         for key in keys:
-                            # It may close its socket in its next step.
+                            # The attempt may close its socket in its next step.
                             selector.unregister(key.fileobj)
                         ready = [key.data for key in keys]
                     for attempt in ready:

@@ -1,8 +1,8 @@
-"""Closes the connections of an event loop: when it is asked to, and otherwise when the loop ends.
+"""Closes the connections of an event loop: on request, or at the latest when the loop ends.
 
-A transport that is still open when its loop has ended cannot be closed any more, and says so in a ``ResourceWarning``. But
-a loop that ends finishes its asynchronous generators (``loop.shutdown_asyncgens``, which `asyncio.run`, `asyncio.Runner` and
-uvloop call). So the connections are in the hands of one.
+A transport that is still open after its loop has ended can no longer be closed, and causes a ``ResourceWarning``. But a loop
+that ends finishes its asynchronous generators: `asyncio.run`, `asyncio.Runner` and uvloop call ``loop.shutdown_asyncgens``.
+So an asynchronous generator closes the connections when it is finished.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 __all__ = ["close_with_loop"]
 
 GOODBYE: Final = 1.0
-"""For how many seconds to wait for transports to end. They take some turns of the loop."""
+"""Seconds to wait for transports to end, which takes a few turns of the loop."""
 
 
 class _Closable(Protocol):
@@ -28,9 +28,9 @@ C = TypeVar("C", bound=_Closable)
 
 
 def close_with_loop(connections: set[C]) -> AsyncGenerator[None, None]:
-    """Close *connections* when the running loop ends, or before that when the result's ``aclose()`` is awaited."""
+    """Close *connections* when the running loop ends, or when ``aclose()`` of the returned generator is awaited."""
     keeper = _keep(connections)
-    # Its first step, in which it makes itself known to the loop.
+    # Run its first step, which registers the generator with the loop.
     with suppress(StopIteration):
         keeper.__anext__().send(None)
     return keeper

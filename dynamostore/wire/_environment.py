@@ -1,7 +1,7 @@
-"""Region, endpoint and credentials, where the environment says it all, as it does in AWS Lambda.
+"""Region, endpoint and credentials from environment variables, if these hold all settings, as in AWS Lambda.
 
-What is read here is what botocore would have answered, too (the tests ask both); but it is not imported, which would take
-longer than all the rest of a cold start.
+The results are the same as botocore's (the tests compare them). Importing botocore would take longer than the rest of a
+cold start.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .errors import CredentialsError
 
 __all__ = ["from_environment"]
 
-# The regions of the commercial partition; the others' endpoints are botocore's to know.
+# The regions of the commercial partition. For other regions, botocore finds the endpoint.
 _COMMERCIAL = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z0-9_]+-[0-9]+")
 
-# Others may not be what they are called: a call to "local" or "fips-us-east-1" is signed for us-east-1.
+# Other names may be aliases: a call to "local" or "fips-us-east-1" is signed for us-east-1.
 _PLAIN = re.compile(r"(?!fips-)[a-z]{2,6}(-[a-z]+)+-[0-9]+")
 
-# Named as a custom endpoint, some of these are refused.
+# Botocore refuses some of these as a custom endpoint.
 _DUAL_STACK = re.compile(r"(search-)?dynamodb\.[^.]+\.api\.")
 
-# With any of these the answer takes more than is known here.
+# If any of these is set, only botocore can determine the settings.
 _BOTOCORE_KNOWS: Final = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -45,9 +45,9 @@ _BOTOCORE_KNOWS: Final = (
 
 
 def _has_files(environ: Mapping[str, str]) -> bool:
-    """Whether there is a configuration file, which may say anything."""
+    """Return True if there is a configuration file, which may contain any setting."""
     for variable, default in (("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")):
-        # As botocore has it, who is asked if there is one: a variable that is set but empty names no file.
+        # As in botocore, a variable that is set but empty names no file.
         name = environ.get(variable)
         if os.path.isfile(os.path.expanduser(f"~/.aws/{default}" if name is None else os.path.expandvars(name))):  # noqa: PTH111, PTH113 (a Path of "" is the current folder)
             return True
@@ -61,8 +61,8 @@ def from_environment(
     ca_bundle: str | None,
     environ: Mapping[str, str],
 ) -> Settings | None:
-    """The settings, if the arguments and the environment say all that it takes; else None."""
-    # Set, and be it to nothing, of which botocore makes something, or a mistake.
+    """Return the settings, or None if the arguments and the environment do not contain all of them."""
+    # Even an empty value counts as set, because botocore gives it a meaning or refuses it.
     if (
         any(name in environ for name in _BOTOCORE_KNOWS)
         or (ca_bundle is None and environ.get("AWS_CA_BUNDLE") == "")
@@ -96,9 +96,9 @@ def _credentials(environ: Mapping[str, str]) -> Credentials | None:
     access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     if not access_key or not secret_key:
         return None
-    # In botocore's order.
+    # The order is botocore's.
     token = environ.get("AWS_SECURITY_TOKEN") or environ.get("AWS_SESSION_TOKEN")
     try:
         return Credentials(access_key, secret_key, token or None)
     except ValueError as error:
-        raise CredentialsError(f"in AWS_ACCESS_KEY_ID and the like: {error}") from None
+        raise CredentialsError(f"check the AWS credentials in the environment: {error}") from None

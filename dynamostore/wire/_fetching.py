@@ -1,7 +1,7 @@
-"""Credentials that are fetched and renewed: one fetch at a time, in a thread of its own, for all threads and tasks that wait.
+"""Credentials that are fetched and renewed. One fetch at a time, in its own thread, serves all threads and tasks that wait.
 
-`Renewed` decides when a fetch begins and what its end means. It has no lock: of callers that come at once the first one begins,
-by an operation of dict's that is atomic. So a fork, a signal handler or a finalizer cannot find one locked.
+`Renewed` decides when a fetch begins and how its outcome is used. If several callers arrive at once, an atomic operation of
+dict decides which of them begins the fetch. There is no lock that a fork, a signal handler or a finalizer could find locked.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Load", "Renewed"]
 
 LOOK_EVERY: Final = 1.0
-"""How often, in seconds, credentials are asked if they are due; and how long a failure to fetch them is the answer to all."""
+"""Seconds between two checks whether a renewal is due, and seconds for which a failed fetch is the result for all callers."""
 RENEW_EVERY: Final = 30.0
-"""How often, in seconds, a renewal is tried while the credentials are still good."""
+"""Seconds between two attempts at a renewal while the credentials are still valid."""
 SLOW: Final = 60.0
-"""After how many seconds a fetch is taken to hang, so that another may begin beside it."""
+"""Seconds after which a fetch counts as hanging. Then another may begin beside it."""
 MOST: Final = 3
-"""How many fetches, and threads, there are at most: one, and those that hang."""
+"""The most fetches, and threads, at the same time, including those that hang."""
 
 _Pair: TypeAlias = tuple[Credentials, Endpoint]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Credentials and their endpoint, and two questions that never block: are they due for renewal, are they still good."""
+    """Credentials and their endpoint.
+
+    *is_due* returns True if they should be renewed, and *is_good* if they are still valid. Neither blocks.
+    """
 
     access: _Pair
     is_due: Callable[[], bool]
@@ -45,19 +48,19 @@ class Found:
 
 
 class Load(Protocol):
-    """Where credentials come from: blocks, and raises `WireError`."""
+    """A source of credentials. It blocks, and may raise `WireError`."""
 
     def __call__(self, *, anew: bool) -> Found:
-        """Find or renew them. *anew*: with nothing that was found or begun before, which may be stale or hang."""
+        """Find or renew the credentials. *anew*: use nothing found or begun before, because that may be stale or hang."""
 
 
 def in_a_thread(work: Callable[[], None]) -> None:
-    """Do *work* in a thread that nobody waits for when the interpreter ends."""
+    """Do *work* in a daemon thread: the interpreter does not wait for it when it ends."""
     threading.Thread(target=work, name="dynamostore-credentials", daemon=True).start()
 
 
 class Fetch:
-    """One fetch, under way or over, and who waits for it."""
+    """One fetch, under way or over, and the callers that wait for it."""
 
     __slots__ = ("__weakref__", "_next", "_outcome", "_waiting", "began", "ended")
 
@@ -65,7 +68,7 @@ class Fetch:
         self.began = began
         self.ended: float | None = None
         self._outcome: Found | WireError | None = None
-        # Who waits, and what wakes them. A threading.Event would not do: there is a lock in it.
+        # Maps each waiting caller to the function that wakes it. Not a threading.Event, because that contains a lock.
         self._waiting: dict[object, Callable[[], object]] = {}
         self._next: dict[None, Fetch] = {}
 
@@ -74,16 +77,16 @@ class Fetch:
         return isinstance(self._outcome, WireError)
 
     def then(self, next_: Fetch) -> Fetch:
-        """The fetch that follows this one: *next_*, unless another was there first."""
+        """Return the fetch that follows this one: *next_*, unless another caller has already set one."""
         return self._next.setdefault(None, next_)
 
     def skip_to(self, latest: Fetch) -> None:
-        """What follows this one, which still goes on, is *latest*: those between need not be kept."""
+        """Make *latest* follow this fetch, which is still running, so that the fetches in between can be freed."""
         if self is not latest:
             self._next[None] = latest
 
     def end(self, outcome: Found | WireError, now: float) -> None:
-        """Tell all who wait. Only the first end counts."""
+        """Record the outcome and wake all waiting callers. Only the first call has an effect."""
         if self.ended is not None:
             return
         self._outcome = outcome
@@ -96,21 +99,21 @@ class Fetch:
             wake()
 
     def wait(self, timeout: float) -> _Pair:
-        """Wait for the end, at most *timeout* seconds; the credentials, or what `Access.fetch` raises."""
+        """Wait for the end, at most *timeout* seconds. Return the credentials, or raise as `Access.fetch` does."""
         turn = threading.Lock()
         turn.acquire()
         self._waiting[turn] = turn.release
         try:
-            # Asked after it was entered: who ends it looks there afterwards.
+            # Check only after registering: `end` sets the outcome before it wakes the registered callers.
             if self._outcome is None:
                 turn.acquire(timeout=max(timeout, 0))
         finally:
             self._waiting.pop(turn, None)
         return self._result(timeout)
 
-    async def awaited(self, timeout: float) -> _Pair:  # noqa: ASYNC109 (what is left of the call's)
-        """`wait`, on the running loop."""
-        import asyncio  # a synchronous program has no use for it
+    async def awaited(self, timeout: float) -> _Pair:  # noqa: ASYNC109 (the time left for the call)
+        """Wait as `wait` does, on the running loop."""
+        import asyncio  # not at the top: a synchronous program does not need it
 
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
@@ -130,12 +133,12 @@ class Fetch:
             raise CredentialsUnavailableError(f"no credentials were found within {timeout:.3g} s")
         if isinstance(outcome, Found):
             return outcome.access
-        # One of each caller's own: what they raise and chain is not shared.
+        # Raise a separate exception for each caller, because raising sets its traceback and context.
         raise type(outcome)(*outcome.args) from outcome.__cause__
 
 
 def _wake(turn: asyncio.Future[None], loop: asyncio.AbstractEventLoop) -> None:
-    """Wake a task, from another thread. A loop that is closed has nobody who waits."""
+    """Wake a task, from another thread. If the loop is closed, no task waits."""
 
     def wake() -> None:
         if not turn.done():
@@ -146,7 +149,10 @@ def _wake(turn: asyncio.Future[None], loop: asyncio.AbstractEventLoop) -> None:
 
 
 class _Process:
-    """What is one process's own. A fetch goes on in the process that began it, and not in a child that was forked meanwhile."""
+    """The fetches of one process.
+
+    A fetch continues only in the process that began it, not in a child that was forked meanwhile.
+    """
 
     __slots__ = ("anew", "latest", "running")
 
@@ -158,10 +164,10 @@ class _Process:
 
 
 class Renewed:
-    """Credentials from *load*, fetched when they are first needed, and renewed before they expire; an `Access`.
+    """An `Access` to the credentials from *load*. It fetches them when first needed, and renews them before they expire.
 
-    While they are good they are used, and renewed behind the callers' backs. Callers wait only if there are none that are good:
-    all for the same fetch, each for as long as it has. *start* does some work later, in a thread; *monotonic* gives seconds.
+    Valid credentials are used while their renewal runs in the background. If there are no valid credentials, all callers
+    wait for the same fetch, each up to its own timeout. *start* runs a function in a thread. *monotonic* returns seconds.
     """
 
     def __init__(
@@ -175,9 +181,9 @@ class Renewed:
         self._start = start
         self._monotonic = monotonic
         self._found: Found | None = None
-        # When it came, and when the fetch had begun that brought it.
+        # When the credentials arrived, and when the fetch that brought them began.
         self._found_at = self._asked_at = float("-inf")
-        # Until then they need not be asked: to ask takes longer than to look at the clock.
+        # When to check next. A check takes longer than reading the clock.
         self._look_at = 0.0
         self._processes: dict[int, _Process] = {}
 
@@ -193,7 +199,7 @@ class Renewed:
         latest = self._here().latest
         return self.current() or self._after(latest).wait(timeout)
 
-    async def afetch(self, timeout: float) -> _Pair:  # noqa: ASYNC109 (what is left of the call's)
+    async def afetch(self, timeout: float) -> _Pair:  # noqa: ASYNC109 (the time left for the call)
         latest = self._here().latest
         return self.current() or await self._after(latest).awaited(timeout)
 
@@ -201,14 +207,14 @@ class Renewed:
         found = self._found
         if found is not None and found.access is access:
             if self._monotonic() - self._found_at < LOOK_EVERY:
-                # Just fetched: the same would come again.
+                # They were fetched just now, so a new fetch would return the same.
                 return False
             self._here().anew = True
             self._found = None
         return True
 
     def _look(self, found: Found) -> _Pair | None:
-        """What is good, after a look at how long it will be; begins a renewal if it is due."""
+        """Return the credentials in *found* if they are still valid, else None. Begin a renewal if one is due."""
         now = self._monotonic()
         if found.is_due():
             if not found.is_good():
@@ -221,7 +227,7 @@ class Renewed:
         return found.access
 
     def _after(self, latest: Fetch) -> Fetch:
-        """The fetch to wait for: *latest*, if it is under way or has failed just now, else the next."""
+        """Return the fetch to wait for: *latest* if it is under way or has just failed, else a new one."""
         now = self._monotonic()
         if latest.ended is None:
             return latest if not self._hangs(latest, now) else self._begin(self._here(), latest, now)
@@ -230,15 +236,15 @@ class Renewed:
         return self._begin(self._here(), latest, now)
 
     def _hangs(self, fetch: Fetch, now: float) -> bool:
-        """Return True if another fetch may begin beside one that is under way."""
+        """Return True if *fetch* hangs and another one may begin beside it."""
         return now - fetch.began >= SLOW and len(self._here().running) < MOST
 
     def _begin(self, here: _Process, latest: Fetch, now: float) -> Fetch:
-        """The fetch after *latest*, begun by this caller or by one that was faster."""
+        """Return the fetch after *latest*. Begin it, unless another caller already has."""
         mine = Fetch(now)
         fetch = here.latest = latest.then(mine)
         if fetch is mine:
-            # What a hanging fetch holds (locks of botocore's, a connection) is not waited for.
+            # A hanging fetch may hold botocore's locks or a connection, so reuse nothing of it.
             anew = here.anew or latest.ended is None
             for hanging in list(here.running):
                 hanging.skip_to(mine)
@@ -250,22 +256,22 @@ class Renewed:
                 mine.end(
                     CredentialsUnavailableError(f"could not start a thread to fetch the AWS credentials: {error}"), now
                 )
-                # "can't start new thread", or "at interpreter shutdown".
+                # A RuntimeError means that no thread could be started, or that the interpreter is shutting down.
                 if not isinstance(error, RuntimeError):
                     raise
         return fetch
 
     def _work(self, here: _Process, fetch: Fetch, *, anew: bool) -> None:
-        """Fetch, in a thread of its own."""
+        """Run *fetch*. This runs in its own thread."""
         outcome: Found | WireError
         try:
             outcome = self._load(anew=anew)
         except WireError as error:
             outcome = error.with_traceback(None)
-        except BaseException as error:  # noqa: BLE001 (or those who wait would do so for ever)
+        except BaseException as error:  # noqa: BLE001 (otherwise the callers would wait for ever)
             outcome = CredentialsError(f"no usable AWS credentials: {type(error).__name__}")
         now = self._monotonic()
-        # One that hung may end after the next.
+        # A fetch that hung may end after its successor. Do not go back to older credentials.
         if isinstance(outcome, Found) and fetch.began >= self._asked_at:
             self._found = outcome
             self._found_at = now
@@ -278,17 +284,17 @@ class Renewed:
     def _here(self) -> _Process:
         here = self._processes.get(_forks)
         if here is None:
-            # In a child, botocore's objects may hold locks of a thread that is not there any more.
+            # In a forked child, botocore's objects may hold locks of a thread that no longer exists.
             here = self._processes.setdefault(_forks, _Process(anew=bool(self._processes)))
         return here
 
 
 _forks = 0
-"""How many forks this process is away from the one that was started."""
+"""The number of forks between the first process and this one."""
 
 
 def _count() -> None:
-    global _forks  # noqa: PLW0603 (it is the process's own)
+    global _forks  # noqa: PLW0603 (the count belongs to the process)
     _forks += 1
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 replies from bytes as they come: no socket, no clock. The parsing is httptools' (llhttp)."""
+"""An incremental parser of HTTP/1.1 replies, without socket or clock. It uses httptools (llhttp)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 _LINE_ENDS = b"\r\n"
 
 MAX_HEAD = 64 * 1024
-# The largest replies, of a batch of 16 MB of items, are larger by a third in base64, and by their names.
+# The largest replies hold a batch of 16 MB of items. Base64 adds a third, and attribute names add more.
 MAX_BODY = 64 * 1024 * 1024
 
 
 @dataclass(slots=True, repr=False)
 class RawReply:
-    """A whole reply. *headers* by their lower-case names; *reusable*: whether its connection can be used again."""
+    """A whole reply. The names in *headers* are in lower case. If *reusable*, its connection can take another call."""
 
     status: int
     headers: dict[str, str]
@@ -40,10 +40,10 @@ class _Parser(Protocol):
 
 
 class ReplyParser:
-    """The replies of one connection, one after the other.
+    """Parses the replies of one connection, one after the other.
 
-    Give `feed` what was received, until it returns a reply; at the connection's end ask `at_end`. After an exception,
-    and after a reply that is not *reusable*, it is of no more use, and neither is the connection.
+    Pass received bytes to `feed` until it returns a reply. When the connection ends, call `at_end`. Discard the parser and
+    the connection after an exception, or after a reply that is not *reusable*.
 
     >>> parser = ReplyParser()
     >>> parser.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n")
@@ -57,7 +57,7 @@ class ReplyParser:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        # What the parser calls for each header, as it is in C: one that comes twice counts as it came last.
+        # The parser calls this method for each header. It is implemented in C. Of a repeated header, the last value counts.
         self._fields: dict[bytes, bytes] = {}
         self.on_header = self._fields.__setitem__
         self._parser: _Parser = httptools.HttpResponseParser(self)
@@ -72,34 +72,37 @@ class ReplyParser:
 
     @property
     def begun(self) -> bool:
-        """Whether a reply has begun that is not complete."""
+        """True if a reply has begun but is not complete."""
         return self._received > 0
 
     def feed(self, data: Bytes) -> RawReply | None:
-        """The reply, if *data* completes it; raises `DamagedReplyError` for what cannot be one."""
+        """Return the reply if *data* completes it, else None. Raise `DamagedReplyError` if it is not a valid reply."""
         room = (MAX_BODY if self._head_done else MAX_HEAD) - self._received
         if len(data) > room:
             return self._feed_in_two(data, room)
         if len(data) > 1 and data[-1] in _LINE_ENDS:
-            # Not DynamoDB's JSON; but a head alone, and a reply in chunks.
+            # DynamoDB's JSON never ends in a line end, but a head without a body does, and so does a chunked reply.
             return self._feed_to_the_end(bytes(data))
         self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if isinstance(error.__context__, BaseException) and not isinstance(error.__context__, Exception):
-                # An interrupt, which came while the parser called back.
+                # An interrupt arrived during a callback of the parser.
                 raise error.__context__ from None
-            # What follows a complete reply is not a part of it; it only ends the connection.
+            # Data after a complete reply does not damage it. It only makes the connection unusable.
             if not self._complete:
-                raise DamagedReplyError("what came is not HTTP") from None
+                raise DamagedReplyError("the reply is not valid HTTP") from None
             self._surplus = True
         if not self._complete:
             return None
         return self._finish(reusable=self._keep_alive and not self._surplus)
 
     def _feed_to_the_end(self, data: bytes) -> RawReply | None:
-        """`feed` what ends in line ends, those byte by byte: after the reply they are too many, and the parser passes over them."""
+        """Feed *data*, which ends in line ends, and feed those byte by byte.
+
+        The parser ignores line ends after a complete reply, but here they must make the connection unusable.
+        """
         text = data.rstrip(_LINE_ENDS)
         reply = self.feed(text) if text else None
         for at in range(len(text), len(data)):
@@ -110,7 +113,7 @@ class ReplyParser:
         return reply
 
     def _feed_in_two(self, data: Bytes, room: int) -> RawReply | None:
-        """`feed` what there is room for, and the rest if then there is more room: when the head is over."""
+        """Feed *room* bytes, and then the rest if the head ended in them: the limit for a body is higher."""
         if room > 0:
             headless = not self._head_done
             reply = self.feed(data[:room])
@@ -119,17 +122,17 @@ class ReplyParser:
                 return reply
             if headless and self._head_done:
                 return self.feed(data[room:])
-        raise DamagedReplyError(f"the reply is longer than any of DynamoDB's: more than {self._received:,} bytes")
+        raise DamagedReplyError(f"the reply is too large to come from DynamoDB: more than {self._received:,} bytes")
 
     def at_end(self) -> RawReply:
-        """The reply whose body ends with the connection; raises `ConnectionLostError` if there is none such."""
+        """Return the reply if its body ends with the connection. Raise `ConnectionLostError` if no reply is complete."""
         if (
             self._head_done
             and self._status >= 200
             and not self._headers.keys() & {"content-length", "transfer-encoding"}
         ):
             return self._finish(reusable=False)
-        what = "in the middle of the reply" if self.begun else "before there was a reply"
+        what = "in the middle of the reply" if self.begun else "before a reply arrived"
         raise ConnectionLostError(f"the connection was closed {what}")
 
     def _finish(self, *, reusable: bool) -> RawReply:
@@ -138,14 +141,14 @@ class ReplyParser:
         self._begin()
         return reply
 
-    # What the parser calls
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         self._fields.clear()
         if self._complete:
             self._surplus = True
             return
-        # If there was a head, an interim reply is over.
+        # If there was a head before, it belonged to an interim reply.
         self._body.clear()
 
     def on_headers_complete(self) -> None:
@@ -155,7 +158,7 @@ class ReplyParser:
             _LOWER.get(name) or _lower(name): value.decode("latin-1") for name, value in self._fields.items()
         }
         self._status = self._parser.get_status_code()
-        # An interim reply (100 Continue) is a part of the head.
+        # Treat an interim reply (100 Continue) as a part of the head.
         self._head_done = self._status >= 200
 
     def on_body(self, body: bytes) -> None:
@@ -168,7 +171,7 @@ class ReplyParser:
             self._keep_alive = self._parser.should_keep_alive()
 
 
-# The names of headers as they come, and as they are called: always the same few.
+# Header names as received, and in lower case. A service always sends the same few.
 _LOWER: dict[bytes, str] = {}
 
 

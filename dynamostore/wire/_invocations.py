@@ -1,6 +1,6 @@
-"""The headers that tell an attempt at a call from another call: ``amz-sdk-invocation-id`` and ``amz-sdk-request``.
+"""The headers that identify a call and the number of the attempt: ``amz-sdk-invocation-id`` and ``amz-sdk-request``.
 
-The SDKs send them, unsigned, and AWS's support and logs know them. No I/O, and no clock of its own.
+The AWS SDKs send them too, unsigned, and AWS's support and logs use them. This module does no I/O and reads no clock.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from itertools import count
 
 __all__ = ["Invocations"]
 
-# Twelve digits, as a UUID ends in; to write them in hex, or to fill them up, takes longer.
+# Has twelve digits, like the end of a UUID. Formatting in hex or padding with zeros would take longer.
 _FIRST = 100_000_000_000
 
 
 class Invocations:
-    """Makes the ids of one client's calls: UUIDs, no two the same.
+    """Creates the ids of one client's calls. Each is a unique UUID.
 
-    A random one for each call takes longer than all else that is sent with it. So there is a random base, and a count.
-    The base is new each second and after a fork, for memory can be copied: by a fork, or by a snapshot of a virtual machine.
+    Creating a random UUID for each call would take longer than creating the rest of the request. So each id is a random
+    base and a count. A fork or a snapshot of a virtual machine copies memory, so the base is renewed each second and after
+    a fork.
 
     >>> invocations = Invocations(attempts=4)
     >>> first = invocations.begin(1_000)
@@ -36,8 +37,8 @@ class Invocations:
         self._latest = (_process, -1, "", count())
 
     def begin(self, second: int) -> str:
-        """Return the lines that go with the first attempt at a call, which begins in this *second* (Unix time)."""
-        # Replaced in one piece, as other threads may do so, too; to count is atomic.
+        """Return the header lines of the first attempt at a call that begins in this *second* (Unix time)."""
+        # Other threads may replace the tuple too, so read and write it in one piece. Counting is atomic.
         process, latest, base, number = self._latest
         if latest != second or process is not _process:
             base, number = f"amz-sdk-invocation-id: {str(uuid.uuid4())[:24]}", count(_FIRST)
@@ -45,16 +46,16 @@ class Invocations:
         return f"{base}{next(number)}{self._request}"
 
     def again(self, first: str, attempt: int) -> str:
-        """Return the lines that go with an *attempt* at the call whose *first* attempt had those."""
+        """Return the header lines of a later *attempt*. *first* holds the lines of the first attempt."""
         return first.replace("attempt=1;", f"attempt={attempt};")
 
 
-# By identity: each process has its own.
+# Identifies the process: each process has a different object.
 _process = object()
 
 
 def _begin_anew() -> None:
-    global _process  # noqa: PLW0603 (what a fork copies cannot be an object of its own)
+    global _process  # noqa: PLW0603 (a fork copies the object, so the child must replace it)
     _process = object()
 
 

@@ -1,8 +1,8 @@
-"""Lookups of host names: in a few threads of the library's own, one for all who ask at once, remembered for seconds.
+"""Lookups of host names in a few threads of the library. Concurrent callers share a lookup, and answers are cached for seconds.
 
-The system's resolver has no time-out that could be set, so a caller waits for a thread, and no longer than its own time-out.
-`Names.find` is a plan (see ``dynamostore.steps``): its one call, ``wait``, is made by `Waiting` in threads, and by
-`AsyncWaiting` on an event loop.
+The timeout of the system's resolver cannot be set. So a thread runs the lookup, and the caller waits for the thread, at most
+for its own timeout. `Names.find` is a plan (see ``dynamostore.steps``) with one kind of call, ``wait``. `Waiting` executes it
+in threads, and `AsyncWaiting` on an event loop.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ Address: TypeAlias = tuple[socket.AddressFamily, SocketAddress]
 Answer: TypeAlias = tuple[Address, ...]
 
 THREADS: Final = 4
-"""Lookups at once, of all names together; more wait for one to end."""
+"""The most lookups at the same time, of all names together. Others wait in a queue."""
 FRESH: Final = 5.0
-"""For how many seconds an answer is used without asking again. DynamoDB's own TTL is 5 s, but the resolver does not tell it."""
+"""Seconds for which an answer is used without a new lookup. The resolver does not report the TTL, which is 5 s for DynamoDB."""
 OUTDATED: Final = 600.0
-"""For how many seconds an answer may be used at all, where no newer one is to be had."""
+"""Seconds for which an answer may be used if no newer one can be found."""
 FAILED: Final = 0.1
-"""For how many seconds a failure is the answer for all who ask."""
+"""Seconds for which a failure is the result for all callers."""
 PATIENCE: Final = 0.25
-"""The share of a caller's time that a lookup has if there is an outdated answer."""
+"""The share of a caller's timeout that it waits for a lookup if it has an outdated answer."""
 SILENT: Final = 5.0
-"""After so many seconds without an answer, the same name may be asked for once more: the resolver may be back."""
+"""Seconds without an answer after which a second lookup of the name may begin. The resolver may have recovered."""
 
 _DIGITS: Final = re.compile(r"[0-9]+")
 
-_AT_ONCE = 2  # lookups of one name
-_MOST = 64  # names that are remembered
+_AT_ONCE = 2  # the most concurrent lookups of one name
+_MOST = 64  # the number of cached names
 
-# The name does not exist. All other failures may be the resolver's own.
+# The name does not exist. Any other failure may be a problem of the resolver.
 _NO_SUCH_NAME = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
 
 
 class Name:
-    """A host and port, and what is known of it. Its fields are read and written under the lock of its `Names`."""
+    """A host and port, with their cached answer or failure. Read and write the fields only under the lock of `Names`."""
 
     __slots__ = (
         "answer", "failed_at", "failure", "fresh_until", "host", "lock", "outcomes", "port", "queued", "running", "usable_until", "waiting",
@@ -65,14 +65,14 @@ class Name:
         self.failure = ""
         self.failed_at = float("-inf")
         self.outcomes = 0
-        """How many lookups have ended."""
+        """The number of lookups that have ended."""
         self.queued = False
         self.running: list[float] = []
-        """When the lookups that are under way were begun."""
+        """When each lookup that is under way began."""
         self.waiting: dict[object, Callable[[], None]] = {}
 
     def watch(self, seen: int, key: object, tell: Callable[[], None]) -> bool:
-        """Have *tell* called, in another thread, at the next outcome. Return False if there are more than *seen* already."""
+        """Call *tell* at the next outcome, in another thread. Return False if `outcomes` is no longer *seen*."""
         with self.lock:
             if self.outcomes != seen:
                 return False
@@ -80,18 +80,18 @@ class Name:
             return True
 
     def unwatch(self, key: object) -> None:
-        """Forget who watches as *key*."""
+        """Stop the watch registered as *key*."""
         with self.lock:
             self.waiting.pop(key, None)
 
     @property
     def is_idle(self) -> bool:
-        """True if nobody waits for it and nothing asks for it."""
+        """True if no caller waits for the name and no lookup is under way or queued."""
         return not (self.waiting or self.running or self.queued)
 
 
 class Names:
-    """The names of a process. *ask* looks one up, *start* begins a thread, *clock* gives seconds that only grow."""
+    """The cached names of a process. *ask* looks up a name, *start* starts a thread, and *clock* returns monotonic seconds."""
 
     def __init__(
         self,
@@ -103,17 +103,17 @@ class Names:
         self._ask = ask or _ask
         self._start_thread = start or _start_thread
         self._clock = clock
-        # Reentrant: a signal handler, or a finalizer, may make a call where this one stands.
+        # Reentrant, because a signal handler or a finalizer may make a call while this thread holds the lock.
         self._lock = threading.RLock()
         self._names: dict[tuple[str, int], Name] = {}
         self._queue: deque[Name] = deque()
         self.threads = 0
-        """How many are running."""
+        """The number of running threads."""
 
     def find(self, host: str, port: int, timeout: float) -> Plan[Answer]:
-        """The addresses of *host*, at least one, within *timeout* seconds.
+        """Return the addresses of *host*, at least one.
 
-        Raise `ConnectError` if there are none, or none are known in time.
+        Raise `ConnectError` if it has no address, or if none is found within *timeout* seconds.
         """
         literal = address_of_literal(host, port)
         if literal is not None:
@@ -132,7 +132,7 @@ class Names:
                         return usable
                     raise ConnectError(name.failure)
                 asked = name.outcomes
-                # While the resolver is down, only the first one waits for it.
+                # With an outdated answer, count from the start of the lookup. If the resolver is down, later callers do not wait.
                 left = min((start, *name.running)) + timeout * PATIENCE - now if usable else start + timeout - now
                 refused = self._look_up(name, now) if usable or left > 0 else None
             if usable and (left <= 0 or refused):
@@ -144,14 +144,14 @@ class Names:
             yield from issue(_wait(name, asked, left))
 
     def distrust(self, host: str, port: int, answer: Answer) -> None:
-        """Ask anew the next time: no address of *answer* could be connected to."""
+        """Look the name up again at the next call, because no address of *answer* accepted a connection."""
         with self._lock:
             name = self._names.get((host, port))
             if name is not None and name.answer is answer:
                 name.fresh_until = float("-inf")
 
     def prefer(self, host: str, port: int, answer: Answer, best: Address) -> None:
-        """Put *best* first, and those that it has overtaken last."""
+        """Move *best* to the front of the answer, and the addresses before it to the end."""
         if answer[0] == best:
             return
         with self._lock:
@@ -170,7 +170,7 @@ class Names:
             return name
 
     def _look_up(self, name: Name, now: float) -> RuntimeError | None:
-        """See to it that *name* is looked up. Return the error if that takes a thread and none can be had."""
+        """Make sure that a lookup of *name* is queued or under way. Return the error if no thread can be started for it."""
         running = name.running
         if name.queued or len(running) >= _AT_ONCE or (running and now - running[-1] < SILENT):
             return None
@@ -182,7 +182,7 @@ class Names:
         try:
             self._start_thread(self._work)
         except RuntimeError as error:
-            # At the limit of the system, or (since Python 3.12) when the interpreter is about to end.
+            # The system's limit of threads is reached, or (since Python 3.12) the interpreter is shutting down.
             self.threads -= 1
             if self.threads:
                 return None
@@ -192,7 +192,7 @@ class Names:
         return None
 
     def _work(self) -> None:
-        """A thread's: look up what is in line, and end when nothing is."""
+        """Look up the queued names, and return when the queue is empty. This runs in a thread."""
         while True:
             with self._lock:
                 if not self._queue:
@@ -206,7 +206,7 @@ class Names:
             failure: BaseException | None = None
             try:
                 addresses = interleaved(self._ask(name.host, name.port))
-            except BaseException as error:  # noqa: BLE001 (whatever it is, those who wait are told)
+            except BaseException as error:  # noqa: BLE001 (the waiting callers must be told of any failure)
                 failure = error
             with self._lock:
                 name.running.remove(begun)
@@ -225,9 +225,9 @@ class Names:
             name.failure = ""
             return
         if now < name.fresh_until:
-            # It was asked for twice, and the other was quicker.
+            # There were two lookups, and the other one has succeeded.
             return
-        name.failure = f"the address of {name.host} was not found: {failure or 'it has none'}"
+        name.failure = f"the address of {name.host} was not found: {failure or 'the resolver returned no address'}"
         name.failed_at = now
         if isinstance(failure, socket.gaierror) and failure.errno in _NO_SUCH_NAME:
             name.usable_until = float("-inf")
@@ -238,10 +238,10 @@ def _wait(name: Name, seen: int, seconds: float) -> Call[None]:
 
 
 class Waiting:
-    """Waits for the outcome of a lookup in the thread that asks."""
+    """Waits for the outcome of a lookup, in the calling thread."""
 
     def wait(self, name: Name, seen: int, seconds: float) -> None:
-        """Return at the next outcome after those that were *seen*, or after *seconds*."""
+        """Wait for the next outcome after the number of outcomes that the caller has *seen*, at most *seconds*."""
         told = threading.Event()
         if name.watch(seen, told, told.set):
             try:
@@ -254,14 +254,14 @@ class AsyncWaiting:
     """Waits for the outcome of a lookup on the event loop."""
 
     async def wait(self, name: Name, seen: int, seconds: float) -> None:
-        """`Waiting.wait`."""
-        import asyncio  # a synchronous program has no use for it
+        """Wait as `Waiting.wait` does."""
+        import asyncio  # not at the top: a synchronous program does not need it
 
         loop = asyncio.get_running_loop()
         told = asyncio.Event()
 
         def tell() -> None:
-            # The loop may be closed by now.
+            # The loop may be closed.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(told.set)
 
@@ -275,7 +275,7 @@ class AsyncWaiting:
 
 
 def address_of_literal(host: str, port: int) -> Address | None:
-    """The address that *host* is, if it is one and not a name. Raise `ConnectError` if its IPv6 scope does not exist.
+    """Return the address in *host*, or None if *host* is a name. Raise `ConnectError` if its IPv6 scope does not exist.
 
     >>> address_of_literal("127.0.0.1", 8000)
     (<AddressFamily.AF_INET: 2>, ('127.0.0.1', 8000))
@@ -309,7 +309,7 @@ def _index_of(scope: str) -> int:
 
 
 def interleaved(addresses: Sequence[Address]) -> Answer:
-    """*addresses*, each once, in their order, but the families by turns (RFC 8305, 4).
+    """Return *addresses* without duplicates, in their order, but alternating between the families (RFC 8305, section 4).
 
     >>> v4, v6 = socket.AF_INET, socket.AF_INET6
     >>> [address for _, address in interleaved([(v6, ("a", 1)), (v6, ("b", 1)), (v4, ("c", 1))])]
@@ -340,13 +340,13 @@ _of_this_process = Names()
 
 
 def names() -> Names:
-    """The names of this process."""
+    """Return the `Names` of this process."""
     return _of_this_process
 
 
 def forget() -> None:
-    """Begin anew: in the child after a fork, whose parent's threads and locks it has not."""
-    global _of_this_process  # noqa: PLW0603 (there is one for each process)
+    """Start with an empty cache. This runs in a forked child, which does not have its parent's threads."""
+    global _of_this_process  # noqa: PLW0603 (each process has one)
     _of_this_process = Names()
 
 

@@ -1,9 +1,13 @@
-"""Which of a host's addresses to try, and when: attempts that overlap, as RFC 8305 ("Happy Eyeballs") describes. No I/O.
+"""The order and timing of overlapping attempts at a host's addresses, after RFC 8305 ("Happy Eyeballs"). No I/O.
 
-An attempt is all that it takes to have a connection, TLS included. The next one begins 250 ms after the last, or sooner if
-there are so many addresses that not all would be tried in half of the time, or at once when one fails. If one has reached
-a server and only TLS is under way, the next waits for half of the time that is left: a handshake may well take 300 ms, but
-one that hangs is overtaken, too. The first that is complete wins. A certificate that is refused ends the race.
+An attempt includes the TLS handshake. The first attempt that completes wins. A refused certificate ends the race.
+
+- If an attempt fails, the next one begins at once.
+
+- Otherwise, the next one begins 250 ms after the last, or sooner if half of the timeout would not suffice for all addresses.
+
+- Once an attempt has reached a server and only TLS is under way, the next one waits for half of the remaining time. A
+  handshake can take 300 ms, but a handshake that hangs must not block the others.
 """
 
 from __future__ import annotations
@@ -24,17 +28,17 @@ __all__ = ["Race", "connect"]
 DELAY: Final = 0.25
 """RFC 8305's "Connection Attempt Delay", in seconds."""
 SHORTEST: Final = 0.01
-"""It must not be shorter than that."""
+"""The shortest delay, in seconds, that RFC 8305 allows."""
 
 A = TypeVar("A")
 C = TypeVar("C")
 
 
 class Race(Generic[A]):
-    """The attempts at *addresses*, from *now* to *until* (both in seconds of one clock). The driver has the clock.
+    """The attempts at *addresses*, from *now* to *until*. The driver makes the attempts and passes the time, in seconds.
 
-    It asks `begin` for the address to try until that is None, waits for an attempt to end, for `wait` seconds at most, and
-    tells of it. When it `is_lost`, it raises the `failure`.
+    The driver starts an attempt at each address from `begin`, until `begin` returns None. Then it waits for an attempt to
+    end, for at most `wait` seconds. It calls `reached` and `failed`. When the race `is_lost`, it raises the `failure`.
     """
 
     def __init__(self, addresses: Sequence[A], now: float, until: float) -> None:
@@ -43,11 +47,11 @@ class Race(Generic[A]):
         self._next = now
         self._until = until
         self._delay = max(min(DELAY, (until - now) / 2 / max(len(addresses) - 1, 1)), SHORTEST)
-        self._failure: OSError = ConnectError("it has no address")
+        self._failure: OSError = ConnectError("the host has no address")
         self._refused = False
 
     def begin(self, now: float) -> A | None:
-        """The address to try now, if it is time for one."""
+        """Return the address to try now, or None if it is not time for another attempt."""
         if not self._waiting or self.is_lost(now) or (self._running and now < self._next):
             return None
         self._running += 1
@@ -55,11 +59,11 @@ class Race(Generic[A]):
         return self._waiting.popleft()
 
     def reached(self, now: float) -> None:
-        """An attempt has a connection, and agrees on TLS now."""
+        """Record that an attempt is connected and has begun its TLS handshake."""
         self._next = max(self._next, now + (self._until - now) / 2)
 
     def failed(self, error: OSError, now: float) -> None:
-        """An attempt has ended without success."""
+        """Record that an attempt has failed with *error*."""
         self._running -= 1
         self._next = now
         if not self._refused:
@@ -67,25 +71,25 @@ class Race(Generic[A]):
             self._refused = is_refused_certificate(error)
 
     def is_lost(self, now: float) -> bool:
-        """True if there is nothing left to try or to wait for."""
+        """Return True if there is nothing left to try or to wait for."""
         return self._refused or now >= self._until or not (self._running or self._waiting)
 
     def wait(self, now: float) -> float:
-        """For how many seconds at most to wait for an attempt to end."""
+        """Return for how many seconds, at most, to wait for an attempt to end."""
         return max(min(self._next, self._until) - now if self._waiting else self._until - now, 0.0)
 
     @property
     def failure(self) -> OSError:
-        """Why it is lost: the last attempt's failure, a refused certificate, or a `TimeoutError`."""
+        """The reason why the race is lost: the last attempt's failure, a refused certificate, or a `TimeoutError`."""
         if self._refused or not (self._running or self._waiting):
             return self._failure
         return TimeoutError()
 
 
 def connect(host: str, port: int, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> Plan[C]:
-    """A connection to *host* within *timeout* seconds: a plan, whose calls are ``wait`` (see ``_names``) and ``race``.
+    """Connect to *host* within *timeout* seconds. This is a plan, with the calls ``wait`` (see ``_names``) and ``race``.
 
-    ``race(addresses, until)`` returns a connection and its address. Raise `OSError` if there is none to be had.
+    ``race(addresses, until)`` returns a connection and its address. Raise `OSError` if no connection can be made.
     """
     until = monotonic() + timeout
     known = names()

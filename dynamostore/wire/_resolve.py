@@ -1,4 +1,4 @@
-"""Settings as boto3 would take them: from arguments, environment and files."""
+"""Settings from the same sources as boto3's: arguments, environment and files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resolve(
     attempts: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings; raises `SettingsError` for those that make no sense or cannot be had."""
+    """Return the settings. Raise `SettingsError` if a value is invalid or this client does not support it."""
     environ = os.environ if environ is None else environ
     if region is not None:
         check_region(region)
@@ -31,7 +31,7 @@ def resolve(
     if profile is None:
         settings = from_environment(region, endpoint_url, credentials, ca_bundle, environ)
     if settings is None:
-        from ._botocore import resolve as ask_botocore  # seldom needed, and it takes long
+        from ._botocore import resolve as ask_botocore  # not at the top: seldom needed, and slow to import
 
         settings = ask_botocore(region, endpoint_url, profile=profile, credentials=credentials, ca_bundle=ca_bundle)
     check_region(settings.region)

@@ -1,7 +1,7 @@
-"""Attempts at a call, as a plan: what is tried again and when, as the SDKs' "standard" mode has it.
+"""A call and its retries, as a plan. It retries like the "standard" mode of the AWS SDKs.
 
-https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html. No I/O and no clock of its own: a plan asks
-its driver to exchange a request for a reply, to fetch credentials, and to pause.
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html. No I/O: the plan asks its driver to exchange a
+request for a reply, to fetch credentials, and to pause. It reads the clocks that it is given.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ THROTTLING: Final = frozenset(
         "TransactionInProgressException",
     )
 )
-# The last of them: another Region writes the item, too. botocore's model of DynamoDB says that it can be tried again.
+# The last means that another Region writes the item, too. botocore's model of DynamoDB marks it as retryable.
 TRANSIENT: Final = frozenset(
     ("InternalServerError", "RequestTimeout", "RequestTimeoutException", "ReplicatedWriteConflictException")
 )
-# DynamoDB answers so to a request whose time is off, too.
+# DynamoDB also returns these codes if the time of a request is wrong.
 SKEWED: Final = frozenset(
     (
         "AuthFailure",
@@ -68,11 +68,11 @@ SKEWED: Final = frozenset(
         "SignatureDoesNotMatch",
     )
 )
-# Credentials that are not good any more: after the first two AWS's SDK for Go, too, fetches others; the last one is said of a
-# token that expired long ago, and DynamoDB's documentation has it among what may be tried again.
+# The credentials are no longer valid. AWS's SDK for Go fetches new ones after the first two as well. DynamoDB returns the last
+# one for a token that expired long ago, and its documentation lists it as retryable.
 EXPIRED: Final = frozenset(("ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException"))
 MOST_SKEW: Final = 240.0
-"""From how many seconds on a refusal may be due to the clock: the service allows five minutes."""
+"""Seconds of clock skew from which a refusal may be due to the clock. The service allows five minutes."""
 
 FIRST_BACKOFF: Final = 0.025
 FIRST_BACKOFF_THROTTLED: Final = 1.0
@@ -81,17 +81,17 @@ MOST_BACKOFF: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How often is tried (*attempts*), and how long at most, in seconds, for all that belongs to one call."""
+    """The limits of one call: the number of *attempts*, and the seconds for all of them together (*call_timeout*)."""
 
     attempts: int
     call_timeout: float
 
 
 class Quota:
-    """How many retries a client may still make: when a service is down, it stops doubling the load on it.
+    """A budget for a client's retries. If the service is down, the client stops retrying and does not double the load.
 
-    A retry costs, and a success gives back what it cost; so a few failures among many successes are always retried.
-    Threads that count at once may miscount by one of them; a lock could be left locked by a fork.
+    A retry takes from the budget, and its success gives the same amount back. So a few failures among many successes are
+    always retried. There is no lock, because a fork could leave it locked; threads that count at once may lose an update.
     """
 
     CAPACITY: Final = 500
@@ -103,20 +103,23 @@ class Quota:
         self.available = self.CAPACITY
 
     def take(self, cost: int) -> bool:
-        """Whether there is enough for a retry, which then is taken."""
+        """Take *cost* for a retry and return True, or return False if the budget is too low."""
         if self.available < cost:
             return False
         self.available -= cost
         return True
 
     def give(self, amount: int) -> None:
-        """Give back, after a success."""
+        """Give *amount* back after a success."""
         if self.available < self.CAPACITY:
             self.available = min(self.CAPACITY, self.available + amount)
 
 
 class Caller:
-    """Makes calls, and again where that may help. *clock* gives Unix seconds, *monotonic* seconds, *random* 0 to 1."""
+    """Makes calls, and retries them if that may help.
+
+    *clock* returns Unix seconds, *monotonic* monotonic seconds, and *random* a number from 0 to 1.
+    """
 
     def __init__(
         self,
@@ -137,11 +140,14 @@ class Caller:
         self._invocations = Invocations(limits.attempts)
         self.quota = Quota()
         self.skew = 0.0
-        """What is added to the clock, in seconds, since the service said what time it is."""
+        """Seconds to add to the clock, learned from the service's ``Date`` header."""
 
     def call(self, operation: Operation[R], body: Hidden[bytes], elsewhere: Endpoint | None = None) -> Plan[R]:
-        """One call of *operation*: its reply, or the last attempt's failure. It goes *elsewhere* than to the caller's endpoint."""
-        # In one piece, and what it yields as it is: this is on the way of every call.
+        """Call *operation*. Return its reply, or raise the last attempt's failure.
+
+        *elsewhere*: an endpoint to use in place of the caller's own.
+        """
+        # Every call runs this, so it is one long function and yields its calls directly.
         deadline = self._monotonic() + self._limits.call_timeout
         left = self._limits.call_timeout
         retries = cost = 0
@@ -170,7 +176,7 @@ class Caller:
                         "endpoint": endpoint,
                         "request": request,
                         "timeout": left,
-                        # The pool calls it before it keeps the connection: a damaged reply ends the connection.
+                        # The pool runs this before it keeps the connection, so that a damaged reply closes the connection.
                         "read": partial(self._read, operation, retries, here, skew),
                         "fresh": fresh,
                     },
@@ -181,7 +187,7 @@ class Caller:
             except (ServiceError, TransportError) as error:
                 retries += 1
                 failure = error
-                # An idle connection may be as dead as this one was.
+                # The other idle connections may be dead too, so retry on a new one.
                 fresh = isinstance(error, TransportError)
                 cost, delay = (0, 0.0) if mended else self._judge(error, retries)
             else:
@@ -193,39 +199,42 @@ class Caller:
             logger.debug("%s: %s; attempt %d in %.3f s", operation.name, _kind(failure), retries + 1, delay)
             if delay:
                 yield from pause(delay)
-                # It may have been longer: the process was frozen, or the loop is busy.
+                # The pause may have taken longer, if the process was frozen or the loop was busy.
                 left = deadline - self._monotonic()
                 if left <= 0:
                     raise failure
 
     def _read(self, operation: Operation[R], retries: int, here: float, skew: float, raw: RawReply) -> R | ServiceError:
-        """Return what DynamoDB replied, be it a refusal; raise `DamagedReplyError` for what it did not reply."""
+        """Return DynamoDB's reply or refusal. Raise `DamagedReplyError` if it does not come from DynamoDB."""
         try:
             return self._core.reply(operation, raw, retries)
         except ServiceError as refusal:
             if refusal.code == str(raw.status):
-                # It has no code of DynamoDB's, as the 502 of a proxy: nobody knows what is behind this connection.
+                # There is no error code of DynamoDB, so it may be the 502 of a proxy. Do not reuse the connection.
                 raw.reusable = False
             if refusal.code in SKEWED:
                 self._look_at_the_clock(raw, here, skew)
             return refusal
 
     def _look_at_the_clock(self, raw: RawReply, here: float, skew: float) -> None:
-        """Set the skew anew if that may be why a request was refused that was signed at *here* plus *skew*."""
+        """Update the skew if the clock may be the reason why a request was refused. It was signed at *here* plus *skew*."""
         there = _date(raw)
         if there is None or abs(there - here - skew) < MOST_SKEW:
             return
         self.skew = there - here
-        logger.warning("the clock is off by %.0f s: requests are signed with DynamoDB's time", self.skew)
+        logger.warning(
+            "this host's clock is off by %.0f s: requests are now signed with DynamoDB's time; correct the clock",
+            self.skew,
+        )
 
     def _is_mended(self, refusal: ServiceError, access: tuple[Credentials, Endpoint], skew: float) -> bool:
-        """Return True if the next attempt has a time, or credentials, other than those that were refused."""
+        """Return True if the next attempt will use another time, or other credentials, than the refused attempt."""
         if refusal.code in SKEWED:
             return self.skew != skew
         return refusal.code in EXPIRED and self._access.refuse(access)
 
     def _judge(self, error: ServiceError | TransportError, retries: int) -> tuple[int, float | None]:
-        """What a retry after *error* costs, and how many seconds it waits; None: it would not help."""
+        """Return the cost of a retry after *error* and the seconds to wait before it. None: a retry would not help."""
         first, cost = FIRST_BACKOFF, Quota.COST
         if isinstance(error, ServiceError):
             if error.code in THROTTLING or error.status == 429:
@@ -245,13 +254,13 @@ def _fetch(timeout: float) -> Call[tuple[Credentials, Endpoint]]:
 
 
 def _date(raw: RawReply) -> float | None:
-    """The service's time, in Unix seconds, as its reply has it."""
+    """Return the service's time from the reply's ``Date`` header, in Unix seconds."""
     there_ns = http_date_ns(raw.headers.get("date", ""))
     return None if there_ns is None else there_ns / NS_PER_S
 
 
 def _retry_after(error: ServiceError) -> float | None:
-    """How long the service wants to be left alone, in seconds."""
+    """Return for how many seconds the service asks to wait before a retry, or None."""
     metadata = error.response.get("ResponseMetadata")
     headers = metadata.get("HTTPHeaders", {}) if isinstance(metadata, dict) else {}
     text = headers.get("x-amz-retry-after", "")

@@ -1,4 +1,4 @@
-"""What a client is set up with, and what is refused."""
+"""The settings of a client, and the checks that refuse invalid ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .errors import SettingsError
 __all__ = ["ATTEMPTS", "Settings", "check_bundle", "check_lengths", "check_proxy", "check_region", "unsupported"]
 
 ATTEMPTS: Final = 4
-"""How often the SDKs' standard mode tries a call of DynamoDB's, the first time included."""
+"""The number of attempts, including the first, that the SDKs' standard mode makes at a DynamoDB call."""
 
-_WAY_OUT: Final = (
+_USE_BOTO3: Final = (
     "pass a boto3 client to the store instead: DynamoStore(boto3.client('dynamodb')), or connect(via='boto3')"
 )
 
@@ -29,9 +29,9 @@ _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a client is set up with. *endpoint* is the region's; *access* may lead to an account's own.
+    """The settings of a client. *endpoint* is the region's. *access* may return the endpoint of an account instead.
 
-    *account_suffix* is what follows the account in the host names of accounts' endpoints; None where there are none.
+    *account_suffix* follows the account in the host names of accounts' endpoints. None means that there are no such endpoints.
     """
 
     region: str
@@ -43,43 +43,44 @@ class Settings:
 
 
 def check_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> None:
-    """`SettingsError` if *endpoint* is to be reached through an HTTP proxy, which this client does not do.
+    """Raise `SettingsError` if a proxy is configured for *endpoint*. This client does not support HTTP proxies.
 
-    What is on this machine is never reached through one, whether or not NO_PROXY says so.
+    An endpoint on this machine is never reached through a proxy, whatever NO_PROXY says.
     """
     if is_loopback(endpoint.host):
         return
     scheme = "https" if endpoint.secure else "http"
     if sys.platform == "linux" and not any(name.lower() == f"{scheme}_proxy" and environ[name] for name in environ):
         return
-    from urllib.request import getproxies, proxy_bypass  # it takes long to import, and reads more than the environment
+    # Not at the top: slow to import. On other systems, it reads more than the environment.
+    from urllib.request import getproxies, proxy_bypass
 
     if getproxies().get(scheme) and not proxy_bypass(endpoint.authority):
         raise SettingsError(
             f"an HTTP proxy is configured ({scheme.upper()}_PROXY), which the wire client does not support: name "
-            f"{endpoint.host} in NO_PROXY, or {_WAY_OUT}"
+            f"{endpoint.host} in NO_PROXY, or {_USE_BOTO3}"
         )
 
 
 def check_region(region: str) -> None:
-    """`SettingsError` for what cannot be a region's name: it stands in host names, and is signed."""
+    """Raise `SettingsError` if *region* is not a valid name. It becomes a part of host names and of signatures."""
     if not _REGION.fullmatch(region):
         raise SettingsError(f"region {region[:70]!r} is not a valid name: check region=... (or AWS_DEFAULT_REGION)")
 
 
 def check_bundle(path: str | None) -> None:
-    """`SettingsError` for certificates that are not there."""
+    """Raise `SettingsError` if the file or folder of certificates does not exist."""
     if path is not None and not Path(path).exists():
-        raise SettingsError(f"ca_bundle (or AWS_CA_BUNDLE) {path!r}: there is no such file")
+        raise SettingsError(f"ca_bundle (or AWS_CA_BUNDLE) {path!r}: there is no such file or folder")
 
 
 def unsupported(what: str) -> SettingsError:
-    """What is configured and cannot be had, with the way out."""
-    return SettingsError(f"{what}, which the wire client does not support: {_WAY_OUT}")
+    """Return the error for a setting that this client does not support, with the fix."""
+    return SettingsError(f"{what}, which the wire client does not support: {_USE_BOTO3}")
 
 
 def check_lengths(**seconds: float | None) -> None:
-    """`SettingsError` for a length of time, or a number, that is not more than zero."""
+    """Raise `TypeError` if a value is not a number, and `SettingsError` if it is not more than 0."""
     for name, value in seconds.items():
         if value is None:
             continue

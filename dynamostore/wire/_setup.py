@@ -1,4 +1,4 @@
-"""What the two clients have in common: how they are set up, and how they say who they are."""
+"""The parts that both clients share: resolving the settings, planning a call, and the user agent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ R = TypeVar("R", bound=Reply)
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """Where a client sends its calls, as boto3's ``client.meta`` has it."""
+    """The region and endpoint of a client, like boto3's ``client.meta``."""
 
     region_name: str
     endpoint_url: str
@@ -82,7 +82,10 @@ class Setup:
         )
 
     def call(self, operation: Operation[R], arguments: Mapping[str, object]) -> Plan[R]:
-        """The plan of a call, once its *arguments* are known to be good. These are cleared: all frames on the way have that dict."""
+        """Check the *arguments* of a call and return its plan.
+
+        Clear *arguments* afterwards: the callers' frames hold the same dict, and must not keep its values.
+        """
         try:
             check_arguments(operation, arguments)
             elsewhere = self._accounts.endpoint(first_table(arguments))

@@ -1,4 +1,4 @@
-"""A pool of blocking connections, for threads: each is used by one call at a time, and kept for the next."""
+"""A pool of blocking connections for threads. A connection serves one call at a time, and is kept for the next."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ __all__ = ["CLOSED", "SocketPool"]
 
 T = TypeVar("T")
 
-CLOSED: Final = "the client is closed; to enter it again (with client: ...) opens it"
+CLOSED: Final = "the client is closed; enter it again (with client: ...) to reopen it"
 
 _RECEIVE: Final = 64 * 1024
 _RECORD: Final = 16 * 1024
 
 LATE: Final = 0.25
-"""For how many seconds after its time a reply is still read if it is there, or a part of it: the process was frozen."""
+"""Seconds after the timeout in which an arriving reply is still read, because the process may have been frozen."""
 
 SILENCE: Final = 0.5
-"""After how many seconds without a reply a connection counts as dead if the caller gave up."""
+"""Seconds without a reply after which a connection counts as dead if the caller gave up."""
 
-# A part of a `Keep-Alive` header.
+# One parameter of a `Keep-Alive` header.
 _TIMEOUT: Final = re.compile(r"[ \t]*timeout[ \t]*=[ \t]*([0-9]+)[ \t]*", re.ASCII | re.IGNORECASE)
 
 
 class _Connection:
-    """One connection, and the reply that is on its way."""
+    """One connection, and the reply that it is receiving."""
 
     __slots__ = (
         "_buffer", "_parser", "_poll", "_share", "_silence", "_sock", "_timeout", "_view", "endpoint", "idle_since", "keep",
@@ -63,11 +63,11 @@ class _Connection:
         self._view = memoryview(self._buffer)
         self._poll = poll_for(sock.fileno())
         self._silence = Silence()
-        # TLS takes all of what it is given, or nothing: in pieces, it is seen to move.
+        # TLS accepts all of a buffer or nothing, so send it in pieces to see progress.
         self._share = _RECORD if endpoint.secure else sys.maxsize
 
     def exchange(self, request: Hidden[bytes], read_timeout: float, deadline: float) -> RawReply:
-        """Send a request and wait for its reply; whatever it raises, the connection is of no more use."""
+        """Send a request and return its reply. If this raises, discard the connection."""
         now = time.monotonic()
         self._silence.begin(len(request.reveal()), now, read_timeout)
         self._set_timeout(min(read_timeout / LOOKS, deadline - now))
@@ -77,7 +77,7 @@ class _Connection:
         except ReplyTimeoutError:
             raise
         except OSError as error:
-            # The server may have said why before it hung up.
+            # The server may have sent a reply before it closed the connection.
             refused = error
         late = 0.0
         while True:
@@ -101,7 +101,7 @@ class _Connection:
                 late = self._look_again(now, late, heard=True)
 
     def _send(self, request: Hidden[memoryview], read_timeout: float, deadline: float) -> None:
-        """Send all of it, for as long as it moves, and the call has time."""
+        """Send the whole *request*. Raise `ReplyTimeoutError` if nothing moves, or at the deadline."""
         length = len(request.reveal())
         sent = 0
         while True:
@@ -109,12 +109,12 @@ class _Connection:
                 sent += self._sock.send(request.reveal()[sent : sent + self._share])
             except TimeoutError:
                 if self._poll() and not self.endpoint.secure:
-                    # Within TLS it may be anything, such as a ticket.
-                    raise ConnectionLostError("the server has answered and does not read on") from None
+                    # Not with TLS: there it may be a session ticket or other TLS data.
+                    raise ConnectionLostError("the server replied before it had read the whole request") from None
                 self._wait_on(deadline)
                 continue
             if sent == length <= FLIGHT:
-                # At once: nothing is new.
+                # A small request that was sent at once. The silence has not been interrupted.
                 return
             now = time.monotonic()
             self._silence.heard(now)
@@ -125,7 +125,10 @@ class _Connection:
                 return
 
     def _wait_on(self, deadline: float, late: float = 0.0, *, heard: bool = False) -> float:
-        """Nothing could be sent or received for a while: wait on, or raise `ReplyTimeoutError`. As `_look_again`."""
+        """Set how long to wait next, after nothing could be sent or received, or raise `ReplyTimeoutError`.
+
+        Return the new value of *late*, as `_look_again` does.
+        """
         now = time.monotonic()
         wait = self._silence.look(now, partial(acknowledged, self._sock), partial(received, self._sock))
         left = min(wait, deadline - now)
@@ -135,9 +138,10 @@ class _Connection:
         return 0.0
 
     def _look_again(self, now: float, late: float, *, heard: bool) -> float:
-        """The time is over: return until when to read on, *late* if that was said before; raise if nothing was *heard*.
+        """Return until when to read after the timeout, or raise `ReplyTimeoutError` if nothing was *heard*.
 
-        A process that was frozen (SIGSTOP, AWS Lambda, a suspended VM) wakes up after the time, and the reply is there.
+        *late* is the earlier result of this method, or 0. A process that was frozen (SIGSTOP, AWS Lambda, a suspended VM) may
+        wake up after the timeout and find the reply there.
         """
         if not late and heard:
             late = now + LATE
@@ -147,29 +151,29 @@ class _Connection:
         return late
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come since the last reply: neither the server's farewell nor a byte too many."""
+        """Return True if nothing has arrived since the last reply: no end of the connection, and no surplus byte."""
         return not self._poll()
 
     def close(self) -> None:
         self._sock.close()
 
     def _set_timeout(self, seconds: float) -> None:
-        # A system call each time.
+        # Skip the system call if nothing changes.
         if seconds != self._timeout:
             self._sock.settimeout(max(seconds, 0.001))
             self._timeout = seconds
 
 
 def looks_dead(error: BaseException, begun: float) -> bool:
-    """Return True if a connection that was good before *begun* (`time.monotonic`) is dead, as far as *error* tells.
+    """Return True if *error* suggests that a connection is dead that was usable before *begun* (`time.monotonic`).
 
-    Callers have time-outs of their own: a cancellation, or a gevent.Timeout, may come before any of this client's.
+    Any error counts after `SILENCE`, because a caller's own timeout (a cancellation, a gevent.Timeout) may be the shortest.
     """
     return isinstance(error, (ReplyTimeoutError, ConnectionLostError)) or time.monotonic() - begun >= SILENCE
 
 
 def poll_for(fileno: int) -> Callable[[], bool]:
-    """Whether something has come to a socket, or its end: asked now, and without waiting."""
+    """Return a function that returns True if the socket has data to read or has ended. It does not wait."""
     if not hasattr(select, "poll"):
         return lambda: bool(select.select([fileno], [], [], 0)[0])
     poll = select.poll()
@@ -178,20 +182,21 @@ def poll_for(fileno: int) -> Callable[[], bool]:
 
 
 class SocketPool:
-    """Connections for any number of threads, each with at most one call on it.
+    """Connections for any number of threads. Each serves at most one call at a time.
 
-    It keeps as many as were ever used at once, each for *keep_idle* seconds, or less if the server says so: then it is
-    closed, before the server does it. After a fork the child has none of its parent's. *time-outs* are in seconds.
+    The pool keeps as many connections as were used at the same time. It closes each after *keep_idle* seconds without a
+    call, or earlier if the server announces to close it. A forked child uses none of its parent's connections. All timeouts
+    are in seconds.
     """
 
     def __init__(self, trust: Trust, *, connect_timeout: float, read_timeout: float, keep_idle: float) -> None:
         self._trust = trust
-        # The call's own limit is finite: with an endless one of these it is that which counts.
+        # These may be infinite, because each call has a finite limit.
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._keep_idle = keep_idle
-        # Taken from and given back to at the right, so that the ones at the left are those that are not needed. Its
-        # operations are atomic: there is no lock that a fork could leave locked.
+        # Connections are taken from and returned to the right end, so the left end holds those that are not needed. The
+        # operations of a deque are atomic, so there is no lock that a fork could leave locked.
         self._idle: deque[_Connection] = deque()
         self._closed = False
         self.opened = 0
@@ -207,10 +212,10 @@ class SocketPool:
         *,
         fresh: bool = False,
     ) -> T:
-        """Send a request to *endpoint* and return what *read* makes of its reply, within *timeout* seconds.
+        """Send a request to *endpoint* and return the result of *read* for its reply, within *timeout* seconds.
 
-        The connection is kept for the next call if *read* raises nothing and leaves the reply *reusable*. *fresh*: on a
-        new connection.
+        The pool keeps the connection for the next call if *read* does not raise and leaves the reply *reusable*. *fresh*: use
+        a new connection.
         """
         if self._closed:
             raise RuntimeError(CLOSED)
@@ -222,7 +227,7 @@ class SocketPool:
             reply = connection.exchange(request, self._read_timeout, deadline)
             outcome = read(reply)
         except BaseException as error:
-            # An interrupt, too: a reply that still comes must not be anybody's.
+            # Also after an interrupt: no later call may receive this call's reply.
             connection.close()
             if kept is not None and looks_dead(error, begun):
                 self._drop_older(begun)
@@ -234,17 +239,17 @@ class SocketPool:
         return outcome
 
     def close(self) -> None:
-        """Close all connections; a call that is under way ends as it would have."""
+        """Close the idle connections. A call that is under way finishes normally."""
         self._closed = True
         _close_all(self._idle)
 
     def reopen(self) -> None:
-        """Take calls again."""
+        """Accept calls again after `close`."""
         self._closed = False
 
     def forget(self) -> None:
-        """In the child after a fork: leave the parent's connections alone."""
-        # Closed without a word: a farewell (of TLS) would end them for the parent, too.
+        """Drop the parent's connections. This runs in the child after a fork."""
+        # Close only this process's descriptors. A TLS close notification would end the connections for the parent, too.
         _close_all(self._idle)
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
@@ -265,10 +270,13 @@ class SocketPool:
             connection.close()
 
     def _take_from_among_others(self, endpoint: Endpoint) -> _Connection | None:
-        """Take the newest connection to *endpoint*, and leave those to others: a client may call the endpoints of several accounts."""
+        """Take the newest connection to *endpoint*, and leave the others in the pool.
+
+        A client may call the endpoints of several accounts.
+        """
         for connection in reversed(self._idle.copy()):
             if connection.endpoint == endpoint:
-                # Another thread may have been faster.
+                # Another thread may take it first.
                 with suppress(ValueError, IndexError):
                     self._idle.remove(connection)
                     return connection
@@ -280,7 +288,7 @@ class SocketPool:
         if (said := reply.headers.get("keep-alive")) is not None:
             connection.keep = min(self._keep_idle, server_keeps(said))
         self._idle.append(connection)
-        # The one that has been idle for longest; the next call looks at the next.
+        # Check only the connection that has been idle for longest. The next call checks the next one.
         try:
             oldest = self._idle[0]
             if now - oldest.idle_since >= oldest.keep:
@@ -289,7 +297,7 @@ class SocketPool:
             return
 
     def _drop_older(self, begun: float) -> None:
-        """Close what was last heard of before *begun*: a NAT gateway or a failover ends all connections at once."""
+        """Close connections last used before *begun*: a NAT gateway or a failover ends all connections at once."""
         while True:
             try:
                 oldest = self._idle.popleft()
@@ -307,7 +315,7 @@ class SocketPool:
 
 
 def server_keeps(header: str) -> float:
-    """For how many seconds a server says it keeps an idle connection, less one: it may say so and close."""
+    """Return for how many seconds the server keeps an idle connection, less one, to close it before the server does."""
     for part in header.split(","):
         if timeout := _TIMEOUT.fullmatch(part):
             return max(float(timeout[1]) - 1, 0.0)

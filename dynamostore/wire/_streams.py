@@ -1,4 +1,4 @@
-"""A pool of connections on an event loop: asyncio protocols, under any loop that asyncio can run on."""
+"""A pool of connections on an event loop. They are asyncio protocols, and work on any asyncio event loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DAY: Final = 86_400.0
 
 
 class _Connection(asyncio.BufferedProtocol):
-    """One connection, with at most one call on it; what comes when none is on it ends it."""
+    """One connection, with at most one call at a time. Data that arrives without a call ends it."""
 
     __slots__ = (
         "_buffer", "_due", "_late", "_loop", "_lost", "_parser", "_poll", "_read_timeout", "_reply", "_silence", "_timer", "_transport", "_view",
@@ -48,24 +48,24 @@ class _Connection(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[RawReply] | None = None
-        # The reply that was given more time, once.
+        # The reply whose time has already been extended once.
         self._late: asyncio.Future[RawReply] | None = None
-        # When the call on it is over at the latest, by time.monotonic().
+        # The deadline of the current call, by time.monotonic().
         self._due = 0.0
         self._silence = Silence()
-        # Left to run out when a reply comes, and set anew then: to cancel one for every call takes longer.
+        # A reply does not cancel the timer, because that takes longer than letting it run out and setting it again.
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Callable[[], bool] = bool
         self._lost = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        """Done when its transport is closed."""
+        """Done when the transport is closed."""
 
     def send(self, request: Hidden[bytes], now: float, deadline: float) -> asyncio.Future[RawReply]:
-        """Send a request; its reply, to be awaited. Whatever that raises, the connection is of no more use: `abort` it."""
+        """Send a request, and return a future of its reply. If that raises, `abort` the connection."""
         assert self._transport is not None
         self._reply = reply = self._loop.create_future()
         if self._lost:
-            # Between two turns of the loop, after it was connected.
+            # The connection ended between two turns of the loop, after it was made.
             reply.set_exception(ConnectionLostError("the connection was lost before the request was sent"))
             return reply
         self._silence.begin(len(request.reveal()), now, self._read_timeout)
@@ -75,27 +75,28 @@ class _Connection(asyncio.BufferedProtocol):
         if timer is None:
             self._timer = self._loop.call_later(until - now, self._look)
         elif deadline < now + self._read_timeout / LOOKS:
-            # It may be set for later than this call may take.
+            # The timer may be set for a time after this call's deadline.
             timer.cancel()
             self._timer = self._loop.call_later(until - now, self._look)
         self._transport.write(request.reveal())
         return reply
 
     def rest(self, now: float) -> None:
-        """It is idle from *now* on, and holds nothing of its last call."""
+        """Mark the connection as idle from *now* on, and drop the reply of its last call."""
         self.idle_since = now
         self._reply = self._late = None
 
     @property
     def lost(self) -> bool:
-        """Whether it has ended, or is to end."""
+        """True if the connection has ended or is about to end."""
         return self._lost
 
     @property
     def usable(self) -> bool:
-        """Whether it can take a call: it is open, nothing has come since the last reply, and the last request is all sent.
+        """True if the connection can take a call.
 
-        The loop may have had no time yet to see what has come; sent before it does, a request would be answered by that.
+        It must be open, the last request must be sent, and nothing may have arrived since the last reply. The loop may not
+        have processed such data yet, so poll the socket: otherwise the next call would take that data for its reply.
         """
         transport = self._transport
         return (
@@ -107,7 +108,7 @@ class _Connection(asyncio.BufferedProtocol):
         )
 
     def abort(self) -> None:
-        """End it at once, without a word."""
+        """End the connection at once, without closing TLS."""
         self._lost = True
         self._reply = None
         if self._timer is not None:
@@ -117,12 +118,12 @@ class _Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def close(self) -> None:
-        """End it, and the call that is on it, with a `ConnectionLostError`."""
+        """End the connection. The current call fails with a `ConnectionLostError`."""
         self._fail(ConnectionLostError("the client was closed"))
         self.abort()
 
     def _look(self) -> None:
-        """The timer's: fail if nothing was heard for too long, or the call's time is over."""
+        """Fail the call if the silence has lasted too long or the deadline has passed. The timer calls this."""
         self._timer = None
         if self._reply is None or self._reply.done():
             return
@@ -133,14 +134,14 @@ class _Connection(asyncio.BufferedProtocol):
         elif self._late is not self._reply and (
             self._poll() or (self._parser.begun and self._silence.lasts(now) < LATE)
         ):
-            # After a freeze of the process the timer may be faster than the reply that is there, or its rest.
+            # If the process was frozen, the timer may run before the reply, or its rest, has been read.
             self._late = self._reply
             self._timer = self._loop.call_later(LATE, self._look)
         else:
             self._fail(ReplyTimeoutError(self._silence.explain(now)))
 
     def _sent(self) -> tuple[int, bytes]:
-        """How much of the request is still to be sent, and how much the server has (see `Silence`)."""
+        """Return how much of the request is still to be sent, and how much the server has acknowledged (see `Silence`)."""
         assert self._transport is not None
         return self._transport.get_write_buffer_size(), acknowledged(self._transport.get_extra_info("socket"))
 
@@ -153,10 +154,10 @@ class _Connection(asyncio.BufferedProtocol):
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(error)
 
-    # What the transport calls
+    # Callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods but not the class
         sock = transport.get_extra_info("socket")
         if sock is not None:
             self._poll = poll_for(sock.fileno())
@@ -168,7 +169,7 @@ class _Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         reply = self._reply
         if reply is None or reply.done():
-            # Nobody asked.
+            # No call waits for this data.
             self.abort()
             return
         try:
@@ -205,10 +206,10 @@ class _Connection(asyncio.BufferedProtocol):
 
 
 class StreamPool:
-    """Connections on one event loop, at most *limit* of them, each with at most one call on it; more calls wait in line.
+    """At most *limit* connections on one event loop. Each serves one call at a time; more calls wait in a queue.
 
-    A connection is kept for *keep_idle* seconds after its last call, or less if the server says so. Time-outs are in
-    seconds. It lives and dies with its loop.
+    The pool keeps a connection for *keep_idle* seconds after its last call, or shorter if the server announces to close it.
+    All timeouts are in seconds. The pool works only on the event loop on which it was created.
     """
 
     def __init__(
@@ -229,19 +230,19 @@ class StreamPool:
         self.opened = 0
 
     def belongs_to(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether its connections live on *loop*."""
+        """Return True if this pool was created on *loop*."""
         return self._loop is loop
 
     async def exchange(
         self,
         endpoint: Endpoint,
         request: Hidden[bytes],
-        timeout: float,  # noqa: ASYNC109 (what is left of the call's)
+        timeout: float,  # noqa: ASYNC109 (the time left for the call)
         read: Callable[[RawReply], T],
         *,
         fresh: bool = False,
     ) -> T:
-        """Send a request to *endpoint* and return what *read* makes of its reply, as `SocketPool.exchange`."""
+        """Send a request to *endpoint* and return the result of *read* for its reply, as `SocketPool.exchange` does."""
         now = time.monotonic()
         deadline = now + timeout
         if self._free:
@@ -262,7 +263,7 @@ class StreamPool:
             reply = await connection.send(request, now, deadline)
             outcome = read(reply)
         except BaseException as error:
-            # A cancellation, too: a reply that still comes must not be anybody's.
+            # Also after a cancellation: no later call may receive this call's reply.
             if connection is not None:
                 self._drop(connection)
             if kept is not None and looks_dead(error, begun):
@@ -278,12 +279,12 @@ class StreamPool:
         return outcome
 
     def _check_open(self) -> None:
-        """Whoever was in line, or connecting, when the client was closed does not go on."""
+        """Raise `RuntimeError` if the client was closed while a call was queued or connecting."""
         if self._closed:
             raise RuntimeError(CLOSED)
 
     async def _wait_in_line(self, timeout: float) -> None:  # noqa: ASYNC109 (as above)
-        """Wait for a turn, which then is this call's to `_leave`."""
+        """Wait until a connection is free for this call. The caller must `_leave` afterwards."""
         turn: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(turn)
         try:
@@ -291,7 +292,7 @@ class StreamPool:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                # It came, but too late to be of use.
+                # The turn came, but too late: pass it on.
                 self._leave()
             turn.cancel()
             if isinstance(error, TimeoutError):
@@ -299,7 +300,7 @@ class StreamPool:
             raise
 
     def _leave(self) -> None:
-        """A call is over: the next in line has its turn."""
+        """End a call, and give its turn to the next call in the queue."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -308,7 +309,7 @@ class StreamPool:
         self._free += 1
 
     async def close(self) -> None:
-        """Close all connections; calls that are under way fail with `ConnectionLostError`."""
+        """Close all connections. Calls that are under way fail with `ConnectionLostError`."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -344,17 +345,17 @@ class StreamPool:
         connection.abort()
 
     def _make_room(self) -> None:
-        """Close the oldest idle connections where one more would be one too many."""
+        """Close the oldest idle connections if there is no room for a new one."""
         while len(self._idle) > self._free:
             self._drop(self._idle.popleft())
 
     def _drop_older(self, begun: float) -> None:
-        """Close what was last heard of before *begun*: a NAT gateway or a failover ends all connections at once."""
+        """Close connections last used before *begun*: a NAT gateway or a failover ends all connections at once."""
         while self._idle and self._idle[0].idle_since < begun:
             self._drop(self._idle.popleft())
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long, before the server does."""
+        """Close connections that have been idle for too long, before the server closes them."""
         self._sweeper = None
         now = time.monotonic()
         idle, self._idle = self._idle, deque()
@@ -373,7 +374,7 @@ class StreamPool:
             endpoint, self._trust, timeout, lambda: _Connection(endpoint, self._read_timeout, self._keep_idle)
         )
         self.opened += 1
-        # Until its transport is closed, which is after it was dropped.
+        # Keep the connection in this set until its transport is closed, which is later than `_drop`.
         every = self._all
         every.add(connection)
         connection.ended.add_done_callback(lambda _: every.discard(connection))

@@ -1,4 +1,4 @@
-"""TLS: always verified, by the certificates of the system or of a bundle that is named."""
+"""TLS. Certificates are always verified, against the system's authorities or those in a configured bundle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Trust", "explain_connect", "is_refused_certificate", "name_in_certif
 
 
 class Trust:
-    """Whose certificates are believed: those in *bundle* (a PEM file or a folder of them), or the system's."""
+    """The trusted certificate authorities: those in *bundle* (a PEM file or a folder of PEM files), or the system's."""
 
     def __init__(self, bundle: str | None) -> None:
         self._bundle = bundle
@@ -27,14 +27,14 @@ class Trust:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 and up; issuer, host name and dates are checked. Made when the first connection needs it."""
-        # Two threads may make one each; a lock could be left locked by a fork.
+        """The TLS context, created for the first connection. It requires TLS 1.2 and checks issuer, host name and dates."""
+        # Two threads may each create one. There is no lock, because a fork could leave it locked.
         if self._context is None:
             self._context = self._make()
         return self._context
 
     def _make(self) -> ssl.SSLContext:
-        import ssl  # takes milliseconds, and a plain endpoint does not need it
+        import ssl  # not at the top: it takes milliseconds, and a plain endpoint does not need it
 
         bundle = self._bundle
         try:
@@ -56,35 +56,35 @@ class Trust:
 
 
 def _has_folder(paths: ssl.DefaultVerifyPaths) -> bool:
-    """Whether the system has a folder of certificates, which are read as they are needed."""
-    folder: str | None = paths.capath  # typeshed's str is not all of it
+    """Return True if the system has a folder of certificates. OpenSSL reads them when it needs them."""
+    folder: str | None = paths.capath  # typeshed says str, but it may be None
     return folder is not None and any(Path(folder).iterdir())
 
 
 def _bundled() -> str:
-    """The certificates that come with certifi, or with botocore, where the system has none (in a bare image)."""
+    """Return the path of the certificates in certifi or botocore. Some minimal container images have no certificates."""
     for package in ("certifi", "botocore"):
         found = importlib.util.find_spec(package)
         if found is not None and found.origin is not None:
             bundle = Path(found.origin).with_name("cacert.pem")
             if bundle.exists():
                 return str(bundle)
-    raise FileNotFoundError("this system has no certificates to trust")
+    raise FileNotFoundError("this system has no trusted certificates")
 
 
 def name_in_certificate(host: str) -> str:
-    """*host* as a certificate names it: an IPv6 scope is this machine's own business."""
+    """Return *host* as a certificate names it, without an IPv6 scope, which only this machine understands."""
     return host.partition("%")[0]
 
 
 def is_refused_certificate(error: Exception) -> bool:
-    """Whether somebody is there who cannot prove to be the server."""
-    # Told by name: where there was no TLS, ``ssl`` need not have been imported.
+    """Return True if *error* means that the peer's certificate was refused."""
+    # Compare the name of the class: without TLS, ``ssl`` may not have been imported.
     return any(kind.__name__ == "SSLCertVerificationError" for kind in type(error).__mro__)
 
 
 def explain_connect(error: OSError, endpoint: Endpoint, timeout: float) -> ConnectError:
-    """Why there is no connection to *endpoint*."""
+    """Return the error that explains why there is no connection to *endpoint*."""
     where = f"{endpoint.host}:{endpoint.port}"
     if isinstance(error, ConnectError):
         return error

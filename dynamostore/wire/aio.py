@@ -1,4 +1,4 @@
-"""`AsyncWireClient`: DynamoDB's low-level calls on an event loop."""
+"""`AsyncWireClient`, a low-level DynamoDB client for asyncio."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ MAX_CONNECTIONS: Final = 50
 
 
 class AsyncWireClient(ProcessBound, instead="make one in each process, or a store with dynamostore.connect_async(...)"):
-    """`WireClient <dynamostore.wire.WireClient>` on asyncio, or uvloop: the same arguments, methods awaited.
+    """`WireClient <dynamostore.wire.WireClient>` for asyncio and uvloop: the same arguments, with methods to await.
 
-    *max_connections*: how many calls may be under way at once; more wait in line, in their order. A call may be cancelled
-    at any time: its connection is closed, so that its reply can be nobody else's. What botocore does to find and renew
-    credentials is done in a thread.
+    *max_connections* limits the calls that are under way at the same time. More calls wait in a queue. A call can be
+    cancelled at any time. The client then closes its connection, so no other call can receive its reply. Finding and
+    renewing credentials with botocore runs in a thread.
 
-    For one event loop at a time: on another one it begins anew. Close it (``await close()``), or use it as a context
-    manager.
+    A client serves one event loop at a time. On another loop, it opens new connections. Close the client
+    (``await client.close()``), or use it as a context manager.
 
     >>> import asyncio
     >>> from dynamostore.local import LocalDynamoDB
@@ -53,7 +53,7 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
     """
 
     checks_replies: Final = True
-    """A reply that it returns is whole, and DynamoDB's: a store need not look again."""
+    """The client checks that each reply is complete and comes from DynamoDB, so a store does not have to."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_lengths(max_connections=max_connections)
-        # It may hold a password, and is refused then.
+        # A URL with a password is refused. Keep it out of the frames of the error.
         url = Hidden(endpoint_url)
         del endpoint_url
         try:
@@ -90,7 +90,7 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
                 clock=clock,
             )
         except BaseException as error:
-            # The environment was read: it holds the secret key.
+            # The frames hold the environment, with the secret key.
             clear_frames(error)
             raise
         self._driver = _Driver(
@@ -106,73 +106,73 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
 
     @property
     def meta(self) -> Meta:
-        """Where it sends its calls: ``region_name`` and ``endpoint_url``."""
+        """The ``region_name`` and ``endpoint_url`` that the client uses."""
         return self._setup.meta
 
     async def get_item(self, **arguments: Unpack[types.GetItem]) -> types.GetItemReply:
-        """GetItem: one item by its key."""
+        """GetItem: read one item by its key."""
         return await self._call(types.GET_ITEM, arguments)
 
     async def put_item(self, **arguments: Unpack[types.PutItem]) -> types.WriteItemReply:
-        """PutItem: a whole item."""
+        """PutItem: write a whole item."""
         return await self._call(types.PUT_ITEM, arguments)
 
     async def update_item(self, **arguments: Unpack[types.UpdateItem]) -> types.WriteItemReply:
-        """UpdateItem: some attributes of an item."""
+        """UpdateItem: change some attributes of an item."""
         return await self._call(types.UPDATE_ITEM, arguments)
 
     async def delete_item(self, **arguments: Unpack[types.DeleteItem]) -> types.WriteItemReply:
-        """DeleteItem: an item by its key."""
+        """DeleteItem: delete an item by its key."""
         return await self._call(types.DELETE_ITEM, arguments)
 
     async def transact_write_items(
         self, **arguments: Unpack[types.TransactWriteItems]
     ) -> types.TransactWriteItemsReply:
-        """TransactWriteItems: all of several writes, or none."""
+        """TransactWriteItems: do several writes, all or nothing."""
         return await self._call(types.TRANSACT_WRITE_ITEMS, arguments)
 
     async def batch_get_item(self, **arguments: Unpack[types.BatchGetItem]) -> types.BatchGetItemReply:
-        """BatchGetItem: at most 100 items by their keys, or as many of them as it can."""
+        """BatchGetItem: read up to 100 items by their keys. DynamoDB may leave some unprocessed."""
         return await self._call(types.BATCH_GET_ITEM, arguments)
 
     async def batch_write_item(self, **arguments: Unpack[types.BatchWriteItem]) -> types.BatchWriteItemReply:
-        """BatchWriteItem: at most 25 whole items put or deleted, or as many of them as it can."""
+        """BatchWriteItem: put or delete up to 25 whole items. DynamoDB may leave some unprocessed."""
         return await self._call(types.BATCH_WRITE_ITEM, arguments)
 
     async def scan(self, **arguments: Unpack[types.Scan]) -> types.ScanReply:
-        """Scan: a page of a table's items."""
+        """Scan: read a page of a table's items."""
         return await self._call(types.SCAN, arguments)
 
     async def create_table(self, **arguments: Unpack[types.CreateTable]) -> types.Reply:
-        """CreateTable."""
+        """CreateTable: create a table."""
         return await self._call(types.CREATE_TABLE, arguments)
 
     async def delete_table(self, **arguments: Unpack[types.TableName]) -> types.Reply:
-        """DeleteTable."""
+        """DeleteTable: delete a table and its items."""
         return await self._call(types.DELETE_TABLE, arguments)
 
     async def describe_table(self, **arguments: Unpack[types.TableName]) -> types.DescribeTableReply:
-        """DescribeTable: status, key and attributes."""
+        """DescribeTable: read a table's status, key and attributes."""
         return await self._call(types.DESCRIBE_TABLE, arguments)
 
     async def describe_time_to_live(self, **arguments: Unpack[types.TableName]) -> types.DescribeTimeToLiveReply:
-        """DescribeTimeToLive."""
+        """DescribeTimeToLive: read whether TTL is on, and for which attribute."""
         return await self._call(types.DESCRIBE_TIME_TO_LIVE, arguments)
 
     async def describe_continuous_backups(
         self, **arguments: Unpack[types.TableName]
     ) -> types.DescribeContinuousBackupsReply:
-        """DescribeContinuousBackups: whether the table can be brought back to a point in time."""
+        """DescribeContinuousBackups: read whether the table can be restored to a point in time."""
         return await self._call(types.DESCRIBE_CONTINUOUS_BACKUPS, arguments)
 
     async def update_time_to_live(self, **arguments: Unpack[types.UpdateTimeToLive]) -> types.Reply:
-        """UpdateTimeToLive."""
+        """UpdateTimeToLive: turn TTL on or off."""
         return await self._call(types.UPDATE_TIME_TO_LIVE, arguments)
 
     async def close(self) -> None:
-        """Close its connections; calls that are under way fail, and after this a call is a `RuntimeError`.
+        """Close all connections. Calls that are under way fail, and later calls raise `RuntimeError`.
 
-        To enter it again, ``async with client: ...``, opens it again, on whichever loop that is.
+        Entering the client again, with ``async with client: ...``, reopens it, on any event loop.
         """
         await self._driver.close()
 
@@ -186,7 +186,7 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
         await self.close()
 
     def __repr__(self) -> str:
-        # Its settings may have been refused.
+        # After invalid settings, there is no _setup.
         return f"<AsyncWireClient {self.meta.endpoint_url}>" if hasattr(self, "_setup") else "<AsyncWireClient>"
 
     async def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
@@ -194,14 +194,14 @@ class AsyncWireClient(ProcessBound, instead="make one in each process, or a stor
             asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError(
-                "the async store and its client need asyncio, and this runs on another event loop (trio, say): run it on asyncio, "
-                "or call a synchronous store in threads"
+                "the async store and its client need asyncio, but this code runs on another event loop (such as trio): run it on asyncio, "
+                "or use a synchronous store in threads"
             ) from None
         return await arun(self._setup.call(operation, arguments), self._driver, sleep=asyncio.sleep)
 
 
 class _Driver:
-    """What the plan of a call asks for, done on the running loop."""
+    """Executes the plan of a call on the running event loop."""
 
     def __init__(self, setup: Setup, make_pool: Callable[[], StreamPool]) -> None:
         self.fetch = setup.access.afetch
@@ -216,7 +216,7 @@ class _Driver:
             raise RuntimeError(CLOSED)
         pool = self.pool
         if pool is None or not pool.belongs_to(asyncio.get_running_loop()):
-            # Another loop's connections are left alone: it is over, or its thread's, or (after a fork) the parent's.
+            # Do not touch another loop's connections. That loop has ended, runs in another thread, or is a forked parent's.
             pool = self.pool = self._make_pool()
         return pool.exchange(endpoint, request, timeout, read, fresh=fresh)
 

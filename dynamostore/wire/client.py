@@ -1,4 +1,4 @@
-"""`WireClient`: DynamoDB's low-level calls over a few sockets, for threads."""
+"""`WireClient`, a low-level DynamoDB client for threads."""
 
 from __future__ import annotations
 
@@ -25,36 +25,43 @@ R = TypeVar("R", bound=Reply)
 
 
 class WireClient(ProcessBound, instead="make one in each process, or a store with dynamostore.connect(...)"):
-    """A low-level DynamoDB client: methods, arguments and replies as boto3's have them, at a tenth of the CPU.
+    """A low-level DynamoDB client with boto3's methods, arguments and replies, at a tenth of the CPU time.
 
-    Without arguments, everything comes from where boto3 would take it: *region*, *endpoint_url*, *profile*,
-    *ca_bundle* (``AWS_CA_BUNDLE``), *attempts* (``AWS_MAX_ATTEMPTS``, else 4) and *credentials*, by its whole chain, renewed
-    before they expire. ``http://`` is spoken only to an *endpoint_url* that says so; TLS is always verified.
+    Settings that are not passed come from the same sources as boto3's. These settings are *region*, *endpoint_url*,
+    *profile*, *ca_bundle* (``AWS_CA_BUNDLE``), *attempts* (``AWS_MAX_ATTEMPTS``, default 4) and *credentials*. The client
+    finds credentials with boto3's whole chain and renews them before they expire. It uses TLS, and always verifies it,
+    unless *endpoint_url* begins with ``http://``.
 
-    Time-outs in seconds: *connect_timeout*, to find and reach the server (TLS included); *read_timeout*, how long nothing may
-    move, neither a byte of the reply nor of a large request; *call_timeout*, for all of a call, its retries included.
-    *keep_idle*: after how many seconds without a call a connection is closed. *clock* gives Unix seconds.
+    Timeouts are in seconds:
 
-    Throttling, 5xx, lost connections and damaged replies are tried again, as the SDKs' standard mode has it. What is left
-    is a `ServiceError`, of the shape of botocore's ``ClientError``, or a `TransportError`, which is an `OSError`. Raises
-    `SettingsError` for what cannot be had (an HTTP proxy, say), and says the way out.
+    - *connect_timeout*: to find and reach the server, TLS included.
+    - *read_timeout*: how long nothing may move, neither a byte of the reply nor of a large request.
+    - *call_timeout*: for a whole call, retries included.
+    - *keep_idle*: how long a connection stays open without a call.
 
-    Safe to share between threads, and to fork: it opens as many connections as there are calls at once. Close it, or
-    use it as a context manager; one that is forgotten is closed with its last reference.
+    *clock* returns Unix seconds.
+
+    The client retries throttling, 5xx, lost connections and damaged replies as the SDKs' standard mode does. If the retries
+    fail, it raises a `ServiceError`, which has the shape of botocore's ``ClientError``, or a `TransportError`, which is an
+    `OSError`. For settings that it does not support, such as an HTTP proxy, it raises a `SettingsError` that says what to
+    do instead.
+
+    A client can be shared between threads and used after a fork. It opens as many connections as there are calls at the
+    same time. Close the client, or use it as a context manager. Otherwise its connections close when it is garbage-collected.
 
     >>> from dynamostore.local import LocalDynamoDB
     >>> with LocalDynamoDB() as dynamodb, WireClient("us-east-1", dynamodb.url, credentials=Credentials("a", "b")) as client:
     ...     try:
     ...         client.get_item(TableName="sessions", Key={"token": {"S": "abc"}})
     ...     except OSError:
-    ...         print("no answer")
+    ...         print("no reply")
     ...     except Exception as error:
     ...         print(error.response["Error"]["Code"])
     ResourceNotFoundException
     """
 
     checks_replies: Final = True
-    """A reply that it returns is whole, and DynamoDB's: a store need not look again."""
+    """The client checks that each reply is complete and comes from DynamoDB, so a store does not have to."""
 
     def __init__(
         self,
@@ -71,7 +78,7 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         keep_idle: float = KEEP_IDLE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # It may hold a password, and is refused then.
+        # A URL with a password is refused. Keep it out of the frames of the error.
         url = Hidden(endpoint_url)
         del endpoint_url
         try:
@@ -89,7 +96,7 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
                 clock=clock,
             )
         except BaseException as error:
-            # The environment was read: it holds the secret key.
+            # The frames hold the environment, with the secret key.
             clear_frames(error)
             raise
         self._driver = _Driver(
@@ -101,69 +108,69 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
 
     @property
     def meta(self) -> Meta:
-        """Where it sends its calls: ``region_name`` and ``endpoint_url``."""
+        """The ``region_name`` and ``endpoint_url`` that the client uses."""
         return self._setup.meta
 
     def get_item(self, **arguments: Unpack[types.GetItem]) -> types.GetItemReply:
-        """GetItem: one item by its key."""
+        """GetItem: read one item by its key."""
         return self._call(types.GET_ITEM, arguments)
 
     def put_item(self, **arguments: Unpack[types.PutItem]) -> types.WriteItemReply:
-        """PutItem: a whole item."""
+        """PutItem: write a whole item."""
         return self._call(types.PUT_ITEM, arguments)
 
     def update_item(self, **arguments: Unpack[types.UpdateItem]) -> types.WriteItemReply:
-        """UpdateItem: some attributes of an item."""
+        """UpdateItem: change some attributes of an item."""
         return self._call(types.UPDATE_ITEM, arguments)
 
     def delete_item(self, **arguments: Unpack[types.DeleteItem]) -> types.WriteItemReply:
-        """DeleteItem: an item by its key."""
+        """DeleteItem: delete an item by its key."""
         return self._call(types.DELETE_ITEM, arguments)
 
     def transact_write_items(self, **arguments: Unpack[types.TransactWriteItems]) -> types.TransactWriteItemsReply:
-        """TransactWriteItems: all of several writes, or none."""
+        """TransactWriteItems: do several writes, all or nothing."""
         return self._call(types.TRANSACT_WRITE_ITEMS, arguments)
 
     def batch_get_item(self, **arguments: Unpack[types.BatchGetItem]) -> types.BatchGetItemReply:
-        """BatchGetItem: at most 100 items by their keys, or as many of them as it can."""
+        """BatchGetItem: read up to 100 items by their keys. DynamoDB may leave some unprocessed."""
         return self._call(types.BATCH_GET_ITEM, arguments)
 
     def batch_write_item(self, **arguments: Unpack[types.BatchWriteItem]) -> types.BatchWriteItemReply:
-        """BatchWriteItem: at most 25 whole items put or deleted, or as many of them as it can."""
+        """BatchWriteItem: put or delete up to 25 whole items. DynamoDB may leave some unprocessed."""
         return self._call(types.BATCH_WRITE_ITEM, arguments)
 
     def scan(self, **arguments: Unpack[types.Scan]) -> types.ScanReply:
-        """Scan: a page of a table's items."""
+        """Scan: read a page of a table's items."""
         return self._call(types.SCAN, arguments)
 
     def create_table(self, **arguments: Unpack[types.CreateTable]) -> types.Reply:
-        """CreateTable."""
+        """CreateTable: create a table."""
         return self._call(types.CREATE_TABLE, arguments)
 
     def delete_table(self, **arguments: Unpack[types.TableName]) -> types.Reply:
-        """DeleteTable."""
+        """DeleteTable: delete a table and its items."""
         return self._call(types.DELETE_TABLE, arguments)
 
     def describe_table(self, **arguments: Unpack[types.TableName]) -> types.DescribeTableReply:
-        """DescribeTable: status, key and attributes."""
+        """DescribeTable: read a table's status, key and attributes."""
         return self._call(types.DESCRIBE_TABLE, arguments)
 
     def describe_time_to_live(self, **arguments: Unpack[types.TableName]) -> types.DescribeTimeToLiveReply:
-        """DescribeTimeToLive."""
+        """DescribeTimeToLive: read whether TTL is on, and for which attribute."""
         return self._call(types.DESCRIBE_TIME_TO_LIVE, arguments)
 
     def describe_continuous_backups(self, **arguments: Unpack[types.TableName]) -> types.DescribeContinuousBackupsReply:
-        """DescribeContinuousBackups: whether the table can be brought back to a point in time."""
+        """DescribeContinuousBackups: read whether the table can be restored to a point in time."""
         return self._call(types.DESCRIBE_CONTINUOUS_BACKUPS, arguments)
 
     def update_time_to_live(self, **arguments: Unpack[types.UpdateTimeToLive]) -> types.Reply:
-        """UpdateTimeToLive."""
+        """UpdateTimeToLive: turn TTL on or off."""
         return self._call(types.UPDATE_TIME_TO_LIVE, arguments)
 
     def close(self) -> None:
-        """Close its connections; after this a call is a `RuntimeError`. A call that is under way is let finish.
+        """Close the connections. A call that is under way still finishes; later calls raise `RuntimeError`.
 
-        To enter it again, ``with client: ...``, opens it again.
+        Entering the client again, with ``with client: ...``, reopens it.
         """
         self._driver.pool.close()
 
@@ -177,7 +184,7 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
         self.close()
 
     def __repr__(self) -> str:
-        # Its settings may have been refused.
+        # After invalid settings, there is no _setup.
         return f"<WireClient {self.meta.endpoint_url}>" if hasattr(self, "_setup") else "<WireClient>"
 
     def _call(self, operation: Operation[R], arguments: Mapping[str, object]) -> R:
@@ -185,7 +192,7 @@ class WireClient(ProcessBound, instead="make one in each process, or a store wit
 
 
 class _Driver:
-    """What the plan of a call asks for, done on sockets."""
+    """Executes the plan of a call on sockets."""
 
     def __init__(self, setup: Setup, pool: SocketPool) -> None:
         self.pool = pool

@@ -1,21 +1,21 @@
-"""What can go wrong on the wire.
+"""The errors of the wire clients.
 
     Exception
      └─ WireError
          ├─ SettingsError              invalid settings; also a ValueError
-         ├─ CredentialsError           no credentials, or none that can be used
+         ├─ CredentialsError           no usable credentials
          ├─ ServiceError               DynamoDB refused the call, or failed
          └─ TransportError             no valid reply; also an OSError
              ├─ ConnectError           no connection: name, address, time-out, TLS; nothing was sent
              │   ├─ CertificateError   the server's certificate is not trusted; never retried
-             │   └─ CredentialsUnavailableError   the source of the credentials did not answer
+             │   └─ CredentialsUnavailableError   no credentials: their source did not answer
              ├─ ReplyTimeoutError      no reply in time
              ├─ ConnectionLostError    the connection ended before the reply did
-             └─ DamagedReplyError      the reply is incomplete, damaged, or not DynamoDB's
+             └─ DamagedReplyError      invalid reply: incomplete, damaged, or not DynamoDB's
 
-`ServiceError` has the shape of botocore's ``ClientError`` (its ``response`` and ``operation_name``), so that code
-which reads the one reads the other. No message holds a credential, a key or an item. Of a reply's body, a message quotes only
-DynamoDB's error code and message.
+`ServiceError` has the attributes ``response`` and ``operation_name`` of botocore's ``ClientError``, so the same code can read
+both. No message contains a credential, a key or an item. From a reply's body, a message quotes only DynamoDB's error code
+and message.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class WireError(Exception):
-    """The base of all errors of a wire client, except `TypeError` for arguments that an operation does not have."""
+    """The base class of the wire clients' errors. Unknown arguments raise `TypeError` instead."""
 
 
 class SettingsError(WireError, ValueError):
@@ -52,11 +52,11 @@ class CredentialsError(WireError):
 
 
 class ServiceError(WireError):
-    """DynamoDB refused, or failed to do, what it was asked.
+    """DynamoDB refused the call, or failed.
 
-    Attributes: *response*, a dict as botocore's ``ClientError`` has it (``Error`` with ``Code`` and ``Message``,
-    ``ResponseMetadata``, and what an error brings along: ``Item``, ``CancellationReasons``, ``ThrottlingReasons``), and
-    *operation_name* (``"GetItem"``).
+    *response* is a dict with the keys of botocore's ``ClientError``: ``Error`` with ``Code`` and ``Message``,
+    ``ResponseMetadata``, and for some errors ``Item``, ``CancellationReasons`` or ``ThrottlingReasons``. *operation_name* is
+    the operation, such as ``"GetItem"``.
 
     >>> error = ServiceError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "GetItem")
     >>> error.code
@@ -73,12 +73,12 @@ class ServiceError(WireError):
 
     @property
     def code(self) -> str:
-        """DynamoDB's own name for it."""
+        """DynamoDB's error code, such as ``"ThrottlingException"``."""
         return self._detail("Code")
 
     @property
     def status(self) -> int:
-        """The reply's HTTP status; 0 where there was none."""
+        """The reply's HTTP status, or 0 if there was no reply."""
         metadata = self.response.get("ResponseMetadata")
         status = metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None
         return status if isinstance(status, int) else 0
@@ -106,7 +106,7 @@ class CertificateError(ConnectError):
 class CredentialsUnavailableError(ConnectError):
     """The client could not fetch credentials in time, or could not reach their source (STS, instance metadata).
 
-    Nothing was sent to DynamoDB. There may be credentials; if the client knows that there are none, it raises `CredentialsError`.
+    Nothing was sent to DynamoDB. If the client knows that there are no credentials, it raises `CredentialsError` instead.
     """
 
 
@@ -115,7 +115,7 @@ class ReplyTimeoutError(TransportError):
 
 
 class ConnectionLostError(TransportError):
-    """The connection was closed or reset before the reply was there."""
+    """The connection was closed or reset before the whole reply had arrived."""
 
 
 class DamagedReplyError(TransportError):

@@ -1,4 +1,4 @@
-"""How long the wire clients wait, in seconds, unless they are told otherwise."""
+"""The default timeouts of the wire clients, in seconds."""
 
 from typing import Final
 
@@ -7,9 +7,9 @@ __all__ = ["CALL_TIMEOUT", "CONNECT_TIMEOUT", "FOREVER", "KEEP_IDLE", "READ_TIME
 CONNECT_TIMEOUT: Final = 1.0
 READ_TIMEOUT: Final = 2.0
 CALL_TIMEOUT: Final = 10.0
-"""For a call with all its retries."""
+"""For a whole call, retries included."""
 KEEP_IDLE: Final = 20.0
-"""After this long without a call, a connection is opened anew."""
+"""How long a connection stays open without a call."""
 
 FOREVER: Final = 86_400.0
-"""The longest time-out: a day. More is not always a number that the system takes."""
+"""The longest timeout, a day. Some systems do not accept larger numbers."""

@@ -1,11 +1,11 @@
-"""The operations: their keyword arguments and their replies, as typed dicts, and `Operation`, which knows both.
+"""The operations: `Operation`, and typed dicts of their keyword arguments and replies.
 
-The words are DynamoDB's own: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/
+The names are DynamoDB's: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/
 """
 
-# Without `from __future__ import annotations`: which keys are required is read at run time.
+# No `from __future__ import annotations`: `Operation` reads at run time which keys are required.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Literal, NotRequired, TypeAlias, TypedDict, TypeVar
 
 import msgspec
@@ -63,7 +63,7 @@ OnRefusal: TypeAlias = Literal["ALL_OLD", "NONE"]
 
 
 class TableName(TypedDict):
-    """The arguments of what needs just a table."""
+    """The arguments of operations that take only a table."""
 
     TableName: str
 
@@ -114,7 +114,7 @@ class DeleteItem(_Conditional):
 
 
 class TransactWriteItems(TypedDict):
-    """The arguments of TransactWriteItems; without a ``ClientRequestToken`` a call is given one."""
+    """The arguments of TransactWriteItems. By default, the client generates a ``ClientRequestToken``."""
 
     TransactItems: Sequence[Mapping[str, object]]
     ClientRequestToken: NotRequired[str]
@@ -141,7 +141,7 @@ class Scan(TypedDict):
 
 
 class KeysAndAttributes(TypedDict):
-    """What BatchGetItem is to read of one table."""
+    """The keys and attributes that BatchGetItem reads from one table."""
 
     Keys: Sequence[Item]
     ConsistentRead: NotRequired[bool]
@@ -150,33 +150,33 @@ class KeysAndAttributes(TypedDict):
 
 
 class BatchGetItem(TypedDict):
-    """The arguments of BatchGetItem: at most 100 keys, none twice."""
+    """The arguments of BatchGetItem: up to 100 different keys."""
 
     RequestItems: Mapping[str, KeysAndAttributes]
     ReturnConsumedCapacity: NotRequired[Capacity]
 
 
 class PutRequest(TypedDict):
-    """One item that BatchWriteItem is to put."""
+    """An item that BatchWriteItem puts."""
 
     Item: Item
 
 
 class DeleteRequest(TypedDict):
-    """One item that BatchWriteItem is to delete."""
+    """An item that BatchWriteItem deletes."""
 
     Key: Item
 
 
 class WriteRequest(TypedDict, total=False):
-    """One write of BatchWriteItem: the one or the other."""
+    """One write of BatchWriteItem. Set one of the two keys."""
 
     PutRequest: "PutRequest"
     DeleteRequest: "DeleteRequest"
 
 
 class BatchWriteItem(TypedDict):
-    """The arguments of BatchWriteItem: at most 25 writes, of as many items."""
+    """The arguments of BatchWriteItem: up to 25 writes, each of a different item."""
 
     RequestItems: Mapping[str, Sequence[WriteRequest]]
     ReturnConsumedCapacity: NotRequired[Capacity]
@@ -184,7 +184,7 @@ class BatchWriteItem(TypedDict):
 
 
 class CreateTable(TypedDict):
-    """The arguments of CreateTable that a table of records needs."""
+    """The arguments of CreateTable that make sense for a store's table."""
 
     TableName: str
     AttributeDefinitions: Sequence[AttributeDefinition]
@@ -209,7 +209,7 @@ class UpdateTimeToLive(TypedDict):
 
 
 class ResponseMetadata(TypedDict):
-    """About a reply: DynamoDB's id for it (which AWS's support asks for), and how many retries it took."""
+    """The metadata of a reply. AWS support asks for the ``RequestId``."""
 
     RequestId: str
     HTTPStatusCode: int
@@ -218,7 +218,7 @@ class ResponseMetadata(TypedDict):
 
 
 class ConsumedCapacity(TypedDict, total=False):
-    """What an operation consumed of a table, in capacity units; sent if ``ReturnConsumedCapacity`` asked for it."""
+    """The capacity units that an operation consumed. DynamoDB sends them if ``ReturnConsumedCapacity`` asks for them."""
 
     TableName: str
     CapacityUnits: float
@@ -230,19 +230,19 @@ class ConsumedCapacity(TypedDict, total=False):
 
 
 class Reply(TypedDict, total=False):
-    """What every reply has."""
+    """The part that all replies have."""
 
     ResponseMetadata: ResponseMetadata
 
 
 class GetItemReply(client.GetItemReply, Reply, total=False):
-    """What GetItem replies; no ``Item`` where there is none."""
+    """The reply of GetItem. It has no ``Item`` if the item does not exist."""
 
     ConsumedCapacity: ConsumedCapacity
 
 
 class WriteItemReply(Reply, total=False):
-    """What PutItem, UpdateItem and DeleteItem reply; ``Attributes`` if ``ReturnValues`` asked for them."""
+    """The reply of PutItem, UpdateItem and DeleteItem. It has ``Attributes`` if ``ReturnValues`` asks for them."""
 
     Attributes: Item
     ConsumedCapacity: ConsumedCapacity
@@ -250,14 +250,14 @@ class WriteItemReply(Reply, total=False):
 
 
 class TransactWriteItemsReply(Reply, total=False):
-    """What TransactWriteItems replies."""
+    """The reply of TransactWriteItems."""
 
     ConsumedCapacity: Sequence[ConsumedCapacity]
     ItemCollectionMetrics: Mapping[str, object]
 
 
 class ScanReply(Reply, total=False):
-    """What Scan replies; ``LastEvaluatedKey`` if there is more."""
+    """The reply of Scan. It has a ``LastEvaluatedKey`` if there are more pages."""
 
     Items: Sequence[Item]
     Count: int
@@ -267,7 +267,7 @@ class ScanReply(Reply, total=False):
 
 
 class BatchGetItemReply(Reply, total=False):
-    """What BatchGetItem replies; what it left out is in ``UnprocessedKeys``."""
+    """The reply of BatchGetItem. ``UnprocessedKeys`` holds the keys that it did not read."""
 
     Responses: Mapping[str, Sequence[Item]]
     UnprocessedKeys: Mapping[str, KeysAndAttributes]
@@ -275,7 +275,7 @@ class BatchGetItemReply(Reply, total=False):
 
 
 class BatchWriteItemReply(Reply, total=False):
-    """What BatchWriteItem replies; what it left out is in ``UnprocessedItems``."""
+    """The reply of BatchWriteItem. ``UnprocessedItems`` holds the writes that it did not do."""
 
     UnprocessedItems: Mapping[str, Sequence[WriteRequest]]
     ItemCollectionMetrics: Mapping[str, Sequence[Mapping[str, object]]]
@@ -283,59 +283,30 @@ class BatchWriteItemReply(Reply, total=False):
 
 
 class PointInTimeRecovery(TypedDict, total=False):
-    """Whether a table can be brought back to a point in time."""
+    """The state of a table's point-in-time recovery."""
 
     PointInTimeRecoveryStatus: str
 
 
 class ContinuousBackups(TypedDict, total=False):
-    """What is read of a table's backups."""
+    """The state of a table's backups."""
 
     ContinuousBackupsStatus: str
     PointInTimeRecoveryDescription: PointInTimeRecovery
 
 
 class DescribeContinuousBackupsReply(Reply, total=False):
-    """What DescribeContinuousBackups replies."""
+    """The reply of DescribeContinuousBackups."""
 
     ContinuousBackupsDescription: ContinuousBackups
 
 
 class DescribeTableReply(client.DescribeTableReply, Reply):
-    """What DescribeTable replies, as far as it is read."""
+    """The reply of DescribeTable, with the keys that this package reads."""
 
 
 class DescribeTimeToLiveReply(client.DescribeTimeToLiveReply, Reply):
-    """What DescribeTimeToLive replies."""
-
-
-# A class that has an attribute of this name cannot call the type by it.
-_Item: TypeAlias = Item
-
-
-class Refusal(msgspec.Struct):
-    """What stands in the body of a refusal."""
-
-    type: str = msgspec.field(default="", name="__type")
-    code: str = ""
-    message: str | None = None
-    Message: str | None = None
-    Item: "_Item | None" = None
-    CancellationReasons: "Sequence[CancellationReason] | None" = None
-    # Read leniently: what an error says beside its code must not make it an error of another kind.
-    ThrottlingReasons: object = None
-    throttling_reasons: object = msgspec.field(default=None, name="throttlingReasons")
-
-    def __repr__(self) -> str:
-        return f"<Refusal {self.type or self.code}>"
-
-
-class CancellationReason(TypedDict, total=False):
-    """Why one item of a transaction was refused, or not (``None``)."""
-
-    Code: str
-    Message: str | None
-    Item: Item
+    """The reply of DescribeTimeToLive."""
 
 
 # Operations
@@ -344,22 +315,24 @@ R = TypeVar("R", bound=Reply)
 
 
 class Operation(Generic[R]):
-    """One operation: its *name*, the keyword arguments that it takes, and how its reply is read."""
+    """One operation: its *name*, its keyword *arguments*, and its *reply*.
+
+    *one_item*: the reply has a single ``Item``. *values*: the argument that holds the written values of an item.
+    """
 
     __slots__ = ("allowed", "decode", "decode_large", "method", "name", "required", "target", "values")
 
     def __init__(
         self, name: str, arguments: type, reply: type[R], *, one_item: bool = False, values: str | None = None
     ) -> None:
-        self.name = name
-        self.target = f"DynamoDB_20120810.{name}"
-        self.allowed = frozenset(arguments.__annotations__)
+        self.name: str = name
+        self.target: str = f"DynamoDB_20120810.{name}"
+        self.allowed: frozenset[str] = frozenset(arguments.__annotations__)
         self.required: frozenset[str] = arguments.__required_keys__  # type: ignore[attr-defined]  # a TypedDict's
-        self.values = values
-        """The argument that has the values that are written, of one item."""
-        self.decode = msgspec.json.Decoder(reply).decode
-        # Not of many items: they may be small, and there are as many values to call Python for.
-        self.decode_large = (item_reader(reply) if one_item else None) or self.decode
+        self.values: str | None = values
+        self.decode: Callable[[bytes], R] = msgspec.json.Decoder(reply).decode
+        # Only for one item. Many items may be small, and each value would cost a call into Python.
+        self.decode_large: Callable[[bytes], R] = (item_reader(reply) if one_item else None) or self.decode
 
 
 GET_ITEM = Operation("GetItem", GetItem, GetItemReply, one_item=True)

@@ -1,4 +1,4 @@
-"""How a session's data becomes the bytes of its record: the protocol `Codec`, and `JSONCodec`, as SCS for Go has it."""
+"""Convert session data to bytes and back: the protocol `Codec`, and `JSONCodec`, which SCS for Go can read."""
 
 from .codec import Codec
 from .json import JSONCodec

@@ -1,4 +1,4 @@
-"""`Codec`: a session's data ⇄ the bytes of its record."""
+"""`Codec`: converts a session's data to the bytes of its record and back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Codec"]
 
 
 class Codec(Protocol):
-    """How a session's data and deadline become bytes, and bytes become them again.
+    """Converts a session's data and deadline to bytes and back.
 
-    ``decode(encode(data, deadline_ns)) == (data, deadline_ns)`` for all JSON-native data. *deadline_ns*, the
-    session's absolute end, is Unix nanoseconds within signed 64 bits.
+    For all JSON data, ``decode(encode(data, deadline_ns)) == (data, deadline_ns)`` must hold. *deadline_ns*, the end of the
+    session's absolute lifetime, is Unix time in nanoseconds within signed 64 bits.
     """
 
     def encode(self, data: Mapping[str, JSONValue], deadline_ns: int) -> bytes:
-        """The bytes to store."""
+        """Return the bytes to store."""
 
     def decode(self, payload: bytes) -> tuple[dict[str, JSONValue], int]:
-        """The data and the deadline; `CorruptSessionError` for bytes that ``encode`` would not write."""
+        """Return the data and the deadline. Raise `CorruptSessionError` for bytes that ``encode`` would not write."""

@@ -1,4 +1,4 @@
-"""`JSONCodec`: a session's data as SCS for Go writes it."""
+"""`JSONCodec`: session data in the JSON format of SCS for Go."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Payload(msgspec.Struct):
 
 @clears_frames("encode", "decode")
 class JSONCodec:
-    """``{"data":{…},"deadline":<Unix ns>}``, value for value what SCS for Go v0 and v1 read and write.
+    """Encodes session data as ``{"data":{…},"deadline":<Unix ns>}``, the format of SCS for Go v0 and v1.
 
     >>> codec = JSONCodec()
     >>> codec.encode({"message": "Hello world!"}, 8102534735004839040)
@@ -44,13 +44,13 @@ class JSONCodec:
         self._decoder = msgspec.json.Decoder(_Payload)
 
     def encode(self, data: Mapping[str, JSONValue], deadline_ns: int) -> bytes:
-        """The JSON of *data* and *deadline_ns*, in UTF-8."""
+        """Return *data* and *deadline_ns* as JSON in UTF-8."""
         return self._encoder.encode({"data": data, "deadline": deadline_ns})
 
     def decode(self, payload: bytes) -> tuple[dict[str, JSONValue], int]:
-        """The data and the deadline of *payload*; `CorruptSessionError` says what is wrong with it.
+        """Return the data and the deadline of *payload*. Raise `CorruptSessionError` if it cannot be decoded.
 
-        Of two equal keys the last counts, as in Go.
+        If a key occurs twice, the last value counts, as in Go.
         """
         found: _Payload | None = None
         cause: Exception | None = None
@@ -62,21 +62,21 @@ class JSONCodec:
         except RecursionError:
             reason = "nested too deeply"
         except UnicodeDecodeError:
-            # Never a cause: it holds the payload.
+            # Do not chain the exception: it contains the payload.
             reason = "not UTF-8"
         except msgspec.DecodeError as error:
-            # It names what it expected and where, never a value.
+            # Its message names the expected type and the position, never a value.
             reason, cause = str(error), error
         except ValueError:
             reason = "a number is too long"
         if found is None or reason:
             raise CorruptSessionError(reason=reason) from cause
-        data: dict[str, JSONValue] = found.data  # type: ignore[assignment]  # a decoder makes JSON values only
+        data: dict[str, JSONValue] = found.data  # type: ignore[assignment]  # a decoder returns only JSON values
         return data, found.deadline
 
 
-# SCS for Go writes the float -0 as `-0`, which decoders take for the int 0; the sign would be lost on the
-# way back. The pattern may match inside a string, too: then the slow way gives the same as the fast one.
+# SCS for Go writes the float -0 as `-0`. Decoders read it as the int 0, which would lose the sign. The pattern may also match
+# inside a string; the slow decoder then gives the same result as the fast one.
 _MINUS_ZERO = re.compile(rb"[:,\[]\s*-0\s*[,\]}]")
 
 

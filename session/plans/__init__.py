@@ -1,8 +1,13 @@
-"""What a session does to its store, as plans: generators with no I/O, which `dynamostore.steps` drives.
+"""The operations of a session as plans: generators without I/O, which `dynamostore.steps` drives.
 
-`lifecycle` loads, commits and destroys; `storing` writes, and writes again; `meeting` decides what happens where another
-request was faster; `ending` deletes; `atomic` reads and stores in one step; `calls` are those of a store. For the managers and
-adapters within this distribution: they may change with any version.
+- `lifecycle`: load, commit, update and destroy a session;
+- `storing`: write it, and retry after conflicts;
+- `meeting`: decide what happens if another request changed it first;
+- `ending`: delete it;
+- `atomic`: read and store it in one step;
+- `calls`: build the calls to the store.
+
+Internal to this distribution: these modules may change in any release.
 """
 
 __all__: list[str] = []

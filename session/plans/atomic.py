@@ -1,4 +1,4 @@
-"""`atomic` as a plan: a change is decided on what is stored now, and stored at once, all reads of the request checked."""
+"""The plan of `atomic`: run a change on the stored data, check the request's reads, and store the result immediately."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from session.merging import Snapshot, merged
 from session.types import JSONValue
 
 from .calls import ATTEMPTS, back_off, find
-from .corrupt import pass_over
+from .corrupt import raise_or_log
 from .lifecycle import load
 from .meeting import check_outdated_step, check_reads, lose, note_late_reads, note_tried_step
 from .storing import create, mark_stored, with_keys
@@ -35,9 +35,9 @@ T = TypeVar("T")
 def atomic(
     state: State, policy: Policy, change: Callable[[SessionData], T], *, deadline_ns: int | None = None
 ) -> Plan[T]:
-    """Run *change* on what is stored now, store it in one conditional write, and return what that run returned.
+    """Run *change* on the stored data, store the result in one conditional write, and return what *change* returned.
 
-    With *deadline_ns* that write also moves the deadline; without, it stays.
+    If *deadline_ns* is given, the write also moves the deadline.
     """
     _check_allowed(state)
     fresh = not state.loaded
@@ -53,11 +53,11 @@ def atomic(
         end_ns = stored.deadline_ns if deadline_ns is None or changes is None else deadline_ns
         view = Snapshot(draft.frozen(), end_ns, stored.settings)
         check_outdated_step(state, changes, policy)
-        going_on, held = Hidden(_merge_pending(state, policy, draft.data)), Hidden(state.draft.held())
+        view_after, held = Hidden(_merge_pending(state, policy, draft.data)), Hidden(state.draft.held())
         reads, meant, checked = draft.reads(), draft.meant(), state.draft.reads()
         try:
             if changes is None:
-                # The decision rests on what is stored now, though there is nothing to write.
+                # There is nothing to write, but the decision must still be based on the stored data.
                 new = target if fresh and attempt == 0 else (yield from _find_same(target))
             else:
                 new = yield from _store(state, policy, target, view, draft)
@@ -68,25 +68,25 @@ def atomic(
             try:
                 outdated = check_reads(state, winner, changes, policy, conflict)
             except CorruptSessionError as error:
-                pass_over(error, policy)
+                raise_or_log(error, policy)
                 _lose(state, policy, error)
             target = winner
             if attempt:
                 yield from back_off(attempt)
         except CorruptRecordError as error:
-            pass_over(error, policy)
+            raise_or_log(error, policy)
             _lose(state, policy, error)
         else:
             state.outdated |= outdated
             note_late_reads(state, checked, snapshot(state.record, policy), view, policy)
-            state.draft.rebase(view.data, going_on.reveal(), draft, held.reveal())
-            _go_on(state, new, view, reads=reads, changes=meant)
+            state.draft.rebase(view.data, view_after.reveal(), draft, held.reveal())
+            _advance(state, new, view, reads=reads, changes=meant)
             return result.reveal()
-    raise SessionConflict(f"atomic: other requests changed the session {ATTEMPTS} times while it was to be stored")
+    raise SessionConflict(f"atomic: gave up after {ATTEMPTS} attempts, as other requests changed the session each time")
 
 
 def _find_same(target: Record) -> Plan[Record]:
-    """Make sure that *target* is what is stored; raise `Conflict` if not."""
+    """Read the record of *target* again. Raise `Conflict` if it has changed."""
     there = yield from issue(find(target.token))
     if there is None or not _same(there, target):
         raise Conflict(current=there)
@@ -101,10 +101,10 @@ def _lose(state: State, policy: Policy, error: Exception) -> NoReturn:
 
 
 def _store(state: State, policy: Policy, target: Record, view: Snapshot, draft: Draft) -> Plan[Record]:
-    """Write *view* where *target* was read; raise `Conflict` if it is not there any more."""
+    """Replace *target* by *view*. Raise `Conflict` if *target* is no longer stored."""
     deadline_ns, settings = view.deadline_ns, view.settings
     payload, changed = Hidden(encode(view.data, deadline_ns, settings, policy)), draft.meant().keys
-    # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
+    # Never shorten the stored expiry: another process whose clock is ahead may have set it.
     expiry_ns = max(policy.expiry_ns(deadline_ns, settings), min(target.expiry_ns, deadline_ns))
     call: Call[Record] = Call("replace", {"record": target, "data": payload.reveal(), "expiry": from_ns(expiry_ns)})
     try:
@@ -113,7 +113,7 @@ def _store(state: State, policy: Policy, target: Record, view: Snapshot, draft: 
         note_tried_step(state, policy, error.version, payload.reveal(), target, changed=changed)
         raise
     except GeneratorExit:
-        # Cancelled, or interrupted: it may have been stored.
+        # The write was cancelled or interrupted, but may have been stored.
         note_tried_step(state, policy, 0, payload.reveal(), target, changed=changed)
         raise
     except ItemTooLargeError as error:
@@ -124,22 +124,22 @@ def _store(state: State, policy: Policy, target: Record, view: Snapshot, draft: 
 
 
 def _first(state: State, policy: Policy, change: Callable[[SessionData], T]) -> Plan[T]:
-    """Begin the session with what *change* puts; what else is pending is stored by the commit."""
+    """Create the session with the data that *change* puts. The commit stores the request's other pending changes."""
     draft, changes, result = _decide(state, Draft({}), change)
     if changes is not None:
-        base, going_on = Hidden(draft.frozen()), Hidden(_merge_pending(state, policy, draft.data))
+        base, view_after = Hidden(draft.frozen()), Hidden(_merge_pending(state, policy, draft.data))
         reads, meant, held = draft.reads(), draft.meant(), Hidden(state.draft.held())
         token = yield from create(state, policy, draft)
         assert state.record is not None
         mark_stored(state, token.reveal())
         view = Snapshot(base.reveal(), state.deadline_ns, state.settings)
-        state.draft.rebase(base.reveal(), going_on.reveal(), draft, held.reveal())
-        _go_on(state, state.record, view, reads=reads, changes=meant)
+        state.draft.rebase(base.reveal(), view_after.reveal(), draft, held.reveal())
+        _advance(state, state.record, view, reads=reads, changes=meant)
     return result.reveal()
 
 
 def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> tuple[Draft, Changes | None, Hidden[T]]:
-    """Run *change* on *draft*; raise `SessionStateError` if it and the request's pending changes are at odds."""
+    """Run *change* on *draft*. Raise `SessionStateError` if it touches the request's pending changes."""
     step = StepData(draft)
     with _deciding(state):
         result = change(step)
@@ -148,7 +148,9 @@ def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> t
         close = getattr(result, "close", None)
         if close is not None:
             close()
-        raise TypeError("atomic: change must be a plain function: it decides on what is stored, and may run again")
+        raise TypeError(
+            "atomic: change must be a plain function, not a coroutine function, as its result is not awaited"
+        )
     changes, reads = draft.changes(), draft.reads()
     pending = state.draft.pending()
     meant = draft.meant()
@@ -165,7 +167,7 @@ def _decide(state: State, draft: Draft, change: Callable[[SessionData], T]) -> t
 
 @contextmanager
 def _deciding(state: State) -> Iterator[None]:
-    """Refuse the request's own session meanwhile: what it shows is not what is stored now."""
+    """Refuse access to the request's own session meanwhile, since it does not show the stored data."""
     state.deciding, state.loaded = True, False
     try:
         yield
@@ -174,21 +176,21 @@ def _deciding(state: State) -> Iterator[None]:
 
 
 def _merge_pending(state: State, policy: Policy, stored: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-    """Return what the request is to go on with: its pending changes, made on *stored*."""
+    """Return the request's view after the step: its pending changes, applied to *stored*."""
     before = snapshot(state.record, policy).data if state.record is not None else {}
     mine = state.draft.meant()
     try:
         return merged(mine, before, stored, policy.rules.mergeable)
     except (SessionTypeError, ValueError) as error:
-        what = f"atomic: what other requests stored cannot be merged with this request's changes: {error}"
+        what = f"atomic: the data that other requests stored cannot be merged with this request's changes: {error}"
         raise SessionConflict(what, ours=state.draft.data, theirs=stored) from error
 
 
-def _go_on(state: State, record: Record, view: Snapshot, *, reads: Reads, changes: Changes) -> None:
-    """Have the request go on from what is stored now; its pending changes stay pending."""
+def _advance(state: State, record: Record, view: Snapshot, *, reads: Reads, changes: Changes) -> None:
+    """Update the state to the stored session. The request's pending changes stay pending."""
     if changes.cleared:
         reads = replace(reads, unlisted=frozenset())
-    # An increment hands out no value, so nothing rests on it.
+    # An increment returns no value, so it does not count as a read.
     state.draft.note(reads, changes.put.keys() | changes.removed)
     state.record = record
     state.stored_deadline_ns, state.settings = view.deadline_ns, view.settings
@@ -202,7 +204,7 @@ def _same(there: Record, target: Record) -> bool:
 
 
 def _check_allowed(state: State) -> None:
-    """Raise if an atomic step makes no sense now."""
+    """Raise `SessionStateError` or `SessionConflict` if the session's state does not allow an atomic step."""
     if state.destroying or state.destroyed:
         raise SessionStateError("atomic: the session was destroyed in this request; call atomic before destroy")
     if state.ended:
@@ -210,4 +212,4 @@ def _check_allowed(state: State) -> None:
     if state.renewing:
         raise SessionStateError("atomic: a renewal is pending; call save() between renew_token and atomic")
     if state.tried and state.draft.pending():
-        raise SessionStateError("atomic: an earlier save() got no reply; its changes must be saved first")
+        raise SessionStateError("atomic: an earlier save() got no reply; call save() again first")

@@ -1,4 +1,4 @@
-"""Corrupt sessions: an error, or as good as no session, as the policy says."""
+"""Handle corrupt sessions: raise an error, or treat them as missing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from session import _rarely
 from session._policy import Policy
 from session.errors import CorruptSessionError
 
-__all__ = ["pass_over"]
+__all__ = ["raise_or_log"]
 
 _log = logging.getLogger("session")
 
 
-def pass_over(error: CorruptRecordError | CorruptSessionError, policy: Policy) -> None:
-    """Log a corrupt session that counts as none; raise *error* if the policy says so.
+def raise_or_log(error: CorruptRecordError | CorruptSessionError, policy: Policy) -> None:
+    """Raise *error* if the policy says so; otherwise log it, so that the caller treats the session as missing.
 
-    The record stays: a newer release's codec may have written it, and can read it.
+    The record is not deleted: the codec of a newer release may be able to read it.
     """
     if policy.on_corrupt == "raise":
         raise error
-    message = f"session {error.digest} is corrupt, and counts as no session: {error.reason}"
+    message = f"session {error.digest} is corrupt and is treated as missing: {error.reason}"
     _rarely.warn(_log, ("corrupt", error.digest), message)

@@ -1,4 +1,4 @@
-"""Delete a session: a logout is never refused, and what is put after it rests on what was read before."""
+"""Delete a session. A logout is never refused, but values put after it depend on the reads before it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = logging.getLogger("session")
 
 
 def end(state: State, policy: Policy) -> Plan[None]:
-    """Delete the session, whatever others did to it, and those of the client's other tokens: none may log it in again."""
+    """Delete the session, whatever other requests did to it, and the sessions of the client's other tokens."""
     record, token = state.record, None if state.token is None else Hidden(state.token)
     if token is None and not state.destroyed and is_well_formed_token(state.presented):
-        # A session that was renewed before or meanwhile is reached by the token that the client sent.
+        # If the session was renewed, the token that the client sent still leads to it.
         token = Hidden(state.presented)
-    # First, so that the rest is still to be done if it fails.
+    # Delete these first: if a call fails, the session's own deletion is still pending.
     for other in map(Hidden, state.sent):
         if other != token and other.reveal() != state.presented:
             yield from issue(delete(policy.key(other.reveal())))
@@ -36,11 +36,13 @@ def end(state: State, policy: Policy) -> Plan[None]:
         held = yield from _remove_if_held(state, policy)
         if not held:
             if record is not None and record.token != key.reveal():
-                # Read by an old token within a renewal's grace, which may be over by now.
+                # The session was read by its old token within a renewal's grace, which may be over by now.
                 yield from issue(delete(record.token))
             yield from issue(delete(key.reveal()))
         if held is False:
-            _log.warning("a session was changed while it was destroyed: what this request put afterwards is dropped")
+            _log.warning(
+                "another request changed a session while this one destroyed it; values put after destroy() are dropped"
+            )
             state.draft, state.told, state.insisting = Draft({}), NO_SETTINGS, False
     state.token = state.record = None
     state.sent, state.outdated, state.removal_tried = (), frozenset(), False
@@ -48,9 +50,9 @@ def end(state: State, policy: Policy) -> Plan[None]:
 
 
 def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
-    """Delete the session if what this request read of it still holds, as what it put afterwards may rest on that.
+    """Delete the session if this request's reads still hold, since values put after `destroy` may depend on them.
 
-    Return True if it did and the session is deleted; False if it did not; None if that does not matter.
+    Return True if the reads hold and the session is deleted, False if they do not hold, None if that does not matter.
     """
     reads, changes, read_deadline = state.before
     record = state.record
@@ -65,7 +67,7 @@ def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
         except Conflict as conflict:
             winner = conflict.current
             if winner is None and tried:
-                break  # most likely by this request, whose reply was lost or whose next call failed
+                break  # most likely removed by this request's earlier try, whose reply was lost
             state.removal_tried = tried
             if winner is None or winner.token != target.token:
                 return False

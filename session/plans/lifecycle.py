@@ -1,4 +1,4 @@
-"""A session's life as plans over a store's verbs: load, commit, abandon, update. All logic, no I/O."""
+"""A session's lifecycle as plans over a store's methods: load, commit, abandon, update. No I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from session.mergeable import Absent, merge_values
 from session.types import JSONValue
 
 from .calls import back_off, delete, find
-from .corrupt import pass_over
+from .corrupt import raise_or_log
 from .ending import end
 from .meeting import drop_changes
 from .storing import store_changes, store_new, with_keys
@@ -45,7 +45,7 @@ _log = logging.getLogger("session")
 
 
 def load(state: State, policy: Policy) -> Plan[None]:
-    """Read the session, once: that of the first token that leads to one. A token that leads nowhere is never adopted."""
+    """Read the session of the first token that has one, unless it is loaded. An unknown token is never adopted."""
     if state.loaded or state.token is None:
         return
     for token in map(Hidden, (state.token, *state.others)):
@@ -53,12 +53,12 @@ def load(state: State, policy: Policy) -> Plan[None]:
         try:
             record = yield from issue(find(policy.key(token.reveal())))
             if state.loaded:
-                return  # by another task, which may have changed it since; or it was destroyed meanwhile
+                return  # another task has loaded, and may have changed or destroyed, the session meanwhile
             found = Hidden(decode(record, policy)) if record is not None else None
         except (CorruptRecordError, CorruptSessionError) as error:
             if state.loaded:
                 return
-            pass_over(error, policy)
+            raise_or_log(error, policy)
         if found is None:
             continue
         if found.reveal()[1] >= policy.clock():
@@ -71,7 +71,7 @@ def load(state: State, policy: Policy) -> Plan[None]:
 
 
 def _take(state: State, token: str, record: Record | None, found: tuple[dict[str, JSONValue], int, Settings]) -> None:
-    """Have the session that was found."""
+    """Put the session that was found into the state."""
     data, deadline_ns, settings = found
     state.token, state.record, state.draft, state.settings = token, record, Draft(data), settings
     if state.others:
@@ -82,9 +82,9 @@ def _take(state: State, token: str, record: Record | None, found: tuple[dict[str
 
 
 def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadline = "new") -> None:
-    """Give the session a new token, and perhaps a new lifetime, at the next commit. The session must be loaded.
+    """Give the session a new token at the next commit, and a new lifetime if *deadline* is "new". It must be loaded.
 
-    A deadline that the app set in this request stands.
+    A deadline that the app set in this request is kept.
     """
     if state.unpresented:
         raise SessionStateError("renew_token: no client would get the new token; call destroy() to end the session")
@@ -96,7 +96,7 @@ def renew(state: State, policy: Policy, *, grace: bool = False, deadline: Deadli
 
 
 def reschedule(state: State, deadline_ns: int) -> None:
-    """End the session at another time, from the next commit on. The session must be loaded."""
+    """Set the deadline at the next commit. The session must be loaded."""
     _move_deadline(state, deadline_ns)
     state.dated = True
 
@@ -107,24 +107,24 @@ def _move_deadline(state: State, deadline_ns: int) -> None:
 
 
 def tell(state: State, key: str, value: JSONValue) -> None:
-    """Set one of the session's own settings, from the next commit on. The session must be loaded."""
+    """Set one of the session's own settings at the next commit. The session must be loaded."""
     state.told = {**state.told, key: value}
 
 
 def prolong(state: State, deadline_ns: int) -> None:
-    """End the session at another time because it is in use, from the next commit on: that alone is no change, and never stale."""
+    """Set the deadline at the next commit because the session is in use. This alone does not count as a change."""
     state.by_activity = state.by_activity or not state.rescheduled
     state.deadline_ns = deadline_ns
     state.rescheduled = True
 
 
 def insist(state: State) -> None:
-    """Store a new session at the next commit even if there is nothing in it."""
+    """Store a new session at the next commit even if it is empty."""
     state.insisting = True
 
 
 def destroy(state: State, policy: Policy) -> None:
-    """Delete the session at the next commit; values put after this make a new one."""
+    """Delete the session at the next commit. Values put afterwards create a new session."""
     if not state.destroying and state.record is not None:
         state.before = (state.draft.reads(), _meant(state), state.read_deadline)
     state.destroying, state.coming, state.tried_token = True, None, None
@@ -140,7 +140,7 @@ def _meant(state: State) -> Changes | None:
     try:
         return state.draft.meant()
     except (SessionError, ValueError):
-        return None  # what cannot be stored is not going to be
+        return None  # these changes cannot be stored, and never will be
 
 
 def commit(state: State, policy: Policy) -> Plan[None]:
@@ -161,12 +161,12 @@ def commit(state: State, policy: Policy) -> Plan[None]:
     except ItemTooLargeError as error:
         raise with_keys(error, state.draft) from error
     except (CorruptRecordError, CorruptSessionError) as error:
-        pass_over(error, policy)
+        raise_or_log(error, policy)
         drop_changes(state, policy, state.draft.changes(), None)
 
 
 def merge_session(state: State, policy: Policy, token: Hidden[str | None]) -> Plan[bool]:
-    """Put the data of another session into this one; that one is deleted once this one is stored. False if there is no other."""
+    """Copy the data of another session into this one, and delete it once this one is stored. Return False if it is missing."""
     yield from load(state, policy)
     if not is_well_formed_token(token.reveal()):
         return False
@@ -176,12 +176,12 @@ def merge_session(state: State, policy: Policy, token: Hidden[str | None]) -> Pl
             return False
         return _absorb(state, policy, other)
     except (CorruptRecordError, CorruptSessionError) as error:
-        pass_over(error, policy)
+        raise_or_log(error, policy)
         return False
 
 
 def _absorb(state: State, policy: Policy, other: Record) -> bool:
-    """Put the data of the session in *other* into this one. Return False if it has ended, or is in it already."""
+    """Copy the data of the session in *other* into this one. Return False if that session has ended or was copied before."""
     data, deadline_ns, _ = decode(other, policy)
     if deadline_ns < policy.clock() or other.token in state.absorbed:
         return False
@@ -206,7 +206,7 @@ def _delete_absorbed(state: State) -> Plan[None]:
 
 
 def abandon(state: State, policy: Policy) -> Plan[None]:
-    """Forget what was not committed, but for `destroy`: a logout counts also if the request fails afterwards."""
+    """Discard uncommitted changes, but carry out a `destroy`: a logout takes effect even if the request fails afterwards."""
     if state.destroying:
         state.draft = Draft({})
         state.insisting = False
@@ -215,9 +215,9 @@ def abandon(state: State, policy: Policy) -> Plan[None]:
 
 
 def update(token: Hidden[str | None], policy: Policy, attempts: int) -> Plan[S]:
-    """Have a change made in a block of its own, again where another request was faster; at most *attempts* times.
+    """Run a change in its own block, and again after a conflict, at most *attempts* times.
 
-    The target's ``attempt`` makes it, and returns the session.
+    The target's ``attempt`` runs the change and returns the session.
     """
     call: Call[S] = Call("attempt", {"token": token, "policy": policy})
     for attempt in range(attempts - 1):
@@ -231,9 +231,9 @@ def update(token: Hidden[str | None], policy: Policy, attempts: int) -> Plan[S]:
 
 
 def visit(record: Record, policy: Policy, attempts: int) -> Plan[bool]:
-    """Have a change made to the session in *record*, as `update` has it. Return False if there is no session, or none any more.
+    """Run a change on the session in *record*, as `update` does. Return False if *record* has no live session.
 
-    The target's ``attempt`` makes it, and its ``find`` is the store's.
+    The target's ``attempt`` runs the change, and its ``find`` is the store's.
     """
     there: Record | None = record
     for attempt in range(attempts):
@@ -255,9 +255,9 @@ def visit(record: Record, policy: Policy, attempts: int) -> Plan[bool]:
 
 
 def is_session(record: Record, policy: Policy) -> bool:
-    """Return True if *record* holds a session that has not ended; log one that cannot be read."""
+    """Return True if *record* holds a session that has not ended. Log a warning if it is corrupt."""
     try:
         return is_well_formed_token(record.token) and decode(record, policy)[1] >= policy.clock()
     except CorruptSessionError as error:
-        _log.warning("a corrupt session is left out: %s", error)
+        _log.warning("skipped a corrupt session: %s", error)
         return False

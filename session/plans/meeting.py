@@ -1,4 +1,4 @@
-"""When another request was faster: is this one stale, and what becomes of its changes? All logic, no I/O."""
+"""Decide what happens if another request changed the session first: merge, refuse or drop this one's changes. No I/O."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ _log = logging.getLogger("session")
 
 @dataclass(slots=True)
 class Writing:
-    """The data, deadline and settings that are to be stored, and the record that they are to be stored upon."""
+    """The data, deadline and settings to be stored, and the record that they replace."""
 
     target: Record
     data: dict[str, JSONValue] = field(repr=False)
     deadline_ns: int
     settings: Settings
     held: Mapping[str, bytes] = field(repr=False)
-    """The lists and dicts that were handed out, as they are in *data*: another task may change them meanwhile."""
+    """The encodings of lent lists and dicts, as they are in *data*. The app may change the originals meanwhile."""
     reads: Reads
-    """What was compared with the record."""
+    """The reads that were compared with the record."""
     merged: bool = False
-    """The data is this request's, merged with another's."""
+    """True if the data is merged with another request's."""
     outdated: frozenset[str] = frozenset()
-    """The keys that differed in the record, though that did not count."""
+    """The keys that differed in the record, where that did not count."""
 
 
 def note_tried(state: State, version: int, writing: Writing, policy: Policy, changes: Changes | None) -> None:
-    """Remember a write whose outcome is not known, to know it again if it was applied; *version* is its tag, 0 if not known.
+    """Remember a write whose outcome is unknown, to recognize it later if it was applied. *version* is 0 if unknown.
 
-    The request does not see what it was merged with: it has seen, and goes on from, its own data.
+    Later reads are compared with the request's own data, not with the merged data, which the request has not seen.
     """
     payload = encode(writing.data, writing.deadline_ns, writing.settings, policy)
     shown = state.draft.frozen(writing.held)
@@ -79,7 +79,7 @@ def note_tried_step(
     *,
     changed: frozenset[str],
 ) -> None:
-    """Remember an atomic step whose outcome is not known, which changed *changed*, to know it again if it was applied."""
+    """Remember an atomic step whose outcome is unknown, to recognize it later. *changed*: the keys that it changed."""
     seen, base, _ = since_tried(state, target, None, policy)
     stored = policy.codec.decode(payload)[0]
     data = {key: value for key, value in seen.data.items() if key not in changed}
@@ -97,25 +97,25 @@ def yield_to(
     conflict: Conflict,
     last: bool,
 ) -> None:
-    """Have the changes made on the faster request's data at the next try; raise `SessionConflict` if they must not be."""
+    """Prepare *writing* to apply the changes to the faster request's data. Raise `SessionConflict` if that is not allowed."""
     if winner.version == writing.target.version != 0 and winner.token == writing.target.token and not last:
-        writing.target = winner  # only its expiry was moved
+        writing.target = winner  # only its expiry has changed
         return
     theirs = snapshot(winner, policy)
     what = f"session {digest(winner.token)} was changed by another request"
     if last:
-        _refuse(state, f"{what}, {ATTEMPTS} times while it was to be stored", theirs, conflict)
+        _refuse(state, f"{what} at each of {ATTEMPTS} attempts to store it", theirs, conflict)
     changing = acts(state, changes)
     mine = any(tried.is_latest_in(winner) for tried in state.tried)
     if policy.on_conflict == "raise" and changing and not mine:
         _refuse(state, what, theirs, conflict)
     if changes is not None and _may_repeat(state, winner, changes, policy):
-        what = f"session {digest(winner.token)}: it is not known if an earlier try to store this request's changes succeeded"
+        what = f"session {digest(winner.token)}: unknown whether an earlier attempt to store this request's changes succeeded"
         _refuse(state, what, theirs, conflict)
     seen, base, left = since_tried(state, winner, changes, policy)
     stale = _stale(state, seen, theirs, left, policy) if changing else []
     if stale and policy.checks:
-        _refuse(state, f"{what}, in what this one read: {named(stale)}", theirs, conflict, stale)
+        _refuse(state, f"{what}, in keys that this request read: {named(stale)}", theirs, conflict, stale)
     if stale and policy.on_conflict == "report":
         report(state, stale)
     writing.reads = state.draft.reads()
@@ -136,9 +136,9 @@ def yield_to(
 def since_tried(
     state: State, winner: Record, changes: Changes | None, policy: Policy
 ) -> tuple[Snapshot, Snapshot, Changes | None]:
-    """Return what the reads are to be compared with, what the changes were made on, and the changes that *winner* lacks.
+    """Return the data to compare reads with, the data on which the changes were made, and the changes that *winner* lacks.
 
-    That is the data as it was read, unless a write of this request's whose reply was lost is in *winner*.
+    Both are the data as it was read, unless *winner* contains a write of this request whose reply was lost.
     """
     for tried in reversed(state.tried):
         if tried.is_in(winner):
@@ -149,7 +149,7 @@ def since_tried(
 
 
 def _may_repeat(state: State, winner: Record, changes: Changes, policy: Policy) -> bool:
-    """Return True if *winner* may hold these changes already, unrecognised, and they would count twice."""
+    """Return True if *winner* may already hold these changes, unrecognized, so that applying them again would count twice."""
     assert state.record is not None
     if not state.tried or any(tried.is_in(winner) for tried in state.tried):
         return False
@@ -159,9 +159,9 @@ def _may_repeat(state: State, winner: Record, changes: Changes, policy: Policy) 
 
 
 def _without(changes: Changes, tried: Tried, policy: Policy) -> Changes:
-    """Return *changes* without those that are in what *tried* stored, and that to make again would not be to make again.
+    """Return *changes* without increments and merges that *tried* has stored already: they must not be applied twice.
 
-    A plain put is made again, after the changes of others. What is merged has its part in the stored value already.
+    A plain put is applied again, on top of the changes of others.
     """
     if changes.cleared:
         return changes
@@ -199,34 +199,34 @@ def _stale(
 def check_reads(
     state: State, winner: Record, step: Changes | None, policy: Policy, conflict: Conflict | None = None
 ) -> frozenset[str]:
-    """Raise `SessionConflict` if *winner* has other values of what this request read, which an atomic *step* rests on.
+    """Raise `SessionConflict` if *winner* has other values for keys that this request read before its atomic *step*.
 
-    Return the keys that differ there, though that does not count.
+    Return the keys that differ, where that does not count.
     """
     seen, _, _ = since_tried(state, winner, None, policy)
     theirs, changes = snapshot(winner, policy), state.draft.changes()
     stale = _stale(state, seen, theirs, changes, policy, exclusive=_is_exclusive(step, policy))
     if stale:
-        what = f"session {digest(winner.token)} was changed by another request, in what this one read: {named(stale)}"
+        what = f"session {digest(winner.token)} was changed by another request, in keys that this request read: {named(stale)}"
         _refuse(state, what, theirs, conflict, stale)
     reads, rules = state.draft.reads(), policy.rules
     return outdated_keys(reads, changes, seen, theirs, rules, read_deadline=state.read_deadline)
 
 
 def check_outdated_step(state: State, step: Changes | None, policy: Policy) -> None:
-    """Raise `SessionConflict` if an atomic *step* rests on what had changed when an earlier commit did not count it."""
+    """Raise `SessionConflict` if an atomic *step* depends on a key whose change did not count at an earlier commit."""
     if state.outdated:
         _check_outdated(state, state.draft.changes(), policy, exclusive=_is_exclusive(step, policy))
 
 
 def check_outdated(state: State, changes: Changes | None, policy: Policy) -> None:
-    """Raise `SessionConflict` if these changes rest on what had changed when an earlier commit did not count it."""
+    """Raise `SessionConflict` if *changes* depend on a key whose change did not count at an earlier commit."""
     if state.outdated and acts(state, changes):
         _check_outdated(state, changes, policy, exclusive=False)
 
 
 def _is_exclusive(step: Changes | None, policy: Policy) -> bool:
-    # A step that changes nothing is a decision, too.
+    # A step that changes nothing still makes a decision.
     return step is None or step.cleared or not step.keys <= policy.rules.mergeable.keys()
 
 
@@ -235,14 +235,14 @@ def _check_outdated(state: State, changes: Changes | None, policy: Policy, *, ex
     stored = snapshot(state.record, policy)
     stale = _stale(state, stored, stored, changes, policy, exclusive=exclusive)
     if stale and policy.checks:
-        what = f"session {digest(state.record.token)} had been changed by another request, in what this one read before"
+        what = f"session {digest(state.record.token)} was changed by another request, in keys that this request read before"
         _refuse(state, f"{what}: {named(stale)}", stored, None, stale)
     if stale and policy.on_conflict == "report":
         report(state, stale)
 
 
 def note_late_reads(state: State, checked: Reads, shown: Snapshot, stored: Snapshot, policy: Policy) -> None:
-    """Note what another task read while this one was storing, of what it was about to be merged with."""
+    """Note the keys that another task of this request read during the write, and that the merge then changed."""
     late = state.draft.reads().since(checked)
     if late:
         state.outdated |= outdated_keys(late, None, shown, stored, policy.rules)
@@ -255,9 +255,10 @@ def _refuse(
 
 
 def drop_changes(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> None:
-    """Drop the changes: another request destroyed or renewed the session, or it expired.
+    """Drop the changes, since another request destroyed or renewed the session, or it expired.
 
-    A request that took a value out of it, and did something with that, must not end well.
+    Raise `SessionConflict` if this request took a value out of the session, since it may have acted on that value. In
+    "serialize", raise it if the request read anything.
     """
     assert state.record is not None
     reads, ours = state.draft.reads(), state.draft.data
@@ -265,7 +266,7 @@ def drop_changes(state: State, policy: Policy, changes: Changes | None, conflict
     refused = acts(state, changes) and (bool(reads) or state.read_deadline if serialize else bool(reads.taken))
     stale: list[str] = []
     if refused:
-        # To set a key by setdefault is to put it.
+        # A key that setdefault set was not taken out of the session, so it does not count.
         held = snapshot(state.record, policy).data
         which = reads.values | reads.presence if serialize else reads.taken & held.keys()
         stale = sorted(which - policy.rules.unchecked)
@@ -273,14 +274,14 @@ def drop_changes(state: State, policy: Policy, changes: Changes | None, conflict
         refused = bool(stale) or (serialize and shown)
     lose(state, policy)
     if refused and policy.checks and policy.raises_if_ended:
-        what = f"the session was ended by another request, or has expired, after this one read {named(stale)}"
+        what = f"the session was ended by another request, or has expired, after this request read {named(stale)}"
         raise SessionConflict(what, keys=stale, ended=True, ours=ours) from conflict
     if refused and policy.on_conflict == "report":
         report(state, stale)
 
 
 def lose(state: State, policy: Policy) -> None:
-    """Note that the session is no more; from now on the request has none, and begins none."""
+    """Mark the session as ended. For the rest of the request, it is empty and stays empty at the commit."""
     state.token = state.coming = state.record = None
     state.deadline_ns = policy.new_deadline_ns()
     state.renewing = state.rescheduled = state.dated = False
@@ -290,12 +291,12 @@ def lose(state: State, policy: Policy) -> None:
 
 
 def report(state: State, keys: list[str]) -> None:
-    """Log that a stale request was stored all the same."""
+    """Log that a stale request was stored, under the policy "report"."""
     where = f" ({state.route()})" if state.route else ""
-    message = f"a request stored a decision on stale data{where}: another one had changed {named(keys)}"
+    message = f"a stale request was stored{where}: another request had changed {named(keys)}, which it read"
     _rarely.warn(_log, (where, *keys), message)
 
 
 def named(keys: list[str]) -> str:
-    """Keys as a message names them."""
+    """Return *keys* as a list for a message."""
     return ", ".join(repr(key) for key in keys) or "something"

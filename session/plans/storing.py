@@ -1,4 +1,4 @@
-"""Store what a request has: a new session, or changes on a record, made again where another request was faster."""
+"""Store a new session, or a request's changes to a stored one, and try again after a conflict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["create", "mark_stored", "store_changes", "store_new", "with_keys"]
 
 
 def store_new(state: State, policy: Policy) -> Plan[None]:
-    """Store a session that is not there yet, under a new token; nothing if there is nothing to store."""
+    """Store a new session under a new token, if there is anything to store."""
     if state.draft.changes() is None and not state.insisting:
         return
     if state.unpresented:
@@ -48,17 +48,17 @@ def create(state: State, policy: Policy, draft: Draft) -> Plan[Hidden[str]]:
     except Conflict as conflict:
         if not tried or conflict.current is None:
             raise
-        # Nobody else knows this token: an earlier try was stored, and its reply was lost.
+        # No one else knows this token, so an earlier try was stored and its reply was lost.
         state.record = yield from issue(write("replace", record=conflict.current, data=payload.reveal(), expiry=expiry))
     return token
 
 
 def store_changes(state: State, policy: Policy) -> Plan[None]:
-    """Store what this request changed, or only move the expiry if it changed nothing; merge where another was faster."""
+    """Store this request's changes, merged with those of faster requests. Without changes, only extend the expiry if due."""
     record = state.record
     assert record is not None
     changes = state.draft.changes()
-    # A write whose reply was lost may be stored: what is as it was read may have to be made so again.
+    # A write whose reply was lost may be stored, so a key that this request has changed back may have to be written again.
     others = [tried.seen for tried in state.tried if not tried.is_step]
     moves = state.deadline_moves or state.settings_differ
     moves = moves or any(
@@ -66,7 +66,7 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
     )
     undone = any(state.draft.differs_from(each.data) for each in others)
     if state.renewing or moves or undone if changes is None else others:
-        # It is stored anyway: then everything counts that was put, also a value that was there already.
+        # There will be a write anyway, so every put counts, even a put of an equal value.
         changes = state.draft.meant(*(each.data for each in others)) or None
     check_outdated(state, changes, policy)
     if state.renewing and state.is_superseded(policy):
@@ -94,7 +94,7 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
             note_tried(state, error.version, writing, policy, changes)
             raise
         except GeneratorExit:
-            # Cancelled, or interrupted: it may have been stored.
+            # The write was cancelled or interrupted, but may have been stored.
             note_tried(state, 0, writing, policy, changes)
             raise
         except Conflict as conflict:
@@ -102,12 +102,12 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
             last = attempt == ATTEMPTS - 1
             ours = winner is not None and state.coming is not None and winner.token == policy.key(state.coming)
             if ours and winner is not None:
-                # The renewal was stored, and its reply lost: what is left to do is no renewal.
+                # The renewal was stored and its reply lost. The next attempt is a plain write.
                 state.token, state.coming, state.renewing, state.grace = state.coming, None, False, False
                 state.record = replace(record, token=winner.token)
             if winner is not None and attempt and not last:
-                # Where two met, the loser writes on the winner's data at once. Where there are more, that would be old
-                # again by the time it is written, and a refused write costs more than a read.
+                # With two requests, the loser retries at once on the winner's data. With more, that data is probably old
+                # again, and a refused write costs more than a read.
                 yield from back_off(attempt)
                 # An eventually consistent read may miss it. If it is really gone, the next write will fail.
                 winner = (yield from issue(find(winner.token))) or winner
@@ -124,7 +124,7 @@ def store_changes(state: State, policy: Policy) -> Plan[None]:
 def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
     expiry_ns = policy.expiry_ns(writing.deadline_ns, writing.settings)
     before = writing.target
-    # Another process's clock may be ahead of this one's: the expiry that it promised the session is kept.
+    # Never shorten the stored expiry: another process whose clock is ahead may have set it.
     if not _shortens(state, before, policy):
         expiry_ns = max(expiry_ns, min(before.expiry_ns, writing.deadline_ns))
     token, expiry = Hidden(state.token), from_ns(expiry_ns)
@@ -164,7 +164,7 @@ def _write_once(state: State, writing: Writing, policy: Policy) -> Plan[None]:
 
 
 def _shortens(state: State, before: Record, policy: Policy) -> bool:
-    """Return True if this request gives the session a shorter idle timeout than is stored."""
+    """Return True if this request gives the session a shorter idle timeout than the stored one."""
     if IDLE_TIMEOUT not in state.told:
         return False
     idle_ns = policy.effective_idle_ns(state.told)
@@ -173,7 +173,7 @@ def _shortens(state: State, before: Record, policy: Policy) -> bool:
 
 
 def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
-    """Move the expiry, since access is activity, if enough of the idle timeout has been used."""
+    """Extend the expiry, since access counts as activity, if enough of the idle timeout is used."""
     if not policy.touch_is_due(record.expiry_ns, state.deadline_ns, state.settings):
         return
     expiry_ns = policy.expiry_ns(state.deadline_ns, state.settings)
@@ -181,14 +181,14 @@ def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
         state.record = yield from issue(write("touch", record=record, expiry=from_ns(expiry_ns)))
         state.prolonged = True
     except Conflict as conflict:
-        # Renewed by another request: that one gave it a new expiry. What this one was shown stays, to be compared with
-        # later.
+        # If another request renewed the session, it also set a new expiry. Keep the data that this request saw, for later
+        # comparisons.
         if conflict.current is None:
             drop_changes(state, policy, None, conflict)
 
 
 def mark_stored(state: State, token: str | None) -> None:
-    """Note that the session is stored under *token*."""
+    """Update the state after the session was stored under *token*."""
     state.token, state.coming, state.tried_token = token, None, None
     state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
     state.stored_deadline_ns = state.deadline_ns
@@ -198,13 +198,13 @@ def mark_stored(state: State, token: str | None) -> None:
 
 
 def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflict: Conflict | None) -> Plan[None]:
-    """Begin a session of its own for a login that lost to another renewal, if nothing of the old session is in it."""
+    """Start a separate session for a login that lost to another renewal, if it does not depend on the old session."""
     assert state.record is not None
     reads = state.draft.reads()
     free = policy.login_keys | policy.rules.mergeable.keys()
     if policy.rules.level == "merge" and changes is not None:
-        # As in every conflict, what it overwrote itself: the time of the last activity, say. A list may still hold what others
-        # put into it.
+        # As in every conflict, reads of keys that the request overwrote do not count; for example, the time of the last
+        # activity. Lists and dicts do count, as they may still hold values of the old session.
         free |= {key for key, value in changes.put.items() if not isinstance(value, list | dict)} - reads.taken
     read = (reads.values | reads.presence) - free
     stale = read or reads.unlisted is not None or reads.emptiness or state.read_deadline
@@ -213,7 +213,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
         lose(state, policy)
         if not (policy.checks and policy.raises_if_ended):
             return
-        what = f"the session was renewed by another request, after this one read {named(keys)}"
+        what = f"the session was renewed by another request, after this request read {named(keys)}"
         raise SessionConflict(what, keys=keys, ended=True, ours=draft.data) from conflict
     own = Hidden(own_part(changes or Changes(), snapshot(state.record, policy).data, policy.rules.mergeable))
     state.record, state.token, state.coming, state.grace, state.outdated = None, None, None, False, frozenset()
@@ -228,7 +228,7 @@ def _lose_renewal(state: State, policy: Policy, changes: Changes | None, conflic
 
 
 def with_keys(error: ItemTooLargeError, draft: Draft) -> ItemTooLargeError:
-    """Return *error* with the largest keys of *draft* named."""
+    """Return a copy of *error* whose message names the largest keys of *draft*."""
     largest = draft.sizes()[:5]
     named = ", ".join(f"{key!r} ({size:,} bytes)" for key, size in largest)
     return ItemTooLargeError(

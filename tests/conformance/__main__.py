@@ -41,7 +41,9 @@ def main() -> int:
         write_page(results)
         return 0
     if unexpected:
-        print("\nNot as on record in docs/reference/conformance.md (make conformance UPDATE=1):", *unexpected, sep="\n  ")
+        print(
+            "\nNot as on record in docs/reference/conformance.md (make conformance UPDATE=1):", *unexpected, sep="\n  "
+        )
     return 1 if unexpected else 0
 
 

@@ -26,10 +26,15 @@ from ._session import Drive, DriveHere, WebSession
 __all__ = ["ASGIApp", "Exchange", "Message", "Receive", "Scope", "Send", "Settings", "call", "status_of"]
 
 Scope: TypeAlias = MutableMapping[str, object]
+"""The description of a connection, as the server passes it to an ASGI app."""
 Message: TypeAlias = MutableMapping[str, object]
+"""An ASGI message: an event to or from the app."""
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+"""Waits for the next message to the app."""
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+"""Sends a message of the app."""
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI app, or a middleware around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,111 @@
+"""The tests on each Python, and with the oldest and the newest dependencies: `make matrix` and `make bounds` run this.
+
+Each session has an environment of its own, made by uv from what is on this machine: no interpreter is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+from tools import pythons
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# Nor is this machine's own configuration of uv read, which may name another index.
+os.environ["UV_NO_CONFIG"] = "1"
+
+VERSIONS = pythons.versions()
+OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
+
+# What a Python is most likely to break: the types that are read at run time, doctests, event loops, threads, forks, sockets,
+# TLS, and the adapters. The whole suite takes three times as long.
+QUICK = (
+    "dynamostore",
+    "session",
+    "README.md",
+    "tests/test_contract.py",
+    "tests/test_items.py",
+    "tests/test_scs_items.py",
+    "tests/test_async_session.py",
+    "tests/test_conflicts.py",
+    "tests/test_adapters.py",
+    "tests/test_wire_parser.py",
+    "tests/test_wire_faults.py",
+    "tests/test_wire_fork.py",
+    "tests/test_wire_tls.py",
+    "tests/test_process_bound.py",
+    "tests/test_starlette.py",
+    "tests/test_trio.py",
+    "tests/test_reprs.py",
+    "tests/test_error_copies.py",
+    "tests/test_wrong_types.py",
+)
+
+
+# And what a dependency is most likely to break: each framework, and the command line.
+BESIDE = ("tests/test_flask.py", "tests/test_django.py", "tests/test_cli.py", "tests/test_bad_settings.py")
+
+# Published, so anybody may have the lowest of them together. The extra "local" is not: ministack pins one botocore of its own.
+EXTRAS = ("asgi", "cli", "django", "fast", "flask", "testing")
+
+
+def put_on_path() -> None:
+    """Have nox find the interpreters that are not on the PATH: their folders hold other programs, so by links."""
+    folder = Path(".nox", "interpreters").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = [str(folder)]
+    for version in VERSIONS:
+        link = folder / f"python{version}"
+        link.unlink(missing_ok=True)
+        found = pythons.find(version)
+        if found is not None and found.is_relative_to(pythons.ROOT):
+            # One that tools/debian.py unpacked finds its library from where it lies, not from a link to it.
+            path.append(str(found.parent))
+        elif found is not None:
+            link.symlink_to(found)
+    os.environ["PATH"] = os.pathsep.join([*path, os.environ["PATH"]])
+
+
+put_on_path()
+
+
+def pytest(session: nox.Session, *quick: str) -> None:
+    """Run what was asked for after ``--``, or *quick*; count the tests in a file that tools/matrix.py reads."""
+    workers = ("-n", os.environ.get("WORKERS", "2"), "--dist", "loadfile")
+    counts = f"--junitxml=.nox/counts/{session.name}.xml"
+    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, counts, *(session.posargs or quick))
+
+
+@nox.session(python=VERSIONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests on this Python, with the locked dependencies."""
+    here = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location, "UV_PYTHON": str(session.python)}
+    session.run_install("uv", "sync", "--locked", "--quiet", "--no-default-groups", "--group=test", env=here)
+    pytest(session, *QUICK)
+
+
+@nox.session(python=[OLDEST])
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that the wheel declares."""
+    lowest = Path(session.create_tmp(), "lowest.txt")
+    extras = [f"--extra={extra}" for extra in EXTRAS]
+    resolve = ("uv", "pip", "compile", "--quiet", "--resolution=lowest-direct", f"--python-version={session.python}")
+    session.run_install(*resolve, *extras, "pyproject.toml", f"--output-file={lowest}")
+    # Beside them: the servers and clients that want a newer botocore than the lowest, and the aiobotocore of that time.
+    with lowest.open("a", encoding="utf-8") as file:
+        file.write("aiobotocore==2.21.*\nbotocore==1.37.1\n")
+    session.install("--editable=.", "--group=test", f"--override={lowest}")
+    pytest(session, *QUICK, *BESIDE)
+
+
+@nox.session(python=[NEWEST])
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest versions that the dependencies allow one another."""
+    session.install("--upgrade", "--editable=.", "--group=test")
+    pytest(session, *QUICK, *BESIDE)
