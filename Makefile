@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint prose types check matrix matrix-other bounds pythons coverage lock lock-check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance docs docs-serve docs-screenshots dist release-check release-rehearse workflows clean
+.PHONY: help demo serve test lint prose types check matrix matrix-other bounds list-pythons pythons coverage lock lock-check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance docs docs-serve docs-screenshots dist release-check release-rehearse workflows clean
 .DEFAULT_GOAL := help
 
 help:
@@ -103,6 +103,10 @@ bounds: $(VENV)/.installed
 # One Python, the newest that is here but the one of .venv.
 matrix-other: $(VENV)/.installed
 	@$(BIN)/python -m tools.matrix --other
+
+# The versions that the classifiers name, for the workflow's matrix. It needs no environment.
+list-pythons:
+	@$(PYTHON) -m tools.pythons --json
 
 PYTHONS ?= 3.14 3.15
 

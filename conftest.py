@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
@@ -42,10 +43,18 @@ def credentials() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def dynamodb_of_the_pages(credentials: None) -> Iterator[str]:  # noqa: ARG001
+    """One server for all pages: starting one for each would take longer than running their examples."""
+    with LocalDynamoDB() as dynamodb:
+        yield dynamodb.url
+
+
 @pytest.fixture(scope="module")
-def on_a_local_dynamodb(credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
-    """A DynamoDB with nothing in it, which every client finds that is told of no other; and an empty folder to work in."""
-    with LocalDynamoDB() as dynamodb, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
+def on_a_local_dynamodb(dynamodb_of_the_pages: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty DynamoDB that every client uses unless it gets another endpoint, and an empty folder to work in."""
+    httpx.post(f"{dynamodb_of_the_pages}/_ministack/reset").raise_for_status()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_of_the_pages)
         patch.chdir(tmp_path_factory.mktemp("document"))
         yield

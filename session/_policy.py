@@ -19,9 +19,9 @@ from .merging import Level, Rules
 __all__ = ["SHORT_TOKEN_BYTES", "OnConflict", "OnCorrupt", "Policy", "make_policy"]
 
 OnConflict: TypeAlias = Literal["merge", "serialize", "raise", "overwrite", "merge_unchecked", "report"]
-"""What a manager does if another request changed the session meanwhile: docs/guides/consistency.md."""
+"""The reaction of a manager if another request has changed the session: docs/guides/consistency.md."""
 OnCorrupt: TypeAlias = Literal["raise", "reset"]
-"""What a manager does with a record that holds no session: raise `CorruptSessionError`, or begin a new session."""
+"""The reaction of a manager to a record that holds no session: raise `CorruptSessionError`, or begin a new session."""
 
 
 # An expiry is stored with microsecond precision, so smaller differences do not count.

@@ -16,7 +16,9 @@ from dynamostore.local import LocalDynamoDB
 from .distribution import ROOT
 
 PAGE = (ROOT / "docs/getting-started.md").read_text("utf-8")
-APPS = dict(re.findall(r"^:::\{tab-item\} (\w+)\n(?:<!--.*-->\n\n)?```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+APPS = dict(
+    re.findall(r"^:::\{tab-item\} (\w+)\n(?:<!--.*-->\n\n)?```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,1 +1,1 @@
-"""What the project is checked, built and released with; none of it is installed."""
+"""Programs that check, build and release the project. The wheel does not contain them."""

@@ -105,7 +105,7 @@ def unpack(packages: dict[str, Package], version: str) -> Path:
     home = PYTHONS / version
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    # The merged /usr of Debian: what a package has in /lib lies in /usr/lib.
+    # Debian has merged /lib into /usr/lib.
     for name in ("lib", "lib64"):
         (home / "usr" / name).mkdir(parents=True)
         (home / name).symlink_to(f"usr/{name}")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 NOX = ROOT / ".nox"
 COUNTS = NOX / "counts"
 REPORT = NOX / "report.json"
-# The whole suite, but for what starts a browser, another project's tests, or a type checker: these do not change with Python.
+# The whole suite without the tests that start a browser, another project's tests or a type checker: they do not depend on the Python.
 FULL = ("--ignore=tests/test_browser.py", "--ignore=tests/test_typing.py", "--ignore=tests/peers")
 
 
@@ -37,7 +37,7 @@ def counts(session: str) -> str:
 
 
 def summary(results: dict[str, str], sessions: Sequence[str]) -> str:
-    """Return a line for each of *sessions*; nox lists nothing for what it did not get to."""
+    """Return a line for each of *sessions*; nox lists nothing for a session that it did not begin."""
     words = {"success": "ran", "skipped": "missing", "failed": "FAILED"}
     lines = []
     for name in sessions:
@@ -47,7 +47,7 @@ def summary(results: dict[str, str], sessions: Sequence[str]) -> str:
 
 
 def others() -> Sequence[str]:
-    """Return the newest version that has an interpreter here and is not the one that runs this, if any."""
+    """Return the newest version with an interpreter on this machine, except the version that runs this program."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     newest_first = [version for version in reversed(pythons.versions()) if version != here]
     return [version for version in newest_first if pythons.find(version)][:1]
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="run the whole suite, not the quick tests")
     parser.add_argument("--bounds", action="store_true", help="run with the lowest and the newest dependencies")
     parser.add_argument(
-        "--other", action="store_true", help="run one Python: the newest here but the one that runs this"
+        "--other", action="store_true", help="run one Python: the newest on this machine, except the current one"
     )
     options = parser.parse_args(arguments)
     versions = others() if options.other else pythons.versions()

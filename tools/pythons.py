@@ -28,7 +28,7 @@ def versions() -> tuple[str, ...]:
 
 
 def find(version: str) -> Path | None:
-    """Return the path of an interpreter of *version*, or None if there is none on this machine."""
+    """Return the path of an interpreter of *version*, or None if this machine does not have it."""
     return next((path for candidate in _candidates(version) if (path := _interpreter(candidate, version))), None)
 
 

@@ -7,7 +7,7 @@ from importlib import resources
 import click
 from rich.markdown import Markdown
 
-from ._options import Command, everywhere
+from ._options import Command, global_options
 from ._state import State
 
 __all__ = ["COMMANDS"]
@@ -21,7 +21,7 @@ __all__ = ["COMMANDS"]
         ("keep it as Markdown", "dynamostore guide > guide.md"),
     ),
 )
-@everywhere
+@global_options
 @click.pass_obj
 def guide(state: State) -> None:
     """Print the guide: install, sessions, frameworks, errors, settings and commands on one page.
