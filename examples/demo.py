@@ -1,7 +1,7 @@
-"""The demo: the example app on a local DynamoDB, and what goes over the wire. ``make demo``, ``make serve``.
+"""Run the example app on a local DynamoDB, and print the requests, responses and items. ``make demo``, ``make serve``.
 
-Everything is real but the cloud: an HTTP client that keeps cookies, the app (hello.py) in a process of its
-own, and an embedded DynamoDB on a free port.
+Only the cloud is missing: there are an HTTP client that keeps cookies, the app (hello.py) in a process of its own, and
+an embedded DynamoDB on a free port.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ TABLE = "scs_session"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The example app on a local DynamoDB.")
-    parser.add_argument("--serve", action="store_true", help="leave it running, for curl")
+    parser = argparse.ArgumentParser(description="Run the example app on a local DynamoDB.")
+    parser.add_argument("--serve", action="store_true", help="keep the app running, for curl")
     parser.add_argument("--port", type=int, default=0, help="the app's port (default: a free one)")
     options = parser.parse_args()
     if not 0 <= options.port <= 65535:
-        parser.error(f"argument --port: {options.port} is no port")
+        parser.error(f"argument --port: {options.port} is not a port: choose 0 to 65535")
     os.environ.update(CREDENTIALS)
     os.environ.pop("AWS_PROFILE", None)
-    # All of it is on this machine: no proxy in between.
+    # All traffic stays on this machine, so no proxy must be used.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
-    # So that the processes it started end with it.
+    # Exit through the context managers, which end the processes that this one started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.port and answers(options.port):
         taken = f"port {options.port} is taken: free it, or choose another (make serve PORT=4001)"
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def show(store: dynamostore.DynamoStore, port: int) -> None:
-    """Drive the app and print what goes over the wire."""
+    """Call the app and print each request, response and item."""
     with httpx.Client(trust_env=False) as browser:
         with running_app(port) as url:
             say(f"The app on {url}, and a client that keeps cookies")
@@ -71,7 +71,7 @@ def show(store: dynamostore.DynamoStore, port: int) -> None:
             print_item(store)
             expect(exchange(browser, f"{url}/get"), "Hello world!")
             stopped = httpx.URL(url).port or 0
-        say("The app is stopped, and started again: the session is in the table")
+        say("The app was stopped and restarted: the session is still in the table")
         with running_app(stopped) as url:
             expect(exchange(browser, f"{url}/get"), "Hello world!")
             exchange(browser, f"{url}/logout")
@@ -81,7 +81,7 @@ def show(store: dynamostore.DynamoStore, port: int) -> None:
 
 
 def serve(port: int) -> None:
-    """Leave the app running until Ctrl-C."""
+    """Keep the app running until Ctrl-C."""
     with running_app(port) as url:
         say(f"The app on {url}; Ctrl-C ends it. Try, in another terminal:")
         for path in ("put", "get", "logout", "get"):
@@ -93,7 +93,7 @@ def serve(port: int) -> None:
 
 @contextmanager
 def running_app(port: int) -> Iterator[str]:
-    """hello.py in a process of its own; yields its URL."""
+    """Run hello.py in a process of its own; yield its URL."""
     with ExitStack() as stack:
         if not port:
             with socket.socket() as probe:
@@ -116,7 +116,7 @@ def answers(port: int) -> bool:
 
 
 def exchange(browser: httpx.Client, url: str) -> str:
-    """GET a page and print the request and the response, headers that matter and body."""
+    """GET a page and print the request and the response: the important headers and the body."""
     response = browser.get(url)
     request = response.request
     print(f"  > {request.method} {request.url.raw_path.decode()} HTTP/1.1")
@@ -137,7 +137,7 @@ def expect(body: str, wanted: str) -> None:
 
 
 def print_item(store: dynamostore.DynamoStore) -> None:
-    """Print the table's items as they lie in it."""
+    """Print the items in the table, unchanged."""
     import boto3
     from botocore.config import Config
 

@@ -1,8 +1,8 @@
 """The example app on Django, in one file: /put stores "Hello world!" in the session, /get returns it, /logout ends it.
 
 ``python examples/django_app.py`` serves it with waitress, ``gunicorn --chdir examples django_app`` with gunicorn. The region,
-credentials and endpoint come from the environment, as boto3 has it; the table must be there (``store.create_table()``, or
-``python examples/demo.py`` for all of it).
+credentials and endpoint come from the environment, as in boto3. The table must exist: create it with
+``store.create_table()``, or run ``python examples/demo.py``, which starts a local DynamoDB with the table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ settings.configure(
     MIDDLEWARE=["session.web.django.SessionMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
     ROOT_URLCONF=__name__,
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],
-    # Nothing is signed here that another process would have to know.
+    # This app signs nothing that another process must verify, so a random key for each process is enough.
     SECRET_KEY=os.environ.get("SECRET_KEY") or secrets.token_urlsafe(),
 )
 

@@ -1,7 +1,7 @@
-"""The example app under FastAPI, its session a dependency: /put stores "Hello world!" in the session, /get returns it.
+"""The example app on FastAPI, with the session as a dependency: /put stores "Hello world!" in the session, /get returns it.
 
 ``python examples/fastapi_app.py`` serves it with uvicorn on the address in LISTEN, or ``uvicorn --app-dir examples
-fastapi_app:app``. The region, credentials and endpoint come from the environment; the table must be there.
+fastapi_app:app``. The region, credentials and endpoint come from the environment. The table must exist.
 """
 
 import os
@@ -18,7 +18,7 @@ from session import AsyncSession, AsyncSessionManager, Cookie
 from session.web.asgi import SessionMiddleware, get_session
 
 store = dynamostore.connect_async(table=os.environ.get("SESSION_TABLE", "scs_session"))
-# Over plain HTTP, so not secure; leave that away where there is HTTPS.
+# This app runs over plain HTTP. With HTTPS, leave out secure=False.
 manager = AsyncSessionManager(store, cookie=Cookie(secure=False))
 
 
@@ -45,7 +45,7 @@ async def put(session: Session) -> None:
 
 
 @app.get("/get")
-def get(session: Session) -> str:  # not async: it runs in a thread, and is none the wiser
+def get(session: Session) -> str:  # not async: FastAPI runs it in a thread, and the session works there, too
     return session.get_string("message")
 
 
@@ -63,7 +63,7 @@ async def logout(session: Session) -> None:
 
 @app.exception_handler(StoreError)
 async def unavailable(_: Request, __: Exception) -> JSONResponse:
-    """An outage in the app's own words; without this, it is a 503 in plain text."""
+    """Answer an outage in JSON. Without this handler, the answer is a 503 in plain text."""
     return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
 
 

@@ -1,7 +1,7 @@
-"""The example app under Flask: /put stores "Hello world!" in the session, /get returns it, /logout destroys it; and a login.
+"""The example app on Flask: /put stores "Hello world!" in the session, /get returns it, /logout destroys it. / has a login.
 
 ``python examples/flask_app.py`` serves it with waitress on the address in LISTEN, ``gunicorn --chdir examples flask_app:app``
-with gunicorn. The region, credentials and endpoint come from the environment; the table must be there.
+with gunicorn. The region, credentials and endpoint come from the environment. The table must exist.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from session import Cookie, SessionConflict, SessionManager
 from session.web.flask import SessionInterface, session  # flask.session, typed
 
 store = dynamostore.connect(table=os.environ.get("SESSION_TABLE", "scs_session"))
-# Over plain HTTP, so not secure; leave that away where there is HTTPS.
+# This app runs over plain HTTP. With HTTPS, leave out secure=False.
 manager = SessionManager(store, cookie=Cookie(secure=False, persist=False))
 
 app = flask.Flask(__name__)
@@ -53,7 +53,7 @@ def home() -> str:
 
 @app.post("/login")
 def login() -> Response:
-    session.renew_token()  # at login: it defeats session fixation
+    session.renew_token()  # a new token at login defeats session fixation
     session.put_string("user", request.form["user"])
     session.remember("remember" in request.form)
     flash("Welcome!")
@@ -62,7 +62,7 @@ def login() -> Response:
 
 @app.errorhandler(SessionConflict)
 def conflict(error: SessionConflict) -> Response:  # noqa: ARG001 (Flask passes it)
-    # Another request changed the session at the same time, and this one cannot be run again: it is a POST, say.
+    # Another request changed the session at the same time, and this one cannot run again, for example because it is a POST.
     flash("Please try again.")
     return redirect("/", 303)
 

@@ -1,8 +1,8 @@
 """The example app of SCS for Go, in Python: /put stores "Hello world!" in the session, /get returns it.
 
-Plain WSGI, so any server will do: ``python examples/hello.py`` serves it with waitress, ``gunicorn --chdir examples hello:app``
-with gunicorn. The region, credentials and endpoint come from the environment, as boto3 has it; the table must be there
-(``store.create_table()``, or ``python examples/demo.py`` for all of it).
+It is plain WSGI and runs on any WSGI server: ``python examples/hello.py`` serves it with waitress, ``gunicorn --chdir examples hello:app``
+with gunicorn. The region, credentials and endpoint come from the environment, as in boto3. The table must exist: create it
+with ``store.create_table()``, or run ``python examples/demo.py``, which starts a local DynamoDB with the table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 store = dynamostore.connect(table=os.environ.get("SESSION_TABLE", "scs_session"))
-# Over plain HTTP, so not secure; leave that away where there is HTTPS.
+# This app runs over plain HTTP. With HTTPS, leave out secure=False.
 manager = SessionManager(store, cookie=Cookie(secure=False))
 
 

@@ -1,7 +1,7 @@
 """The example app on AWS Lambda, without a framework: for an HTTP API of API Gateway (payload 2.0), or a function URL.
 
-Both hand over the cookies in a list of their own, and take them back in one. The store is made once, when the function
-starts, and kept for the requests to come. Its role needs GetItem, PutItem, UpdateItem and DeleteItem on the table.
+Both pass the cookies in a separate list, and expect a list of cookies in the response. The store is made once, when the
+function starts, and serves all later requests. The function's role needs GetItem, PutItem, UpdateItem and DeleteItem on the table.
 
 >>> handler({"rawPath": "/elsewhere"}, None)["statusCode"]
 404
@@ -19,14 +19,14 @@ from session import Session, SessionConflict, SessionManager
 
 
 class Event(TypedDict, total=False):
-    """What is used of a request; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html"""
+    """The parts of a request that this app uses; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html"""
 
     rawPath: str
     cookies: list[str]
 
 
 class Response(TypedDict, total=False):
-    """The answer."""
+    """The response, in the format of payload 2.0."""
 
     statusCode: int
     headers: dict[str, str]
@@ -39,7 +39,7 @@ manager = SessionManager(store)
 
 
 def handler(event: Event, _: object) -> Response:
-    """Answer a request; an outage is a 503, a stale request a 409, and the client keeps its cookie."""
+    """Answer a request. An outage is a 503 and a stale request a 409; in both, the client keeps its cookie."""
     try:
         with manager.session(manager.token("; ".join(event.get("cookies", [])))) as s:
             status, body = respond(event.get("rawPath", "/"), s)
@@ -50,12 +50,12 @@ def handler(event: Event, _: object) -> Response:
         logging.getLogger(__name__).warning("stale: %s", error)
         return {"statusCode": 409, "headers": {"cache-control": "no-store"}, "body": "please try again"}
     headers = dict(manager.headers(s, [("Content-Type", "text/plain; charset=utf-8")]))
-    cookie = headers.pop("Set-Cookie", None)  # they have a list of their own
+    cookie = headers.pop("Set-Cookie", None)  # cookies go into their own list
     return {"statusCode": status, "headers": headers, "cookies": [cookie] if cookie else [], "body": body}
 
 
 def respond(path: str, session: Session) -> tuple[int, str]:
-    """The app: a status and a body."""
+    """Return the app's answer: a status and a body."""
     match path:
         case "/put":
             session.put_string("message", "Hello world!")

@@ -1,7 +1,7 @@
-"""The example app under Starlette: /put stores "Hello world!" in the session, /get returns it.
+"""The example app on Starlette: /put stores "Hello world!" in the session, /get returns it.
 
 ``python examples/starlette_app.py`` serves it with uvicorn on the address in LISTEN, or ``uvicorn --app-dir examples
-starlette_app:app``. The region, credentials and endpoint come from the environment; the table must be there.
+starlette_app:app``. The region, credentials and endpoint come from the environment. The table must exist.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from session import AsyncSessionManager, Cookie
 from session.web.asgi import SessionMiddleware, get_session
 
 store = dynamostore.connect_async(table=os.environ.get("SESSION_TABLE", "scs_session"))
-# Over plain HTTP, so not secure; leave that away where there is HTTPS.
+# This app runs over plain HTTP. With HTTPS, leave out secure=False.
 manager = AsyncSessionManager(store, cookie=Cookie(secure=False))
 
 
 async def put(request: Request) -> PlainTextResponse:
-    request.session["message"] = "Hello world!"  # as ever in Starlette
+    request.session["message"] = "Hello world!"  # as in Starlette's own sessions
     return PlainTextResponse("")
 
 
@@ -42,7 +42,7 @@ async def logout(request: Request) -> PlainTextResponse:
 
 
 async def greet(websocket: WebSocket) -> None:
-    """A WebSocket that is sent the message."""
+    """Send the message to a WebSocket."""
     message = get_session(websocket.scope).get_string("message")
     await websocket.accept()
     await websocket.send_text(message)

@@ -215,6 +215,15 @@ def test_a_change_within_a_list_needs_no_modified_flag(key: str) -> None:
     assert stored(key)["cart"] == ["apple", "pear"]
 
 
+def test_a_save_stores_a_list_as_it_is_then(key: str) -> None:
+    session = SessionStore(key)
+    cart = ["fig"]
+    session["cart"] = cart
+    cart.append("plum")
+    session.save()
+    assert stored(key)["cart"] == ["fig", "plum"]
+
+
 # To put what is there already
 
 

@@ -1,4 +1,4 @@
-"""What is printed of a run, and the page of docs/ that is filled from it."""
+"""Print the results of a run, and fill docs/background/peers.md with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE: Final = FOLDER.parents[1] / "docs" / "background" / "peers.md"
 
 @dataclass(frozen=True)
 class Report:
-    """One suite's run: *problem* is what kept it from its end."""
+    """One suite's run. *problem* says why it did not finish, if it did not."""
 
     name: str
     title: str
@@ -34,14 +34,14 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """A line that says how it went."""
+        """A line with the counts and any problem."""
         counts = f"{self.verdict.passed:,} of {self.verdict.run:,} passed"
         news = "" if self.holds else ", NOT as recorded" if self.problem is None else f": {self.problem}"
         return f"{self.title} ({self.version}): {counts} in {self.seconds:.0f} s{news}"
 
 
 def render(reports: list[Report]) -> str:
-    """Return the whole of what is printed: the table, the reasons that applied, and what is not as recorded."""
+    """Return the text to print: the table, the reasons that applied, and the differences from the record."""
     titles = {report.name: report.title for report in reports}
     applied: dict[str, Reason] = {}
     for report in reports:
@@ -63,13 +63,13 @@ def _row(report: Report) -> str:
 
 
 def render_reasons(titles: Mapping[str, str], reasons: Iterable[Reason]) -> str:
-    """Return each reason on record as a Markdown list item, with the names of the tests that it explains; *titles* by suite."""
+    """Return each reason as a Markdown list item, with the tests that it explains. *titles* maps suites to their titles."""
     lines: list[str] = []
     for reason in reasons:
         lines.append(f"- {reason.why}")
         suites: dict[str, list[str]] = {}
         for suite, tests in reason.tests.items():
-            # Of a test with parameters the name will do.
+            # Name a test with parameters once.
             names = dict.fromkeys(_name(test) for test in tests)
             suites.setdefault(", ".join(f"`{name}`" for name in names), []).append(titles[suite])
         for named, where in suites.items():
@@ -79,7 +79,7 @@ def render_reasons(titles: Mapping[str, str], reasons: Iterable[Reason]) -> str:
 
 
 def write_page(reports: list[Report], titles: Mapping[str, str], reasons: Iterable[Reason]) -> None:
-    """Fill docs/background/peers.md, between its markers, from a run. A run of some suites replaces their rows only."""
+    """Fill docs/background/peers.md between its markers. A run of some suites replaces only their rows."""
     page = PAGE.read_text("utf-8")
     head, *rows = (line for line in _between(page, "table").splitlines() if line.startswith("| "))
     new = {
@@ -93,7 +93,7 @@ def write_page(reports: list[Report], titles: Mapping[str, str], reasons: Iterab
 
 
 def _between(page: str, name: str) -> str:
-    """The text of a page between the markers *name*."""
+    """Return the text of a page between the markers *name*."""
     return page.split(f"<!-- {name} -->")[1]
 
 
@@ -104,7 +104,7 @@ def _put_between(page: str, name: str, text: str) -> str:
 
 
 def _name(test: str) -> str:
-    """The name of a test, without its module, class and parameters."""
+    """Return the name of a test, without its module, class and parameters."""
     return test.partition("[")[0].replace("::", ".").rpartition(".")[2]
 
 

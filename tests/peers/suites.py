@@ -72,7 +72,7 @@ def _make_flask(pin: str) -> Suite:
 _ALLAUTH = _pytest("--ds", "peers_swap.allauth_settings", "tests")
 _STARLETTE = "tests/middleware/test_session.py"
 
-# What is swapped, and which tests these are, is said in docs/background/peers.md.
+# docs/background/peers.md lists the replaced sessions and the tests of each suite.
 SUITES: Final[dict[str, Suite]] = {
     "django-5.2": _make_django("django-5.2"),
     "django-6": _make_django("django-6", PEERS_MIDDLEWARE="1"),

@@ -45,14 +45,14 @@ from .provider import CLIENT, SECRET
 __all__ = ["SHOPS", "Shop"]
 
 Shop: TypeAlias = Callable[[SessionManager, str, bool], AbstractContextManager[tuple[str, Any]]]
-"""Serves a shop with the sessions of a manager and the provider at a URL. Gives its own URL, and Authlib's client.
+"""Serves a shop with the sessions of a manager and the provider at a URL. Yields its own URL, and Authlib's client.
 
-If the last argument is True, Authlib forgets the state of a login without a look at all other keys, as docs/background/peers.md has it.
+If the last argument is True, Authlib deletes the state of a login without reading all other keys: docs/background/peers.md.
 """
 
 
 class QuietFlask(FlaskIntegration):  # type: ignore[misc]  # Authlib has no types
-    """docs/background/peers.md: forgets one state, and reads no other key."""
+    """Delete one state, and read no other key: docs/background/peers.md."""
 
     def clear_state_data(self, session: Any, state: str) -> None:
         session.pop(f"_state_{self.name}_{state}", None)
