@@ -38,6 +38,8 @@ _PASSWORD_HASH = "_auth_user_hash"  # noqa: S105 (the key, not what is under it)
 class BaseSessionStore(BaseSessionData):
     """Django's API of a session, and its typed getters; `SessionStore <session.web.django.SessionStore>` has the async methods."""
 
+    accessed: bool
+
     def __init__(self, session_key: str | None = None) -> None:
         """Begin with the session of a client's *session_key*; a key that is not well-formed counts as none."""
         held = Hidden(session_key)
