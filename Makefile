@@ -8,7 +8,7 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
+.PHONY: help demo serve test lint prose types verifytypes check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -66,8 +66,12 @@ prose: $(VENV)/.installed
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs dynamostore session examples tools
 	$(BIN)/python -m tools.prose
 
-types: $(VENV)/.installed
+types: $(VENV)/.installed verifytypes
 	$(BIN)/mypy
+
+# Every public name has a type that all checkers agree on: what pyright has to infer, another checker infers differently.
+verifytypes: $(VENV)/.installed
+	$(BIN)/python -m tools.verifytypes
 
 check: $(VENV)/.installed $(NODE_MODULES)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
