@@ -8,7 +8,7 @@ from typing import assert_type
 from dynamostore import AccessDeniedError, Conflict, CorruptRecordError, ItemTooLargeError, Record, Store, StoreError, TableNotFoundError, TableSchemaError, ThrottledError, ThrottlingReason, UnavailableError
 from dynamostore.digests import digest
 from dynamostore.errors import CODES
-from session import CorruptSessionError, JSONValue, SessionClosedError, SessionConflict, SessionError, SessionStateError, SessionTypeError
+from session import CorruptSessionError, JSONValue, Session, SessionClosedError, SessionConflict, SessionError, SessionStateError, SessionTypeError
 
 
 def of_a_store(store: Store) -> None:
@@ -49,9 +49,9 @@ def of_a_store(store: Store) -> None:
         error.current  # type: ignore[attr-defined]
 
 
-def of_a_session() -> None:
+def of_a_session(s: Session) -> None:
     try:
-        pass
+        s.save()
     except SessionTypeError as error:
         assert_type(error.key, str)
         assert_type(error.wanted, str)
