@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .contract import Record
+from .documented import Documented
 
 __all__ = [
     "CODES",
@@ -45,7 +46,7 @@ MAX_ITEM: Final = 400 * 1024
 """The largest item in bytes, as DynamoDB counts them."""
 
 
-class StoreError(Exception):
+class StoreError(Documented, Exception):
     """The store could not do what was asked; the base of everything a store raises on its own.
 
     Attributes: *operation*, the low-level call that failed (``"GetItem"``), and *code*, the service's own
