@@ -17,7 +17,7 @@ import dynamostore.wire
 import session
 from dynamostore import Conflict, StoreError, ThrottledError, documented
 from dynamostore.cli import main
-from dynamostore.documented import Documented
+from dynamostore.documented import Documented, site
 from dynamostore.plans.faults import Contended
 from session import SessionTypeError
 
@@ -27,10 +27,12 @@ PAGE = ROOT / "docs" / "reference" / "errors.md"
 
 
 @pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    documented.site.cache_clear()
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have errors look for the site, which they do not in other tests."""
+    monkeypatch.setattr(documented, "site", site)
+    site.cache_clear()
     yield
-    documented.site.cache_clear()
+    site.cache_clear()
 
 
 def distribute(directory: Path, monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
@@ -96,12 +98,17 @@ def test_a_traceback_ends_with_the_link_and_the_message_is_as_it_was(published: 
     assert traceback.format_exception(StoreError("other"))[-1] == f"{link}\n"
 
 
-def test_the_command_line_says_where_to_read_on(published: None, capsys: pytest.CaptureFixture[str]) -> None:
-    closed = ("--endpoint-url", "http://127.0.0.1:9", "--region", "eu-west-1")
-    assert main(["ping", "--table", "sessions", *closed, "--json"]) != 0
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_command_line_says_where_to_read_on(
+    terminal: bool, published: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # rich takes standard error for a terminal, or not.
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+    assert main(["ping", "--table", "sessions", "--region", "eu-west-1", "--json"]) == 1
     out, err = capsys.readouterr()
     url = "https://docs.example.org/dynamostore/reference/errors.html#"
-    assert f"dynamostore: help: {url}" in err
+    assert (f"dynamostore: help: {url}" in err) is terminal
     assert json.loads(out)["error"]["help"].startswith(url)
 
 

@@ -97,7 +97,8 @@ def _failed(state: State, message: str, kind: str, help_url: str | None = None) 
             more = {"help": help_url} if help_url else {}
             state.write(json.dumps({"status": "failed", "error": {"type": kind, "message": message, **more}}, indent=2))
     state.say(f"dynamostore: {message}", style="red")
-    if help_url:
+    # Logs stay at one line for each error; with --json, they have the link.
+    if help_url and state.err.is_terminal:
         state.say(f"dynamostore: help: {help_url}")
     return 1
 
