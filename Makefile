@@ -8,13 +8,14 @@ NODE_MODULES := tests/servers/node_modules
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo serve test lint prose types verifytypes check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
+.PHONY: help demo serve test lint prose types check simulate hammer mutants fuzz bench bench-web bench-batch bench-contention bench-reads bench-notice bench-base64 peers conformance dist clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo              sets up, then shows the example app on a local DynamoDB, over the wire'
 	@echo 'make serve             the example app on port 4000 (PORT=…), for curl; Ctrl-C ends it'
 	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; five minutes'
+	@echo 'make verifytypes       how many public names have complete types, and which have not; ten seconds'
 	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
 	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
 	@echo 'make mutants           each guard turned off in turn, and what notices it; a quarter of an hour'
@@ -70,6 +71,7 @@ types: $(VENV)/.installed verifytypes
 	$(BIN)/mypy
 
 # Every public name has a type that all checkers agree on: what pyright has to infer, another checker infers differently.
+.PHONY: verifytypes
 verifytypes: $(VENV)/.installed
 	$(BIN)/python -m tools.verifytypes
 

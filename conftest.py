@@ -22,11 +22,15 @@ pytest_collect_file = Sybil(
 ).pytest()
 
 
+def no_site() -> None:
+    """Return None, as for a distribution that names no site."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def without_links() -> Iterator[None]:
     """Errors without a link, whether or not the installed distribution names a site; tests/test_documented.py has it look."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(documented, "site", lambda: None)
+        patch.setattr(documented, "site", no_site)
         yield
 
 

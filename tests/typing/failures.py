@@ -18,6 +18,7 @@ def of_a_store(store: Store) -> None:
         assert_type(error, Conflict)
         assert_type(error.current, Record | None)
         assert_type(error.renamed, bool)
+        assert_type(error.help_url, str | None)
         error.current.data  # type: ignore[union-attr]
         error.curent  # type: ignore[attr-defined]
     except ItemTooLargeError as error:
@@ -62,6 +63,7 @@ def of_a_session(s: Session) -> None:
     except SessionConflict as error:
         assert_type(error.keys, tuple[str, ...])
         assert_type(error.ended, bool)
+        assert_type(error.help_url, str | None)
         assert_type(error.ours, dict[str, JSONValue])
         assert_type(error.theirs, dict[str, JSONValue])
         error.current  # type: ignore[attr-defined]
