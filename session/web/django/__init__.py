@@ -12,6 +12,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar, overload
 
+from django import conf
+from django.http import HttpRequest
+
 from dynamostore.hidden import Hidden
 from dynamostore.workers import in_worker
 from session.data import SessionData
@@ -23,7 +26,7 @@ from ._manager import get_manager
 from ._middleware import SessionMiddleware
 from ._store import BaseSessionStore
 
-__all__ = ["SessionMiddleware", "SessionStore", "get_manager"]
+__all__ = ["SessionMiddleware", "SessionStore", "get_manager", "get_session"]
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -153,3 +156,21 @@ class SessionStore(BaseSessionStore):
     async def aset_idle_timeout(self, idle_timeout: timedelta | None) -> None:
         """Async version of `set_idle_timeout`."""
         await self._when_read(lambda: self.set_idle_timeout(idle_timeout))
+
+
+def get_session(request: HttpRequest) -> SessionStore:
+    """Return ``request.session``, typed; raise `RuntimeError` if it is not a session of this engine.
+
+    Reads nothing, so it works in sync and async views alike.
+    """
+    session: object = getattr(request, "session", None)
+    if isinstance(session, SessionStore):
+        return session
+    kind = f"{type(session).__module__}.{type(session).__qualname__}"
+    engine = conf.settings.SESSION_ENGINE
+    del request, session
+    if kind == "builtins.NoneType":
+        raise RuntimeError('the request has no session: add "session.web.django.SessionMiddleware" to MIDDLEWARE')
+    if engine != __name__:
+        raise RuntimeError(f"request.session is a {kind}: set SESSION_ENGINE to {__name__!r}, instead of {engine!r}")
+    raise RuntimeError(f"request.session is a {kind}: get the session before you replace it")

@@ -36,6 +36,8 @@ class BaseSessionData(ProcessBound, TypedAccess, SessionBase, instead="dict(sess
     """Django's API for a session's data, plus typed getters, on top of a core `Session`."""
 
     _core: Session
+    accessed: bool
+    modified: bool
 
     def _get_session(self, no_load: bool = False) -> Session:  # noqa: ARG002 (Django's signature)
         self.accessed = True

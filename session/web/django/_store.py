@@ -38,6 +38,8 @@ _PASSWORD_HASH = "_auth_user_hash"  # noqa: S105 (the name of the key, not a has
 class BaseSessionStore(BaseSessionData):
     """Django's synchronous session API, with typed getters. `SessionStore <session.web.django.SessionStore>` adds the rest."""
 
+    accessed: bool
+
     def __init__(self, session_key: str | None = None) -> None:
         """Open the session of a client's *session_key*. A malformed key counts as None: a new session."""
         held = Hidden(session_key)

@@ -15,7 +15,7 @@ class SessionsConfig(AppConfig):
 
     name = "session.web.django"
     label = "dynamostore"
-    verbose_name = "Sessions in DynamoDB"
+    verbose_name: str = "Sessions in DynamoDB"
 
     def ready(self) -> None:
         """Register the system checks."""
