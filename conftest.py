@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+from dynamostore import documented
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 pytest_collect_file = Sybil(
@@ -19,6 +21,18 @@ pytest_collect_file = Sybil(
     patterns=["README.md", "docs/**/*.md", "docs/*.md", "dynamostore/*.md"],
     fixtures=["on_a_local_dynamodb"],
 ).pytest()
+
+
+def no_site() -> None:
+    """Return None, as for a distribution that names no site."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_links() -> Iterator[None]:
+    """Errors without a link, whether or not the installed distribution names a site; tests/test_documented.py has it look."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documented, "site", no_site)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,10 +56,18 @@ def credentials() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def dynamodb_of_the_pages(credentials: None) -> Iterator[str]:  # noqa: ARG001
+    """One server for all pages: starting one for each would take longer than running their examples."""
+    with LocalDynamoDB() as dynamodb:
+        yield dynamodb.url
+
+
 @pytest.fixture(scope="module")
-def on_a_local_dynamodb(credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
-    """A DynamoDB with nothing in it, which every client finds that is told of no other; and an empty folder to work in."""
-    with LocalDynamoDB() as dynamodb, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
+def on_a_local_dynamodb(dynamodb_of_the_pages: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty DynamoDB that every client uses unless it gets another endpoint, and an empty folder to work in."""
+    httpx.post(f"{dynamodb_of_the_pages}/_ministack/reset").raise_for_status()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_of_the_pages)
         patch.chdir(tmp_path_factory.mktemp("document"))
         yield
