@@ -268,7 +268,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
 def template(
     state: State, *, tool: str, replicas: tuple[str, ...], consistency: Consistency, witness: str | None
 ) -> None:
-    """Print a template of the table for TOOL. The command makes no call."""
+    """Print a CloudFormation or Terraform template of the table. The command makes no call."""
     make = cloudformation if tool == "cloudformation" else terraform
     try:
         text = make(state.table, replicas=replicas, consistency=consistency, witness=witness)
