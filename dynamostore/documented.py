@@ -14,7 +14,7 @@ _PACKAGES: Final = ("dynamostore", "dynamostore.batch", "dynamostore.wire", "ses
 
 @cache
 def site() -> str | None:
-    """Return the URL of the documentation, from the metadata of the installed distribution; None if it has none."""
+    """Return the URL of the documentation, from the metadata of the installed distribution, or None."""
     from importlib import metadata
 
     try:
