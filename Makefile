@@ -76,13 +76,13 @@ serve: $(VENV)/.installed
 
 test: lint lock-check types check
 
-lint: $(VENV)/.installed
+lint: prose workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
 # Spelling and plain English, in what people read.
 prose: $(VENV)/.installed
-	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs dynamostore session examples tools
+	$(BIN)/codespell *.md .github docs dynamostore session examples tools
 	$(BIN)/python -m tools.prose
 
 types: $(VENV)/.installed verifytypes

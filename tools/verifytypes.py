@@ -50,7 +50,7 @@ def findings(report: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Print the score of each package, and what is missing by file; return 1 unless both are complete."""
+    """Print the score of each package, and the names that lack one by file; return 1 unless both are complete."""
     complete = True
     for package in PACKAGES:
         report = verify(package)
