@@ -86,7 +86,7 @@ intersphinx_timeout = 0
 
 html_theme = "furo"
 html_title = f"dynamostore {version}"
-html_static_path = ["_static"]
+html_static_path = ["_static", "pictures"]
 html_css_files = ["site.css"]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False

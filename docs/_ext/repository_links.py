@@ -126,6 +126,13 @@ def _pages(app: Sphinx) -> Iterator[tuple[str, dict[str, str], str]]:
         yield f"{SOURCES}/{relative}", {"title": relative, "body": f"<h1>{relative}</h1>{body}"}, "page.html"
 
 
+def _pictures(app: Sphinx, pagename: str, templatename: str, context: dict[str, str], doctree: object) -> None:
+    """Find the README's pictures, whose size only HTML can set, where Sphinx has copied them to."""
+    del app, templatename, doctree
+    if pagename == INCLUDED["README.md"]:
+        context["body"] = context["body"].replace('src="docs/pictures/', 'src="../_static/')
+
+
 def _merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment) -> None:
     del app, docnames
     _sources(env).update(_sources(other))
@@ -133,6 +140,7 @@ def _merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: Build
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    app.connect("html-page-context", _pictures)
     app.connect("source-read", _contents)
     # Before Sphinx copies what a page links to.
     app.connect("doctree-read", _link, priority=100)
