@@ -51,7 +51,7 @@ QUICK = (
 # And what a dependency is most likely to break: each framework, and the command line.
 BESIDE = ("tests/test_flask.py", "tests/test_django.py", "tests/test_cli.py", "tests/test_bad_settings.py")
 
-# Published, so anybody may have the lowest of them together. The extra "local" is not: ministack pins one botocore of its own.
+# All but "local": ministack pins a botocore of its own, so its lowest version does not fit the lowest boto3.
 EXTRAS = ("asgi", "cli", "django", "fast", "flask", "testing")
 
 
@@ -93,14 +93,15 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=[OLDEST])
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that the wheel declares."""
-    lowest = Path(session.create_tmp(), "lowest.txt")
-    extras = [f"--extra={extra}" for extra in EXTRAS]
     resolve = ("uv", "pip", "compile", "--quiet", "--resolution=lowest-direct", f"--python-version={session.python}")
-    session.run_install(*resolve, *extras, "pyproject.toml", f"--output-file={lowest}")
-    # Beside them: the servers and clients that want a newer botocore than the lowest, and the aiobotocore of that time.
-    with lowest.open("a", encoding="utf-8") as file:
-        file.write("aiobotocore==2.21.*\nbotocore==1.37.1\n")
-    session.install("--editable=.", "--group=test", f"--override={lowest}")
+    beside, lowest, local = (Path(session.create_tmp(), name) for name in ("beside.txt", "lowest.txt", "local.txt"))
+    # The first aiobotocore for the lowest boto3. It decides the version of botocore.
+    beside.write_text("aiobotocore>=2.21\n", encoding="utf-8")
+    extras = [f"--extra={extra}" for extra in EXTRAS]
+    session.run_install(*resolve, *extras, "pyproject.toml", str(beside), f"--output-file={lowest}")
+    session.run_install(*resolve, "--no-deps", "--extra=local", "pyproject.toml", f"--output-file={local}")
+    # Overrides, as moto and ministack want a newer botocore.
+    session.install("--editable=.", "--group=test", f"--override={lowest}", f"--override={local}")
     pytest(session, *QUICK, *BESIDE)
 
 
