@@ -34,11 +34,11 @@ def deletes(more: str = "") -> dict[str, Any]:
 CASES = (
     Case(
         "batch-get",
-        "BatchGetItem of 100 keys, of which 2 are there, consistent",
+        "BatchGetItem of 100 keys, of which 2 exist, consistent",
         (READ,),
         (read(*(key(f":{n}") for n in range(100))),),
         replied(
-            "those 2, in any order, and no `UnprocessedKeys`",
+            "those 2 items, in any order, and no `UnprocessedKeys`",
             lambda body: (
                 sorted(each["token"]["S"] for each in body["Responses"][TABLE]) == [f"{KEY}:1", f"{KEY}:98"]
                 and body["UnprocessedKeys"] == {}
@@ -62,7 +62,7 @@ CASES = (
     ),
     Case(
         "batch-get-nothing",
-        "BatchGetItem of nothing",
+        "BatchGetItem without keys",
         (READ,),
         (Request("BatchGetItem", {"RequestItems": {}}),),
         refused(INVALID),
@@ -87,7 +87,7 @@ CASES = (
         "BatchWriteItem of 24 puts and a delete",
         (WRITE,),
         (write(*(puts(item(f":{n}")) for n in range(24)), deletes(":old")), read(key(":23"), key(":old"))),
-        replied("done, and no `UnprocessedItems`", lambda body: body["UnprocessedItems"] == {}, at=0)
+        replied("success, and no `UnprocessedItems`", lambda body: body["UnprocessedItems"] == {}, at=0)
         & replied("the items are as expected", lambda body: body["Responses"][TABLE] == [item(":23")]),
         before=(put(item(":old")),),
     ),
@@ -107,7 +107,7 @@ CASES = (
     ),
     Case(
         "batch-write-nothing",
-        "BatchWriteItem of nothing",
+        "BatchWriteItem without requests",
         (WRITE,),
         (Request("BatchWriteItem", {"RequestItems": {}}),),
         refused(INVALID),

@@ -35,7 +35,7 @@ CASES = (
         "PutItem with a key of 2,048 bytes",
         (LIMITS,),
         (put({"token": {"S": "k" * 2048}}),),
-        replied("done"),
+        replied("success"),
         after=(gone("k" * 2048),),
     ),
     Case(
@@ -67,7 +67,7 @@ CASES = (
         "PutItem of 400 KB to the byte, names included",
         (LIMITS, GUIDE.format("CapacityUnitCalculations")),
         (put(sized("item-400", 400 * KB)),),
-        replied("done"),
+        replied("success"),
         after=(gone("item-400"),),
     ),
     Case(
@@ -91,7 +91,7 @@ CASES = (
         "PutItem with a number of 38 digits",
         (LIMITS, TYPES),
         (put({**key(), "n": {"N": "9" * 38}}), get()),
-        replied("kept to the digit", lambda body: body["Item"]["n"] == {"N": "9" * 38}),
+        replied("all digits stored", lambda body: body["Item"]["n"] == {"N": "9" * 38}),
     ),
     Case(
         "number-39",
@@ -143,6 +143,6 @@ CASES = (
             ),
             get(),
         ),
-        replied("kept as it is", lambda body: body["Item"] == {**key(), **beside}),
+        replied("stored unchanged", lambda body: body["Item"] == {**key(), **beside}),
     ),
 )

@@ -81,13 +81,19 @@ CASES = (
     ),
     Case(
         "checksum",
-        "GetItem, from a table and from one that is not there",
+        "GetItem from a table, and from a table that does not exist",
         (WIRE,),
         (get(), _MISSING),
         Expectation("`x-amz-crc32`, the CRC-32 of the body", has_checksum),
         before=(put(item()),),
     ),
-    Case("date", "The same", (WIRE,), (get(), _MISSING), Expectation("`Date`, within five minutes of ours", has_date)),
+    Case(
+        "date",
+        "The same",
+        (WIRE,),
+        (get(), _MISSING),
+        Expectation("a `Date` within five minutes of our clock", has_date),
+    ),
     Case("request-id", "The same", (WIRE,), (get(), _MISSING), Expectation("`x-amzn-RequestId`", has_id)),
     Case(
         "content-type",
@@ -101,6 +107,6 @@ CASES = (
         "GetItem from a table that does not exist",
         (ERRORS,),
         (_MISSING,),
-        Expectation("`__type` is the error's name behind a `#`", has_qualified_type),
+        Expectation("a `__type` that ends with `#` and the error's name", has_qualified_type),
     ),
 )

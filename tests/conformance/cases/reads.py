@@ -53,7 +53,7 @@ CASES = (
     ),
     Case(
         "get-whole",
-        "GetItem of an item of strings, bytes and numbers of 19 digits, an empty B among them",
+        "GetItem of an item with strings, bytes (one value is empty) and numbers of 19 digits",
         (GET, GUIDE.format("HowItWorks.NamingRulesDataTypes")),
         (get(),),
         replied("the item as it was put", lambda body: body["Item"] == _ITEM),
@@ -203,7 +203,7 @@ CASES = (
     ),
     Case(
         "scan-units",
-        "Scan of three items of 390 KB in all, with a filter that no item passes: the items read are charged",
+        "Scan of three items of 390 KB in total, with a filter that no item passes",
         (SIZES, SCAN),
         (
             call(

@@ -37,7 +37,7 @@ CASES = (
         "DescribeTable",
         (DESCRIBE,),
         (call("DescribeTable"),),
-        replied("key, attributes, status and billing mode as they were made", as_made),
+        replied("the key, attributes, status and billing mode of the table", as_made),
     ),
     Case(
         "describe-arn",
@@ -48,7 +48,7 @@ CASES = (
     ),
     Case(
         "by-arn",
-        "GetItem with the table's ARN for its name",
+        "GetItem with the table's ARN in place of its name",
         (API.format("GetItem"),),
         (Request("GetItem", {"TableName": ARN, "Key": {"token": {"S": "none"}}}),),
         replied("the same reply as with the name"),
@@ -79,7 +79,9 @@ CASES = (
         "UpdateTimeToLive, and DescribeTimeToLive",
         (TTL, TTL_STATE),
         (ttl("ttl"), call("DescribeTimeToLive")),
-        replied("what was asked for", lambda body: body["TimeToLiveSpecification"]["AttributeName"] == "ttl", at=0)
+        replied(
+            "the requested specification", lambda body: body["TimeToLiveSpecification"]["AttributeName"] == "ttl", at=0
+        )
         & replied(
             "`ENABLING` or `ENABLED`, and on which attribute",
             lambda body: (
@@ -90,7 +92,7 @@ CASES = (
     ),
     Case(
         "ttl-twice",
-        "UpdateTimeToLive once more",
+        "UpdateTimeToLive a second time",
         (TTL, GUIDE.format("TTL")),
         (ttl("ttl"),),
         refused("ValidationException"),
@@ -122,7 +124,7 @@ CASES = (
         (BACKUPS,),
         (call("DescribeContinuousBackups"),),
         replied(
-            "whether point-in-time recovery is on",
+            "the status of point-in-time recovery",
             lambda body: (
                 body["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
                 in ("ENABLED", "DISABLED")

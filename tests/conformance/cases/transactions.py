@@ -56,17 +56,17 @@ CASES = (
         "TransactWriteItems of a conditional Put and a conditional Update (`rename`)",
         (TRANSACT, HOW),
         (renamed("1" * 36), get(), get(":new")),
-        replied("done", at=0)
+        replied("success", at=0)
         & replied("the old item is a marker", lambda body: "moved" in body["Item"], at=1)
         & replied("the new one is there", lambda body: body["Item"] == _NEW),
         before=(put(item()),),
     ),
     Case(
         "rename-again",
-        "The same once more, with the same `ClientRequestToken`, although its conditions no longer hold",
+        "The same transaction again, with the same `ClientRequestToken`; its conditions no longer hold",
         (TRANSACT, HOW),
         (renamed("2" * 36), renamed("2" * 36)),
-        replied("done", at=0) & replied("done, without another effect"),
+        replied("success", at=0) & replied("success again, without another effect"),
         before=(put(item()),),
     ),
     Case(
@@ -74,7 +74,7 @@ CASES = (
         "Another transaction with the same `ClientRequestToken`",
         (TRANSACT, HOW),
         (renamed("3" * 36), renamed("3" * 36, now={"N": "1"})),
-        replied("done", at=0) & refused("IdempotentParameterMismatchException"),
+        replied("success", at=0) & refused("IdempotentParameterMismatchException"),
         before=(put(item()),),
     ),
     Case(
@@ -149,7 +149,7 @@ CASES = (
     ),
     Case(
         "transact-none",
-        "A transaction of nothing, as a probe",
+        "A transaction without operations",
         (TRANSACT,),
         (transaction(),),
         refused("ValidationException"),

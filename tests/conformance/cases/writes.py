@@ -51,10 +51,10 @@ def then(there: Any) -> Expectation:
     """What a read finds that comes last."""
     if there is None:
         return replied("nothing is stored", lambda body: "Item" not in body)
-    return replied("the item is then as expected", lambda body: body["Item"] == there)
+    return replied("then the item is as expected", lambda body: body["Item"] == there)
 
 
-def done(words: str = "done") -> Expectation:
+def done(words: str = "success") -> Expectation:
     return replied(words, at=0)
 
 
@@ -218,7 +218,7 @@ CASES = (
     ),
     Case(
         "evict-changed",
-        "DeleteItem by the expiry that was read, which has changed",
+        "DeleteItem if the expiry is as it was read; it has changed",
         (DELETE, CONDITIONS),
         (delete(our.AS_READ, read={"N": "1"}),),
         with_item(item()),
@@ -256,7 +256,7 @@ CASES = (
     ),
     Case(
         "delete-lead",
-        "DeleteItem if it is a marker that leads where it led",
+        "DeleteItem if the item is a marker that still leads to the same token",
         (DELETE, CONDITIONS),
         (delete(our.LEADS), get()),
         done() & then(None),
@@ -272,7 +272,7 @@ CASES = (
     ),
     Case(
         "purge-without-ttl",
-        "The same for a marker without a `ttl`: NOT of a comparison with an attribute that does not exist",
+        "The same for a marker without a `ttl`: a negated comparison with an attribute that does not exist",
         (DELETE, CONDITIONS),
         (delete(f"{our.AS_READ} AND {our.UNKEPT}", read={"N": str(PAST)}), get()),
         done() & then(None),
