@@ -370,9 +370,9 @@ def test_what_is_changed_while_it_is_saved_is_refused(
             s.increment("n")
             saving = asyncio.create_task(s.save())
             await asyncio.sleep(0)
-            with pytest.raises(SessionError, match="another task is storing"):
+            with pytest.raises(SessionError, match="another task is saving"):
                 s.increment("n")
-            with pytest.raises(SessionError, match="another task is storing"):
+            with pytest.raises(SessionError, match="another task is saving"):
                 await s.save()
             assert s.get_int("n") == 2
             await saving

@@ -562,7 +562,7 @@ def test_without_a_region_it_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) 
     ran = run("ping")
     assert (ran.code, ran.err) == (
         2,
-        "dynamostore: no region is configured: give --region, or set AWS_DEFAULT_REGION\n",
+        "dynamostore: no region is configured: pass --region, or set AWS_DEFAULT_REGION\n",
     )
 
 

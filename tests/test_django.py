@@ -1228,7 +1228,7 @@ def test_a_clearsessions_that_fails_says_it_in_a_line(
         assert ended.value.code == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("ClearExpiredError: the expired sessions were not deleted: ")
-        assert ("create it with store.create_table()" if failing == "table" else "no answer") in line
+        assert ("create it with store.create_table()" if failing == "table" else "no reply") in line
         assert "resume" not in line
         # For callers it is the store's own.
         expected = TableNotFoundError if failing == "table" else BatchIncompleteError
