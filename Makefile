@@ -21,6 +21,7 @@ help:
 	@echo 'make coverage          the lines that no test reaches; ten minutes'
 	@echo 'make lock              brings uv.lock up to date; UPGRADE=1 takes the newest releases'
 	@echo 'make lock-check        whether uv.lock fits pyproject.toml'
+	@echo 'make verifytypes       how many public names have complete types, and which have not; ten seconds'
 	@echo 'make simulate          a million steps of concurrent requests with faults, on a model of DynamoDB; a minute'
 	@echo 'make hammer            processes that are killed, replies that are cut and corrupted, on a real server; a minute'
 	@echo 'make mutants           each guard turned off in turn, and what notices it; a quarter of an hour'
@@ -75,17 +76,22 @@ serve: $(VENV)/.installed
 
 test: lint lock-check types check
 
-lint: $(VENV)/.installed
+lint: prose workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
 # Spelling and plain English, in what people read.
 prose: $(VENV)/.installed
-	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs dynamostore session examples tools
+	$(BIN)/codespell *.md .github docs dynamostore session examples tools
 	$(BIN)/python -m tools.prose
 
-types: $(VENV)/.installed
+types: $(VENV)/.installed verifytypes
 	$(BIN)/mypy
+
+# Every public name has a type that all checkers agree on: what pyright has to infer, another checker infers differently.
+.PHONY: verifytypes
+verifytypes: $(VENV)/.installed
+	$(BIN)/python -m tools.verifytypes
 
 check: $(VENV)/.installed $(NODE_MODULES)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile

@@ -13,6 +13,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+from dynamostore import documented
 from dynamostore.local import CREDENTIALS, LocalDynamoDB
 
 pytest_collect_file = Sybil(
@@ -20,6 +21,18 @@ pytest_collect_file = Sybil(
     patterns=["README.md", "docs/**/*.md", "docs/*.md", "dynamostore/*.md"],
     fixtures=["on_a_local_dynamodb"],
 ).pytest()
+
+
+def no_site() -> None:
+    """Return None, as for a distribution that names no site."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_links() -> Iterator[None]:
+    """Errors without a link, whether or not the installed distribution names a site; tests/test_documented.py has it look."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documented, "site", no_site)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,6 +38,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(flask|django|hypothesis|werkzeug)\..*"),
     # The shapes of DynamoDB's requests and replies, which DynamoDB documents.
     (r"py:.*", r"dynamostore\.wire\.(types|_setup)\..*"),
+    # The base of the errors that gives them help_url.
+    (r"py:.*", r"dynamostore\.documented\..*"),
     # Of a rule in a state machine, and of a test kit: not for users.
     (r"py:.*", r"session\.web\.\w+\._\w+\.\w+|Rerun|Answer"),
 ]

@@ -1,4 +1,4 @@
-"""The boto3 client that is configured as a session store wants it, and checks what it is told."""
+"""A boto3 client with settings that fit sessions. It checks each reply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["boto3_client"]
 
-_NO_USERINFO: Final = "the endpoint must be without user name and password"
+_NO_USERINFO: Final = "endpoint_url=... (or AWS_ENDPOINT_URL) must not contain a user name or password"
 
 
 def boto3_client(
@@ -34,8 +34,8 @@ def boto3_client(
     read_timeout: float,
     attempts: int,
 ) -> DynamoClient:
-    """The boto3 client of ``connect(via="boto3")``, which says what is set and why."""
-    # Imported here: a program that brings its own client need not have boto3 at all.
+    """Return the boto3 client of ``connect(via="boto3")``. The docstring of `connect` explains the settings."""
+    # Imported here, so that boto3 is only needed when it is used.
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, NoRegionError, PartialCredentialsError, ProfileNotFound
@@ -53,7 +53,7 @@ def boto3_client(
     try:
         if has_userinfo(endpoint_url.reveal() or ""):
             raise ValueError(_NO_USERINFO)  # noqa: TRY301 (caught below, as botocore's own)
-        # A port out of range botocore would only notice at the first call.
+        # Raises ValueError for a port out of range, which botocore would notice only at the first call.
         _ = urlsplit(endpoint_url.reveal() or "").port
         session = boto3.Session(profile_name=profile, region_name=region)
         failure = _denied(session)
@@ -63,7 +63,7 @@ def boto3_client(
         if has_userinfo(client.meta.endpoint_url):
             raise ValueError(_NO_USERINFO)  # noqa: TRY301 (caught below, as botocore's own)
         if is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):
-            # Where the endpoint is, only the client knows. A proxy could not reach this machine.
+            # Only the client knows its endpoint. If it is on this machine, a proxy could not reach it.
             client = session.client(
                 "dynamodb", endpoint_url=endpoint_url.reveal(), config=config.merge(Config(proxies={}))
             )
@@ -71,29 +71,29 @@ def boto3_client(
         client.meta.events.register("after-call.dynamodb", _refuse_damage)
         return client
     except PartialCredentialsError as error:
-        raise AccessDeniedError(f"connect: no usable AWS credentials: {error}") from error
+        raise AccessDeniedError(f"no usable AWS credentials: {error}") from error
     except NoRegionError as error:
-        raise ValueError("connect: no region is configured: give region=..., or set AWS_DEFAULT_REGION") from error
+        raise ValueError("no region is configured: pass region=..., or set AWS_DEFAULT_REGION") from error
     except ProfileNotFound as error:
-        raise ValueError(f"connect: {error} (profile=... or AWS_PROFILE)") from error
+        raise ValueError(f"{error} (profile=... or AWS_PROFILE)") from error
     except (BotoCoreError, ValueError) as error:
-        failure = ValueError(f"connect: {quoted(str(error))} (look at region=... and endpoint_url=...)")
+        failure = ValueError(f"{quoted(str(error))} (check region=... and endpoint_url=...)")
         if not has_userinfo(str(error)):
             failure.__cause__ = error
     except OSError as error:
-        # Botocore prepares TLS.
+        # Botocore's client prepares TLS when it is created.
         trouble = key_log_trouble(error)
         if trouble is None:
             raise
-        failure = ValueError(f"connect: {trouble}")
-    # Raised out here: as a context, an exception would bring along what it quotes, and botocore's frames.
+        failure = ValueError(trouble)
+    # Raise outside the except block: otherwise the original would be chained, with the texts it quotes and botocore's frames.
     raise failure
 
 
 def _denied(session: Session) -> AccessDeniedError | None:
-    """Why a source of credentials that boto3 asks at once has failed; None if there are some, or may be later.
+    """Return the error of a source of credentials that boto3 asks immediately, or None if no source failed.
 
-    What the configuration files make impossible is raised as it is.
+    Errors in the configuration files are raised unchanged.
     """
     from botocore.exceptions import BotoCoreError, ConfigParseError, PartialCredentialsError, ProfileNotFound
 
@@ -104,32 +104,32 @@ def _denied(session: Session) -> AccessDeniedError | None:
     except Exception as error:
         if key_log_trouble(error) is not None:
             raise
-        denied = AccessDeniedError(f"connect: no usable AWS credentials: {reason_of(error)}")
+        denied = AccessDeniedError(f"no usable AWS credentials: {reason_of(error)}")
         if isinstance(error, BotoCoreError) and not is_secretive(error):
             denied.__cause__ = error.with_traceback(None)
         return denied
     return None
 
 
-# What SDKs retry without further ado; it is no code of DynamoDB's own.
+# SDKs always retry this error code, and DynamoDB itself does not use it.
 _DAMAGED: Final = "RequestTimeout"
 
 
 def _spot_damage(response_dict: MutableMapping[str, object], **_: object) -> None:
-    """Before a reply is parsed: have one that is damaged, or is not DynamoDB's, read as an error that is retried."""
+    """Turn a reply that is damaged or not DynamoDB's into an error that botocore retries. Runs before botocore parses it."""
     body, headers = response_dict["body"], response_dict["headers"]
     assert isinstance(body, bytes)
     assert isinstance(headers, Mapping)
     checksum = headers.get("x-amz-crc32")
     if _is_json(body) if checksum is None else checksum == str(crc32(body)):
         return
-    message = f"the reply, of status {response_dict['status_code']}, was damaged on its way or is not DynamoDB's"
+    message = f"the reply (status {response_dict['status_code']}) was damaged in transit or does not come from DynamoDB"
     response_dict["body"] = msgspec.json.encode({"__type": _DAMAGED, "message": message})
     response_dict["status_code"] = 500
 
 
 def _refuse_damage(http_response: object, parsed: Mapping[str, object], model: object, **_: object) -> None:
-    """When all attempts are over: raise for what botocore takes for a success, by its status."""
+    """Raise `ClientError` after the last attempt, if botocore takes a damaged reply for a success because of its status."""
     from botocore.exceptions import ClientError
 
     if "Error" in parsed and getattr(http_response, "status_code", 0) < 300:

@@ -1,11 +1,10 @@
-"""Protocols for just the low-level calls a store makes: boto3's DynamoDB client satisfies them.
+"""Protocols for the low-level calls that a store makes. boto3's DynamoDB client satisfies them.
 
-A store is passed a client and never makes one. Any object with these methods will do, so long as it takes
-the keyword arguments and returns the reply shapes of DynamoDB's low-level API; what it *raises* is told
-by shape, too (see ``_faults``): an exception with botocore's ``response`` dict, an ``OSError``, or one of
-botocore's own.
+You pass a client to a store; the store never creates one. Any object with these methods works if it takes the keyword
+arguments of DynamoDB's low-level API and returns its replies. A store also recognizes errors by their shape: an exception
+with botocore's ``response`` dict, an ``OSError``, or one of botocore's own exceptions.
 
-The reply types name only what is read; their keys are read-only, so the wider types of boto3-stubs fit.
+The reply types declare only the keys that a store reads. Their keys are read-only, so the wider types of boto3-stubs fit.
 """
 
 # Without `from __future__ import annotations`: the wire client's types inherit these, and msgspec would look up their
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 else:
 
     class ReadOnly:
-        """Nothing at run time; but the types can be looked up then, to decode into them."""
+        """Stands in at run time, so that msgspec can resolve the types that it decodes."""
 
         def __class_getitem__(cls, item):
             return item
@@ -50,9 +49,9 @@ __all__ = [
 
 
 class AttributeValue(TypedDict, total=False):
-    """One attribute as it goes over the wire: ``{"S": "text"}``, ``{"N": "42"}`` or ``{"B": b"bytes"}``.
+    """One attribute in DynamoDB's low-level form: ``{"S": "text"}``, ``{"N": "42"}`` or ``{"B": b"bytes"}``.
 
-    A record is made of these three. An attribute that somebody else put beside it can be of another type.
+    A record uses only these three types. Other programs can add attributes of the other types to its item.
     """
 
     S: ReadOnly[str]
@@ -71,11 +70,11 @@ Item: TypeAlias = Mapping[str, AttributeValue]
 """An item, or its key: attribute name → `AttributeValue`."""
 
 Returned: TypeAlias = Literal["ALL_OLD", "NONE"]
-"""What is to come back with a refusal: the item as it is, or nothing."""
+"""The content of the reply when a condition fails: the current item, or nothing."""
 
 
 class GetItemReply(TypedDict):
-    """What GetItem replies; no ``Item`` where there is none."""
+    """The reply of GetItem. It has no ``Item`` if the item does not exist."""
 
     Item: ReadOnly[NotRequired[Item]]
 
@@ -95,48 +94,48 @@ class AttributeDefinition(TypedDict):
 
 
 class DescribedKey(TypedDict):
-    """One attribute of a table's key, as DescribeTable has it."""
+    """One attribute of a table's key, as DescribeTable reports it."""
 
     AttributeName: ReadOnly[str]
     KeyType: ReadOnly[str]
 
 
 class DescribedAttribute(TypedDict):
-    """The type of a key attribute, as DescribeTable has it."""
+    """The type of a key attribute, as DescribeTable reports it."""
 
     AttributeName: ReadOnly[str]
     AttributeType: ReadOnly[str]
 
 
 class DescribedBilling(TypedDict):
-    """How a table is paid for, as DescribeTable has it; one that was never on demand has none."""
+    """The billing mode of a table, as DescribeTable reports it. A table that was never on demand does not have it."""
 
     BillingMode: ReadOnly[NotRequired[str]]
 
 
 class DescribedThroughput(TypedDict):
-    """The capacity that a table is paid for, as DescribeTable has it; both are 0 on demand."""
+    """The provisioned capacity of a table, as DescribeTable reports it. Both values are 0 on demand."""
 
     ReadCapacityUnits: ReadOnly[NotRequired[int]]
     WriteCapacityUnits: ReadOnly[NotRequired[int]]
 
 
 class DescribedReplica(TypedDict):
-    """A replica of a global table in another Region, as DescribeTable has it."""
+    """A replica of a global table in another Region, as DescribeTable reports it."""
 
     RegionName: ReadOnly[NotRequired[str]]
     ReplicaStatus: ReadOnly[NotRequired[str]]
 
 
 class DescribedWitness(TypedDict):
-    """The witness of a global table with strong consistency, as DescribeTable has it."""
+    """The witness of a global table with strong consistency, as DescribeTable reports it."""
 
     RegionName: ReadOnly[NotRequired[str]]
     WitnessStatus: ReadOnly[NotRequired[str]]
 
 
 class DescribedTable(TypedDict):
-    """What is read of a table's description."""
+    """The keys of a table's description that are read."""
 
     TableStatus: ReadOnly[NotRequired[str]]
     KeySchema: ReadOnly[NotRequired[Sequence[DescribedKey]]]
@@ -153,33 +152,33 @@ class DescribedTable(TypedDict):
 
 
 class DescribeTableReply(TypedDict):
-    """What DescribeTable replies."""
+    """The reply of DescribeTable."""
 
     Table: ReadOnly[DescribedTable]
 
 
 class DescribedTimeToLive(TypedDict):
-    """What is read of a table's TTL description."""
+    """The keys of a table's TTL description that are read."""
 
     TimeToLiveStatus: ReadOnly[NotRequired[str]]
     AttributeName: ReadOnly[NotRequired[str]]
 
 
 class DescribeTimeToLiveReply(TypedDict):
-    """What DescribeTimeToLive replies."""
+    """The reply of DescribeTimeToLive."""
 
     TimeToLiveDescription: ReadOnly[DescribedTimeToLive]
 
 
 class TimeToLiveSpecification(TypedDict):
-    """What TTL is to be."""
+    """The TTL settings to apply."""
 
     Enabled: bool
     AttributeName: str
 
 
 class DynamoClient(Protocol):
-    """The low-level calls that `DynamoStore` makes, with the keyword arguments it passes.
+    """The low-level calls that `DynamoStore` makes, with the keyword arguments that it passes.
 
     >>> import boto3
     >>> client: DynamoClient = boto3.client("dynamodb", region_name="eu-central-1")
@@ -221,8 +220,8 @@ class DynamoClient(Protocol):
         ReturnValuesOnConditionCheckFailure: Returned = ...,
     ) -> object: ...
 
-    # The one argument whose parts are mutable TypedDicts in boto3-stubs, and so fit only by their own name.
-    # Where boto3-stubs are not installed the name is unknown, and anything fits.
+    # In boto3-stubs, the parts of this argument are mutable TypedDicts, so only their own type fits.
+    # Without boto3-stubs, the name is unknown to the type checker, and any value fits.
     def transact_write_items(
         self, *, TransactItems: "Sequence[TransactWriteItemTypeDef]", ClientRequestToken: str = ...
     ) -> object: ...
@@ -244,7 +243,7 @@ class DynamoClient(Protocol):
 
 
 class AsyncDynamoClient(Protocol):
-    """The calls of `DynamoClient`, awaited: what `AsyncDynamoStore` makes. Aiobotocore's client has them.
+    """The calls of `DynamoClient`, as coroutines. `AsyncDynamoStore` makes them. Aiobotocore's client satisfies this protocol.
 
     >>> from dynamostore.wire import AsyncWireClient, Credentials
     >>> client: AsyncDynamoClient = AsyncWireClient("eu-central-1", credentials=Credentials("key", "secret"))
@@ -286,7 +285,7 @@ class AsyncDynamoClient(Protocol):
         ReturnValuesOnConditionCheckFailure: Returned = ...,
     ) -> object: ...
 
-    # As above; here the stubs' names would have to be those of the types-aiobotocore of each user's.
+    # As in DynamoClient. The exact type would come from each user's own types-aiobotocore.
     async def transact_write_items(
         self, *, TransactItems: "Sequence[TransactWriteItemTypeDef]", ClientRequestToken: str = ...
     ) -> object: ...

@@ -1,8 +1,9 @@
-"""`connect` and `connect_async`: a store on a new client that is set up for sessions."""
+"""`connect` and `connect_async`: return a store with a new client whose settings fit sessions."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from .aio import AsyncDynamoStore
@@ -34,33 +35,35 @@ def connect(
     evict_expired: bool = True,
     clock: Clock = time.time_ns,
 ) -> DynamoStore:
-    """A `DynamoStore` on a new client, set up for sessions.
+    """Return a `DynamoStore` with a new client whose settings fit sessions.
 
-    *table* is the table's name, or a `Table` with all its names. *region*, *endpoint_url* and *profile* are
-    as boto3 has them; left out, they come from the environment and the AWS configuration files, and so do credentials.
+    *table* is the table's name, or a `Table` if its attributes have other names. *region*, *endpoint_url* and *profile* have
+    the same meaning as in boto3. By default, they come from the environment and the AWS configuration files. Credentials
+    always come from there.
 
-    *via*: "wire", the package's own `WireClient <dynamostore.wire.WireClient>`, which takes a fraction of the CPU; or
-    "boto3", where that is wanted: through an HTTP proxy, with boto3's event hooks, or under moto's ``mock_aws``, which
-    replaces what boto3 sends and nothing else. For settings that are not here, make a client and pass it to `DynamoStore`.
+    *via* chooses the client. "wire" is the package's own `WireClient <dynamostore.wire.WireClient>`, which needs a fraction of
+    the CPU time. Choose "boto3" to use an HTTP proxy, boto3's event hooks, or moto's ``mock_aws``, which replaces only what
+    boto3 sends. For settings that `connect` does not have, create a client and pass it to `DynamoStore`.
 
-    What is set, and why:
+    The settings and their reasons:
 
-    - *connect_timeout* 1 s and *read_timeout* 2 s (boto3: 60 s each). DynamoDB answers in milliseconds; a
-      request that waits a minute for its session has lost its user, and its thread, long before.
-    - *attempts* 3 in all, retry mode "standard" (boto3: "legacy", 10 attempts; since 1.44 "standard", 4). Throttling and
-      5xx are retried with jitter and a quota; in the worst case a call ends after some 10 s, not minutes (or, for longer
-      time-outs, once all attempts may have used theirs).
-    - TCP keep-alive, so that a connection that a NAT or a load balancer has dropped is noticed.
-    - Every reply is checked: by its checksum (botocore before 1.44 does that in mode "legacy" only), and for being
-      DynamoDB's at all. One that was damaged on its way, or that a proxy made up, would else be read as "no such
-      session", or as a write that was done. It is retried as if it had not come.
-    - For boto3, a connection pool of *threads* (its own default, too): give the number of threads that share the store, or
-      they will open, sign in and throw away connections under load. And no parameter validation: what the store sends is
-      typed already, and the service checks again. (The wire client opens as many connections as there are calls at once.)
+    - *connect_timeout* is 1 s and *read_timeout* is 2 s (boto3: 60 s each). DynamoDB replies within milliseconds. No user
+      waits a minute, and the wait blocks a thread.
+    - *attempts* is 3, including the first, in retry mode "standard" (boto3: 10 in mode "legacy"; since 1.44, 4 in mode
+      "standard"). Throttling and 5xx are retried with jitter and a quota. A call takes at most about 10 s. With longer
+      timeouts, it can take as long as all attempts together.
+    - TCP keep-alive is on. It detects connections that a NAT or a load balancer has dropped.
+    - The client checks each reply: that its checksum matches (botocore before 1.44 checks it only in mode "legacy"), and that
+      it comes from DynamoDB. Without these checks, a damaged reply, or a proxy's reply, could be taken for "no such session"
+      or for a successful write. The client retries such a reply as if it had not arrived.
+    - *threads* applies to boto3 only. It is the size of the connection pool (boto3's own default, too). Pass the number of
+      threads that share the store. Otherwise, they open and discard TLS connections under load. The wire client
+      opens as many connections as there are calls at the same time.
+    - boto3's parameter validation is off: the store's calls are typed, and DynamoDB validates them, too.
 
-    Raises `ValueError` if no region is configured or an argument makes no sense, and (at the latest with the first call)
-    `AccessDeniedError` for half a pair of credentials; that there are none is found out by the first call. With "boto3", also
-    `AccessDeniedError` if a ``credential_process`` or a container's agent fails, which boto3 asks at once.
+    Raises `ValueError` if no region is configured or an argument is not valid. Raises `AccessDeniedError` if only half of a key
+    pair is configured, at the latest at the first call. Missing credentials are found at the first call. With "boto3", also
+    raises `AccessDeniedError` if a ``credential_process`` or a container's agent fails: boto3 asks them immediately.
 
     >>> with connect("sessions", region="eu-central-1") as store:
     ...     store
@@ -69,10 +72,10 @@ def connect(
     url = Hidden(endpoint_url)
     del endpoint_url
     table = _table(table)
-    _check(threads, attempts, connect_timeout, read_timeout)
+    _check({"threads": threads, "attempts": attempts}, connect_timeout, read_timeout)
     client: DynamoClient
     if via == "boto3":
-        from ._boto3 import boto3_client  # who has no use for it need not have boto3 at all
+        from ._boto3 import boto3_client  # imported here, so that boto3 is only needed when it is used
 
         client = boto3_client(
             region=region,
@@ -114,10 +117,11 @@ def connect_async(
     evict_expired: bool = True,
     clock: Clock = time.time_ns,
 ) -> AsyncDynamoStore:
-    """An `AsyncDynamoStore` on a new `AsyncWireClient <dynamostore.wire.AsyncWireClient>`, set up as `connect` does.
+    """Return an `AsyncDynamoStore` with a new `AsyncWireClient <dynamostore.wire.AsyncWireClient>`. Settings are as in `connect`.
 
-    *max_connections*: how many calls may be under way at once; more wait in line. Nothing is awaited yet: call it
-    wherever the application is put together, and ``await store.close()`` in the end, or have it in an ``async with``.
+    *max_connections* is the most calls that run at the same time. Further calls wait. This function opens no connection and
+    needs no event loop, so you can call it at import time. Use the store in an ``async with`` block, or end with
+    ``await store.close()``.
 
     >>> import asyncio
     >>> async def main() -> None:
@@ -131,7 +135,7 @@ def connect_async(
     url = Hidden(endpoint_url)
     del endpoint_url
     table = _table(table)
-    _check(max_connections, attempts, connect_timeout, read_timeout)
+    _check({"max_connections": max_connections, "attempts": attempts}, connect_timeout, read_timeout)
     client = AsyncWireClient(
         region,
         url.reveal(),
@@ -149,17 +153,23 @@ def _table(table: str | Table) -> Table:
     if isinstance(table, str):
         return Table(name=table)
     if not isinstance(table, Table):
-        raise TypeError(f"table must be a str or a Table, not {type(table).__name__}: Table(name=...)")
+        raise TypeError(
+            f"table must be a str or a Table, not {type(table).__name__}; pass the name, or Table(name=...)"
+        )
     return table
 
 
-def _check(at_once: int, attempts: int, connect_timeout: float, read_timeout: float) -> None:
-    if at_once < 1 or attempts < 1 or connect_timeout <= 0 or read_timeout <= 0:
-        raise ValueError("threads and attempts must be at least 1, and the time-outs more than 0 seconds")
+def _check(numbers: Mapping[str, int], connect_timeout: float, read_timeout: float) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, not {number!r}")
+    for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
+        if seconds <= 0:
+            raise ValueError(f"{name} must be more than 0 seconds, not {seconds!r}")
 
 
 def _call_timeout(attempts: int, connect_timeout: float, read_timeout: float) -> float:
-    """Who waits longer for a reply, of a scan, say, means to have it."""
+    """Return the timeout of a call: long enough that all attempts can use their timeouts."""
     from .wire.timeouts import CALL_TIMEOUT
 
     return max(CALL_TIMEOUT, attempts * (connect_timeout + read_timeout))

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .contract import Record
+from .documented import Documented
 
 __all__ = [
     "CODES",
@@ -45,7 +46,7 @@ MAX_ITEM: Final = 400 * 1024
 """DynamoDB's maximum size of an item, in bytes as DynamoDB counts them."""
 
 
-class StoreError(Exception):
+class StoreError(Documented, Exception):
     """A call to the store failed. The base class of all errors that stores raise.
 
     Attributes: *operation*, the DynamoDB call that failed, such as ``"GetItem"``; *code*, DynamoDB's error code, such as

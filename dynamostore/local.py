@@ -1,7 +1,7 @@
-"""`LocalDynamoDB`: a DynamoDB of your own for development and tests, in a process beside yours.
+"""`LocalDynamoDB`: a local DynamoDB server for development and tests, in its own process.
 
-It is ministack (``pip install dynamostore[local]``): real HTTP, strict validation, transactions, TTL calls;
-in memory, on a free port of the loopback interface, no account, no network.
+The server is ministack (``pip install 'dynamostore[local]'``). It serves real HTTP with strict validation, transactions and the
+TTL calls. It keeps data in memory, listens on the loopback interface, and needs no AWS account and no network.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CREDENTIALS: Final = {
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
-"""Environment variables that a client needs to talk to it: made up, but it needs some."""
+"""The environment variables that a client needs for the local server. The values are placeholders: the server accepts any."""
 
 _KEYS: Final = Credentials("local", "local")
 
-# Ends when its standard input does, and so when the process that started it does, however that ends.
+# Ends when its standard input is closed, and therefore when the process that started it ends for any reason.
 _PROGRAM = """
 import os, runpy, sys, threading
 def watch():
@@ -55,11 +55,11 @@ _QUIET = {
 }
 
 
-class LocalDynamoDB(ProcessBound, instead="hand its url to the others"):
-    """A local DynamoDB for the length of a ``with`` block; *url* is its endpoint.
+class LocalDynamoDB(ProcessBound, instead="pass its url to other processes"):
+    """A local DynamoDB server that runs inside a ``with`` block. *url* is its endpoint.
 
-    *port* 0 takes a free one. Raises `RuntimeError`, which says what to do, if it is not installed or does
-    not start. Its tables are gone when the block is left.
+    With *port* 0, it chooses a free port. Raises `RuntimeError`, which says what to do, if the server is not installed or does not
+    start. All its data is lost at the end of the block.
 
     >>> with LocalDynamoDB() as dynamodb:
     ...     store = dynamodb.connect("sessions")
@@ -70,25 +70,26 @@ class LocalDynamoDB(ProcessBound, instead="hand its url to the others"):
     def __init__(self, port: int = 0) -> None:
         self._wanted = port
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = port
+        self.port: int = port
+        """The port. If it was 0, the ``with`` block sets it to the chosen port."""
 
     @property
     def url(self) -> str:
         """The endpoint, for ``endpoint_url=``."""
         return f"http://127.0.0.1:{self.port}"
 
-    def connect(self, table: str | Table = Table()) -> DynamoStore:  # noqa: B008 (frozen, so one for all is right)
-        """A store on it, with credentials that do: as `dynamostore.connect`, and no AWS configuration is read."""
+    def connect(self, table: str | Table = "scs_session") -> DynamoStore:
+        """Return a store on this server, as `dynamostore.connect` does, but without reading any AWS configuration."""
         client = WireClient("us-east-1", self.url, credentials=_KEYS)
         return DynamoStore(client, Table(name=table) if isinstance(table, str) else table)
 
-    def connect_async(self, table: str | Table = Table()) -> AsyncDynamoStore:  # noqa: B008 (as above)
-        """An async store on it: as `dynamostore.connect_async`, and no AWS configuration is read."""
+    def connect_async(self, table: str | Table = "scs_session") -> AsyncDynamoStore:
+        """Return an async store on this server, as `dynamostore.connect_async` does, but without reading any AWS configuration."""
         client = AsyncWireClient("us-east-1", self.url, credentials=_KEYS)
         return AsyncDynamoStore(client, Table(name=table) if isinstance(table, str) else table)
 
     def __enter__(self) -> Self:
-        # Between finding a free port and taking it somebody else may: then once more.
+        # Another program may take the free port before the server does. Then try another.
         said = ""
         for _ in range(1 if self._wanted else _ATTEMPTS):
             self.port = _free_port(self._wanted)
@@ -111,7 +112,7 @@ class LocalDynamoDB(ProcessBound, instead="hand its url to the others"):
                 said = log.read().decode(errors="replace").strip()
             if "No module named ministack" in said:
                 raise RuntimeError("a local DynamoDB needs ministack: pip install 'dynamostore[local]'")
-        last = said.splitlines()[-1] if said else "it said nothing"
+        last = said.splitlines()[-1] if said else "it printed nothing"
         raise RuntimeError(f"the local DynamoDB did not start on port {self.port}: {last}")
 
     def __exit__(
@@ -129,14 +130,14 @@ class LocalDynamoDB(ProcessBound, instead="hand its url to the others"):
                 process.wait()
 
     def _answers(self) -> bool:
-        """Whether it is up: waits until it answers, ends, or has had its time."""
+        """Wait until the server replies, ends, or the time is over. Return True if it replies."""
         assert self._process is not None
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline and self._process.poll() is None:
             connection = HTTPConnection("127.0.0.1", self.port, timeout=1)
             try:
                 connection.request("GET", "/_ministack/health")
-                # Another program on that port is no DynamoDB.
+                # If the server has ended, another program on this port replied.
                 return connection.getresponse().status == 200 and self._process.poll() is None
             except (OSError, HTTPException):
                 time.sleep(0.05)
@@ -147,11 +148,13 @@ class LocalDynamoDB(ProcessBound, instead="hand its url to the others"):
 
 def _free_port(wanted: int) -> int:
     with socket.socket() as probe:
-        # As servers do: a connection of yesterday's that lingers does not keep the port.
+        # As servers do, so that old connections that are still closing do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError as error:
-            raise RuntimeError(f"port {wanted} is taken: choose another, or 0 for a free one ({error})") from error
+            raise RuntimeError(
+                f"port {wanted} is in use: choose another port, or 0 for a free one ({error})"
+            ) from error
         port: int = probe.getsockname()[1]
         return port

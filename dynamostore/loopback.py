@@ -1,4 +1,4 @@
-"""`is_loopback`: tells a host of this machine, which no proxy can reach for us."""
+"""`is_loopback`: recognizes a host on this machine, which a proxy cannot reach."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAPPED: Final = bytes(10) + b"\xff\xff\x7f"
 def is_loopback(host: str) -> bool:
     """Return True if *host* is this machine's loopback interface: ``localhost``, ``*.localhost``, 127.0.0.0/8 or ``::1``.
 
-    Nothing is looked up: RFC 6761 keeps these names for it. An IPv6 address stands without its brackets.
+    This makes no DNS query: RFC 6761 reserves these names. Pass an IPv6 address without brackets.
 
     >>> is_loopback("127.0.0.1"), is_loopback("dynamodb.localhost"), is_loopback("dynamodb.example")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""`Pauses`: a pause that ends when nobody waits for what comes after it, also inside a client's retries."""
+"""`Pauses`: pauses that end early if the work was given up, also between the retries of a client."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _of_this_thread: ContextVar[Pauses | None] = ContextVar("dynamostore.pauses", de
 
 
 class GivenUpError(Exception):
-    """Nobody waits for what this thread does any more."""
+    """The work of this thread was given up."""
 
 
 class Pauses:
-    """The pauses of a thread that is to end once *stopping* is set. *wait* waits for seconds."""
+    """The pauses of a thread that must end once *stopping* is set. *wait* sleeps for a number of seconds."""
 
     def __init__(self, stopping: threading.Event, wait: Callable[[float], None] = time.sleep) -> None:
         self._stopping = stopping
         self._wait = wait
 
     def check(self) -> None:
-        """Raise `GivenUpError` once the thread is to end."""
+        """Raise `GivenUpError` if the thread must end."""
         if self._stopping.is_set():
             raise GivenUpError
 
     def sleep(self, seconds: float) -> None:
-        """Wait for *seconds*, a little at a time; `GivenUpError` as soon as the thread is to end."""
+        """Sleep for *seconds*, a little at a time. Raise `GivenUpError` as soon as the thread must end."""
         while seconds > 0:
             self.check()
             self._wait(min(seconds, _LOOK))
@@ -42,7 +42,7 @@ class Pauses:
 
     @contextmanager
     def of_this_thread(self) -> Iterator[None]:
-        """Have `sleep` keep to these pauses for the length of the block."""
+        """Make `sleep` use these pauses inside the block."""
         before = _of_this_thread.set(self)
         try:
             yield
@@ -51,7 +51,7 @@ class Pauses:
 
 
 def sleep(seconds: float) -> None:
-    """Wait as `time.sleep` does; in a thread that is to end, raise `GivenUpError`. A client waits so before it tries again."""
+    """Sleep as `time.sleep` does, but raise `GivenUpError` if the thread must end. Clients sleep with it between attempts."""
     pauses = _of_this_thread.get()
     if pauses is None:
         time.sleep(seconds)

@@ -1,7 +1,7 @@
-"""Files that hold tokens or data: made for one user's eyes, never made or read through somebody else's name or link.
+"""Create and open files with tokens or data so that only their owner can read them, and never through another user's link.
 
-Export files, their notes and resume files lie in directories that others may write to, ``/tmp`` say. There, a name may be
-taken before this process uses it: by a symbolic link, a hard link, a FIFO, or a file that another user owns and keeps open.
+Export files and resume files may be in a directory that other users can write to, such as ``/tmp``. There, another user can
+take a file name before this process uses it: with a symbolic link, a hard link, a FIFO, or a file that they own and keep open.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from dynamostore.hidden import Hidden
 
 __all__ = ["check_private", "create_private", "open_private", "publish", "read_only", "read_private", "write_private"]
 
-# O_NONBLOCK: to open a FIFO does not wait for its other end. What Windows lacks is 0 there.
+# O_NONBLOCK: opening a FIFO does not wait for its other end. Flags that Windows lacks are 0.
 _SAFE: Final = (
     getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-# What O_NOFOLLOW says of a link (FreeBSD: EMLINK), and open() of a socket or a FIFO without a reader.
+# The errors of O_NOFOLLOW for a link (FreeBSD: EMLINK), and of open() for a socket or for a FIFO without a reader.
 _NO_FILE: Final = frozenset((errno.ELOOP, errno.EMLINK, errno.ENXIO))
-# What link() says where it is not supported.
+# The errors of link() where hard links are not supported.
 _NO_LINKS: Final = frozenset(
     (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 )
@@ -36,9 +36,9 @@ _TRIES: Final = 10
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Open a file for reading and writing, and create it if it is missing. Call `check_private` before you use what is in it.
+    """Open a file for reading and writing. Create it if it does not exist. Call `check_private` before you use its content.
 
-    Raises `PermissionError` if *path* is a link or no regular file.
+    Raises `PermissionError` if *path* is a link or not a regular file.
     """
     for _ in range(_TRIES):
         with suppress(FileNotFoundError):
@@ -49,31 +49,31 @@ def open_private(path: Path) -> BinaryIO:
 
 
 def check_private(file: BinaryIO, path: Path) -> None:
-    """Raise `PermissionError` unless the open *file* is this user's alone; make it readable for nobody else.
+    """Raise `PermissionError` unless the open *file* belongs to this user only. Remove the access of other users.
 
-    It must have one name, and not be writable for everyone.
+    The file must have a single name, and must not be writable by everyone.
     """
     found = os.fstat(file.fileno())
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
         raise _refusal(path, f"belongs to another user (uid {found.st_uid})")
     if found.st_nlink > 1:
-        raise _refusal(path, "has another name (a hard link)")
+        raise _refusal(path, "has a second name (a hard link)")
     if hasattr(os, "fchmod"):
         if found.st_mode & stat.S_IWOTH:
-            raise _refusal(path, "is writable for everyone")
+            raise _refusal(path, "is writable by everyone")
         os.fchmod(file.fileno(), 0o600)
 
 
 def create_private(path: Path) -> BinaryIO:
-    """Create a file for writing. A file of this user's that an earlier run left under this name is removed.
+    """Create a file for writing. Delete a file with this name that this user's earlier run left.
 
-    Raises `PermissionError` if *path* is a link, no regular file, or another user's.
+    Raises `PermissionError` if *path* is a link, is not a regular file, or belongs to another user.
     """
     for _ in range(_TRIES):
         with suppress(FileExistsError):
             file = os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
             if hasattr(os, "fchmod"):
-                # A umask can take rights away that the owner needs.
+                # The umask may have removed access that the owner needs.
                 os.fchmod(file.fileno(), 0o600)
             return file
         with suppress(FileNotFoundError):
@@ -89,7 +89,7 @@ def create_private(path: Path) -> BinaryIO:
 
 
 def read_only(path: Path) -> BinaryIO:
-    """Open a file for reading; raise `PermissionError` as `check_private` does."""
+    """Open a file for reading. Raise `PermissionError` as `check_private` does."""
     file = os.fdopen(_open(path, os.O_RDONLY), "rb")
     try:
         check_private(file, path)
@@ -100,7 +100,7 @@ def read_only(path: Path) -> BinaryIO:
 
 
 def read_private(path: Path) -> bytes:
-    """Return what is in a file; raise `PermissionError` as `check_private` does, and `OSError` if it is over 16 MiB."""
+    """Return the content of a file. Raise `PermissionError` as `check_private` does, and `OSError` if it is larger than 16 MiB."""
     with read_only(path) as file:
         if os.fstat(file.fileno()).st_size > _MOST:
             raise OSError(errno.EFBIG, f"is larger than {_MOST:,} bytes", str(path))
@@ -108,7 +108,7 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, content: Hidden[bytes] | None, *, new: Path) -> None:
-    """Put *content* in the place of what is under *path*, by way of *new*; None: only find out whether *new* can be made."""
+    """Replace the file *path* with *content*, through the temporary file *new*. If *content* equals None, only check that *new* can be created."""
     with create_private(new) as file:
         if content is not None:
             file.write(content.reveal())
@@ -119,12 +119,12 @@ def write_private(path: Path, content: Hidden[bytes] | None, *, new: Path) -> No
 
 
 def publish(partial: Path, path: Path, *, overwrite: bool, beside: Iterable[Path] = ()) -> None:
-    """Give a file its name, and remove what was kept *beside* it while it was written.
+    """Rename the finished file *partial* to *path*, and delete the files *beside* it that were needed while it was written.
 
-    Raises `FileExistsError` if there is another of this name by then, unless told to *overwrite*; then all stays as it was.
+    Raises `FileExistsError`, and changes nothing, if *path* exists and *overwrite* is False.
     """
     linked = False if overwrite else _link(partial, path)
-    # In this order: killed before the last step, no tokens lie about beside a file that is whole.
+    # Delete these first: if the process is killed before the last step, no tokens are left beside a complete file.
     for other in beside:
         other.unlink(missing_ok=True)
     if linked:
@@ -134,7 +134,7 @@ def publish(partial: Path, path: Path, *, overwrite: bool, beside: Iterable[Path
 
 
 def _link(partial: Path, path: Path) -> bool:
-    """Give a file another name, if nobody has it; return False if *path* is an empty file now, for want of hard links."""
+    """Give *partial* the second name *path*, which must be free. Without hard links, create *path* empty and return False."""
     try:
         os.link(partial, path, follow_symlinks=False)
     except FileExistsError:
@@ -142,7 +142,7 @@ def _link(partial: Path, path: Path) -> bool:
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LINKS:
             raise
-        # Killed before this is replaced, the empty file stays.
+        # If the process is killed before it replaces this file, the empty file stays.
         os.close(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         return False
     return True

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from .hidden import clear_frames
 
-__all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run", "to_its_end"]
+__all__ = ["Call", "Pause", "Plan", "Step", "arun", "asleep", "issue", "pause", "run", "run_to_completion"]
 
 R = TypeVar("R")
 
@@ -151,7 +151,7 @@ async def asleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def to_its_end(work: Awaitable[R]) -> R:
+async def run_to_completion(work: Awaitable[R]) -> R:
     """Return the result of *work*, which runs in a thread. A cancellation waits for it, as the thread cannot be stopped."""
     import asyncio
 

@@ -70,7 +70,7 @@ class Table:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The names of the attributes that make up a record, the key first. Others are kept in `Record.beside`."""
+        """The names of the attributes that make up a record, the key first. Others are kept in ``Record.beside``."""
         return (self.token, self.data, self.expiry, self.ttl, self.version, self.recent, self.moved)
 
 

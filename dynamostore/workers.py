@@ -1,4 +1,4 @@
-"""Blocking work off an event loop, in a few threads of the library's own: asyncio's default executor is the app's, and may be busy."""
+"""Run blocking work outside an event loop, in threads of the library. The app may keep asyncio's default executor busy."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ __all__ = ["MOST", "Workers", "in_worker", "outcome_of"]
 T = TypeVar("T")
 
 MOST: Final = 32
-"""How many threads there are at most, for all event loops of a process together; more work waits for one to be free."""
+"""The maximum number of threads, for all event loops of a process together. Further work waits for a free thread."""
 
 KEEP_IDLE: Final = 10.0
-"""For how many seconds a thread waits for more work."""
+"""The number of seconds that a thread waits for more work."""
 
 
 class Workers:
-    """At most *most* threads that end after *keep_idle* seconds without work. They are daemons: a program may end while they work."""
+    """At most *most* threads. Each ends after *keep_idle* seconds without work. They are daemons: a program can end while they work."""
 
     def __init__(self, most: int = MOST, keep_idle: float = KEEP_IDLE) -> None:
         self._most = most
         self._keep_idle = keep_idle
-        # Its lock is reentrant: a signal handler may come by where this one stands.
+        # The lock is reentrant, because a signal handler may interrupt a thread that holds it.
         self._changed = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._idle = 0
-        self.threads = 0
-        """How many are running."""
+        self.threads: int = 0
+        """The number of running threads."""
 
     def do(self, job: Callable[[], None]) -> None:
-        """Have *job* done, which must not raise. Raise `UnavailableError` if no thread could be started, and none is running."""
+        """Run *job*, which must not raise, in a thread. Raise `UnavailableError` if no thread is running and none can be started."""
         with self._changed:
             self._jobs.append(job)
             if self._idle >= len(self._jobs):
@@ -49,12 +49,12 @@ class Workers:
             try:
                 threading.Thread(target=self._work, name="dynamostore-worker", daemon=True).start()
             except RuntimeError as error:
-                # At the limit of the system, or (since Python 3.12) when the interpreter is about to end.
+                # The system's limit is reached, or (since Python 3.12) the interpreter is shutting down.
                 self.threads -= 1
                 if self.threads:
                     return
                 self._jobs.remove(job)
-                raise UnavailableError(f"no thread could be started to wait for the store in: {error}") from error
+                raise UnavailableError(f"cannot start a thread for a call of the store: {error}") from error
 
     def _work(self) -> None:
         while True:
@@ -68,14 +68,14 @@ class Workers:
                         return
                 job = self._jobs.popleft()
             job()
-            # It holds what it was about, and the next may be long in coming.
+            # Release the objects that the job holds: the next job may be a long time coming.
             del job
 
 
 async def in_worker(work: Callable[[], T]) -> T:
-    """Return what *work* returns, or raise what it raises; it is done in a thread, with the caller's context variables.
+    """Run *work* in a thread, with the caller's context variables, and return its result.
 
-    To cancel this ends the wait. Work that has begun goes on.
+    Cancelling this coroutine ends the wait, but not work that has begun.
 
     >>> import asyncio
     >>> asyncio.run(in_worker(lambda: threading.current_thread().name))
@@ -85,8 +85,8 @@ async def in_worker(work: Callable[[], T]) -> T:
 
 
 async def outcome_of(work: Callable[[], T], do: Callable[[Callable[[], None]], None]) -> T:
-    """Return what *work* returns, or raise what it raises. *do* has it done in another thread."""
-    import asyncio  # a synchronous program has no use for it
+    """Return the result of *work*, which *do* runs in another thread."""
+    import asyncio  # imported here because a synchronous program does not need it
 
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -98,13 +98,13 @@ async def outcome_of(work: Callable[[], T], do: Callable[[Callable[[], None]], N
 
     def run() -> None:
         if done.cancelled():
-            # Nobody waits for it any more.
+            # The caller no longer waits.
             return
         try:
             result = context.run(work)
         except StopIteration as error:
-            # As from a coroutine (PEP 479): a future takes none.
-            stopped = RuntimeError("what was done in a thread raised StopIteration")
+            # As in a coroutine (PEP 479). A future does not accept StopIteration.
+            stopped = RuntimeError("a function that ran in a thread raised StopIteration")
             stopped.__cause__ = error
             outcome = lambda: done.set_exception(stopped)  # noqa: E731
         except BaseException as error:  # noqa: BLE001 (it is raised where it is awaited)
@@ -124,7 +124,7 @@ _of_this_process = Workers()
 
 
 def forget() -> None:
-    """Begin anew: in the child after a fork, whose parent's threads and lock it has not."""
+    """Start without threads, in the child after a fork: it does not have the threads of its parent."""
     global _of_this_process  # noqa: PLW0603 (there is one for each process)
     _of_this_process = Workers()
 

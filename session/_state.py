@@ -136,7 +136,7 @@ class State:
     unpresented: bool = False
     absorbed: tuple[str, ...] = field(default=(), repr=False)
     read_deadline: bool = False
-    insisting: bool = False
+    create_even_if_empty: bool = False
     destroying: bool = False
     before: tuple[Reads, Changes | None, bool] = field(default=(NOTHING_READ, None, False), repr=False)
     closed: bool = False
@@ -299,7 +299,7 @@ def begin_at(record: Record, policy: Policy) -> State:
 
 def is_untouched(state: State) -> bool:
     """Return True if the request never accessed the session, so there is nothing to commit. Most requests."""
-    if state.destroying or state.insisting:
+    if state.destroying or state.create_even_if_empty:
         return False
     return not state.loaded or (state.record is None and not state.looked)
 
@@ -333,7 +333,7 @@ def show_stored(state: State, policy: Policy) -> None:
 
 def discard(state: State) -> None:
     """Discard uncommitted changes. The client keeps the stored session, if there is one."""
-    state.destroying = state.renewing = state.rescheduled = state.dated = state.insisting = False
+    state.destroying = state.renewing = state.rescheduled = state.dated = state.create_even_if_empty = False
     state.coming, state.told = None, NO_SETTINGS
     state.absorbed = ()
     state.draft = Draft({})

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from dynamostore.documented import Documented
+
 from .types import JSONValue
 
 __all__ = [
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 
-class SessionError(Exception):
+class SessionError(Documented, Exception):
     """The base class of all errors in this module."""
 
 

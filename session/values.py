@@ -314,9 +314,11 @@ def from_object(key: str, value: object) -> JSONValue:
         builtins: object = msgspec.to_builtins(value, str_keys=True, enc_hook=plain)
         lost = _entries(msgspec.to_builtins(value, enc_hook=plain)) - _entries(builtins)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # An error about a part of the value names the key itself.
+        reason = str(error).removeprefix(f"session key {key!r}: ")
         raise SessionTypeError(
-            f"session key {key!r}: {kind(value)} cannot be converted to JSON: {error}; use a dataclass, TypedDict, "
-            "attrs class or msgspec.Struct",
+            f"session key {key!r}: {kind(value)} cannot be converted to JSON: {reason}; use a dataclass, TypedDict, "
+            "attrs class or msgspec.Struct, or for a pydantic model put_object(key, model.model_dump(mode='json'))",
             key=key,
             wanted="an object of JSON values",
             found=kind(value),

@@ -498,8 +498,8 @@ MUTANTS = [
     Mutant(
         "a logout: counts also if the request fails",
         LIFECYCLE,
-        "        state.insisting = False\n        yield from end(state, policy)\n",
-        "        state.insisting = False\n        yield from ()\n",
+        "        state.create_even_if_empty = False\n        yield from end(state, policy)\n",
+        "        state.create_even_if_empty = False\n        yield from ()\n",
     ),
     Mutant(
         "a logout: reaches the session by an old token",

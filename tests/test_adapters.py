@@ -480,7 +480,7 @@ def test_a_token_is_never_adopted(serve: Serve) -> None:
     assert forged not in header
 
 
-def test_of_several_cookies_of_one_name_the_first_that_could_be_ours_counts(
+def test_of_several_cookies_of_one_name_the_first_well_formed_token_counts(
     serve: Serve, counted: CountingStore
 ) -> None:
     client = serve(ACTIONS)

@@ -155,7 +155,7 @@ def test_a_healthy_table_has_nothing_but_notes(server: Server, full: bool) -> No
     found = by_check(findings)
     assert (
         found["records"].message
-        == f"looked at {'8 items: 5' if full else '0 items: 0'} live records, {int(full)} expired, {2 * full} markers"
+        == f"examined {'8 items: 5' if full else '0 items: 0'} live records, {int(full)} expired, {2 * full} markers"
     )
     for check in ("table", "key-schema", "clock", "billing", "records", "permission:dynamodb:UpdateItem"):
         assert found[check].level == "ok", check
@@ -243,7 +243,7 @@ def test_another_key(server: Server) -> None:
     other = DynamoStore(server.wire, Table(name=store.table.name))
     found = by_check(doctor(other))
     assert found["key-schema"].level == "error"
-    assert "id (HASH, S), not token (HASH, S)" in found["key-schema"].message
+    assert "id (HASH, S); the store needs token (HASH, S)" in found["key-schema"].message
     # The others go on, those that make sense.
     assert {"ttl", "billing", "clock"} <= found.keys()
     assert "records" not in found
@@ -285,7 +285,7 @@ def test_ttl_by_another_attribute(ministack: Server) -> None:
     store = ministack.store(ttl="expiry", expiry="ttl")
     finding = by_check(doctor(DynamoStore(ministack.wire, Table(name=store.table.name))))["ttl"]
     assert finding.level == "error"
-    assert "by attribute expiry, not ttl" in finding.message
+    assert "for attribute expiry, not ttl" in finding.message
     assert "Enabled=false,AttributeName=expiry" in finding.advice
 
 
@@ -295,8 +295,8 @@ def test_ttl_by_another_attribute(ministack: Server) -> None:
         (0, "ok", "agree"),
         (3, "ok", "agree"),
         (-4, "ok", "agree"),
-        (60, "warning", "ahead of the server's: records expire so much sooner"),
-        (-60, "warning", "behind the server's: records expire so much later"),
+        (60, "warning", r"ahead of the server's: records expire \d+ s sooner"),
+        (-60, "warning", r"behind the server's: records expire \d+ s later"),
         (3600, "error", "ahead of"),
         (-3600, "error", "5 minutes"),
     ],
@@ -305,7 +305,7 @@ def test_the_clock(ministack: Server, seconds: int, level: Level, says: str) -> 
     store = ministack.store(clock=lambda: time.time_ns() + seconds * SECOND)
     finding = by_check(doctor(store))["clock"]
     assert finding.level == level
-    assert says in finding.message
+    assert re.search(says, finding.message)
     if level != "ok":
         named = int(finding.message.split()[3].replace(",", ""))
         assert abs(seconds) - 2 <= named <= abs(seconds)
@@ -323,7 +323,7 @@ def test_provisioned_capacity(server: Server) -> None:
     store.create_table()
     finding = by_check(doctor(store))["billing"]
     assert finding.level == "note"
-    assert "7 reads and 3 writes" in finding.message
+    assert "7 read units and 3 write units" in finding.message
     assert "PAY_PER_REQUEST" in finding.advice
     assert describe(store).billing == "PROVISIONED"
 
@@ -346,7 +346,7 @@ ILL: dict[str, tuple[Callable[[int], dict[str, Any]], str, Level, str]] = {
     "nearly too big": (lambda now: encoded(now + HOUR, b"x" * 330_000), "too-big", "warning", "330,0"),
     "large": (lambda now: encoded(now + HOUR, b"x" * 4096), "large", "note", "4,1"),
     "without TTL": (lambda now: encoded(now + HOUR, ttl=None), "no-ttl", "warning", "attribute ttl"),
-    "a TTL of text": (lambda now: encoded(now + HOUR, ttl={"S": "1"}), "no-ttl", "warning", "never swept"),
+    "a TTL of text": (lambda now: encoded(now + HOUR, ttl={"S": "1"}), "no-ttl", "warning", "DynamoDB never deletes them"),
     "a TTL in milliseconds": (
         lambda now: encoded(now + HOUR, ttl={"N": str((now + HOUR) // 10**6)}),
         "ttl-milliseconds",
@@ -388,7 +388,8 @@ def test_a_record_that_is_ill(
     assert (finding.check, finding.level) == (f"records:{check}", level)
     assert finding.advice
     assert says in finding.message
-    assert f"1 of 2 items ({digest('the-token')}" in finding.message
+    assert finding.message.startswith("1 of 2 items ")
+    assert f"({digest('the-token')}" in finding.message
     assert "the-token" not in finding.message
 
 
@@ -400,7 +401,7 @@ def test_a_marker_is_neither_corrupt_nor_left_behind(ministack: Server, grace: t
     then.rename(then.save("old", b"data", LATER), "new", b"data", LATER, grace=grace)
     found = by_check(doctor(store))
     assert [check for check in found if check.startswith("records:")] == []
-    assert found["records"].message == "looked at 2 items: 1 live records, 0 expired, 1 markers"
+    assert found["records"].message == "examined 2 items: 1 live records, 0 expired, 1 markers"
 
 
 def test_a_ttl_of_the_very_second_of_the_expiry_will_do(ministack: Server) -> None:
@@ -413,7 +414,10 @@ def test_a_ttl_of_the_very_second_of_the_expiry_will_do(ministack: Server) -> No
 def test_what_is_not_swept_is_due_to_ttl_if_that_is_off(ministack: Server) -> None:
     store = ministack.store()
     ministack.put(store, encoded(time.time_ns() - 50 * HOUR))
-    assert "leaves what expired more than five years ago" in by_check(doctor(store))["records:unswept"].advice
+    assert (
+        "never deletes records that expired more than five years ago"
+        in by_check(doctor(store))["records:unswept"].advice
+    )
     ministack.client.update_time_to_live(
         TableName=store.table.name, TimeToLiveSpecification={"Enabled": False, "AttributeName": "ttl"}
     )
@@ -442,7 +446,7 @@ def test_no_more_records_are_looked_at_than_asked_for(
     if seen is None:
         assert "records" not in found
     else:
-        assert found["records"].message == f"looked at {seen} items: {seen} live records, 0 expired, 0 markers"
+        assert found["records"].message == f"examined {seen} items: {seen} live records, 0 expired, 0 markers"
 
 
 @pytest.mark.parametrize("arguments", [{"sample": -1}, {"segments": 0}, {"role": "root"}], ids=str)
@@ -558,7 +562,7 @@ def test_an_operation_that_is_denied(fake: FakeDynamoDB, store: DynamoStore, ope
     assert finding.level == ("error" if operation in ALLOWED[role] else "note")
     assert f"dynamodb:{operation}" in finding.advice
     for needing in ROLES:
-        assert (needing in finding.message.partition("(needed by:")[2]) == (operation in ALLOWED[needing])
+        assert (needing in finding.message.partition("(roles that need it:")[2]) == (operation in ALLOWED[needing])
     # All the others go on as before, but for what cannot be known without.
     without = {
         "DescribeTable": {"table", "billing", "deletion-protection"},

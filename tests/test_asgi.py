@@ -283,10 +283,10 @@ def test_an_outage_that_autoload_meets_is_for_who_looks(
 def test_where_it_cannot_be_waited_for_that_is_said_with_the_way_out(
     amanager: AsyncSessionManager, token: str, look: Callable[[AsyncSession], Coroutine[Any, Any, object]]
 ) -> None:
-    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
+    with pytest.raises(SessionNotLoadedError, match=r"await session.load\(\) first, or .*innermost.*autoload=True"):
         run(request(SessionMiddleware(responding(look), amanager), token))
     # Nor where there is nothing to read: it would be the second request of each client that fails, and in production.
-    with pytest.raises(SessionNotLoadedError, match=r"await its load\(\) first; or .*innermost.*autoload=True"):
+    with pytest.raises(SessionNotLoadedError, match=r"await session.load\(\) first, or .*innermost.*autoload=True"):
         run(request(SessionMiddleware(responding(look), amanager)))
     for sent, body in ((token, "2"), (None, "1")):
         assert run(request(SessionMiddleware(responding(look), amanager, autoload=True), sent)).body == body
@@ -1039,7 +1039,7 @@ def test_a_key_that_is_taken_is_refused(amanager: AsyncSessionManager, manager: 
         with pytest.raises(ValueError, match=f"key '{key}' is reserved by ASGI"):
             SessionMiddleware(responding(in_this_task), amanager, key=key)
     twice = SessionMiddleware(SessionMiddleware(responding(in_this_task), manager), amanager)
-    with pytest.raises(RuntimeError, match=r"another manager's session under key='session'"):
+    with pytest.raises(RuntimeError, match=r"another manager's session is already under key='session'"):
         run(request(twice, token))
     # The same one twice, as where an app that has it is mounted in another, is one.
     again = SessionMiddleware(SessionMiddleware(responding(in_this_task), amanager), amanager)

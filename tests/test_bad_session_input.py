@@ -116,7 +116,7 @@ def test_no_token_is_no_session_and_nothing_to_clear(manager: SessionManager, co
     assert manager.set_cookie(s) is None
 
 
-def test_a_token_that_could_be_ours_is_looked_for_once_and_never_adopted(
+def test_a_well_formed_token_is_looked_for_once_and_never_adopted(
     manager: SessionManager, counted: CountingStore, memory: MemoryStore
 ) -> None:
     token = secrets.token_urlsafe(32)

@@ -190,7 +190,7 @@ def test_one_segment_that_fails_is_named_and_finished_later(drive: Drive, clock:
     read(sound.scan_items(resume=caught.value.resume))
     assert sorted(yielded) == sorted(live)
     path = tmp_path / "x.jsonl"
-    with pytest.raises(BatchIncompleteError, match="call it again"):
+    with pytest.raises(BatchIncompleteError, match="call export again to resume"):
         failing().export(path, segments=4)
     assert sound.export(path).records == verify(path).records == len(live)
 

@@ -244,7 +244,7 @@ def test_a_resume_token_of_too_many_segments_is_refused(client: WireClient, serv
     store = DynamoStore(client, TABLE)
     position = Position.start(TABLE, "purge", 1, f"at {place(store)}")
     position.after, position.done = [None] * 3000, [False] * 3000
-    with pytest.raises(ValueError, match="this resume token has 3,000 segments; at most 256 are allowed"):
+    with pytest.raises(ValueError, match="the resume token has 3,000 segments; at most 256 are allowed"):
         Batch(store).purge_expired(resume=position.text)
     assert server.begun == 0
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import django
 import pytest
-from django.contrib.sessions.backends.base import CreateError, UpdateError
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import CommandError, ManagementUtility, call_command
+from django.http import HttpRequest
 from django.test import override_settings
 from django.utils import timezone
 
@@ -24,7 +25,7 @@ from dynamostore import StoreError, TableNotFoundError, ThrottledError, Unavaila
 from dynamostore.batch import Batch, BatchIncompleteError, Tally
 from dynamostore.testing import FakeClock
 from session import SessionConflict, SessionManager, SessionTypeError, Status
-from session.web.django import SessionStore, get_manager
+from session.web.django import SessionStore, get_manager, get_session
 from session.web.django._manager import get_site
 
 from . import django_site  # noqa: F401 (importing it sets Django up)
@@ -85,6 +86,32 @@ def change(key: str | None, **values: object) -> None:
 
 def stored(key: str | None) -> dict[str, object]:
     return dict(SessionStore(key).items())
+
+
+def test_get_session_is_request_session_and_reads_nothing(
+    manager: SessionManager, counted: CountingStore, key: str
+) -> None:
+    request = HttpRequest()
+    request.session = SessionStore(key)
+    assert get_session(request) is request.session
+    assert not request.session.accessed
+    assert counted.taken() == []
+
+
+def test_get_session_says_why_there_is_no_session() -> None:
+    request = HttpRequest()
+    with pytest.raises(RuntimeError, match=r'no session: add "session.web.django.SessionMiddleware" to MIDDLEWARE'):
+        get_session(request)
+    request.session = {"secret": 1}  # type: ignore[assignment]  # a view may do so
+    with pytest.raises(RuntimeError, match=r"is a builtins\.dict: get the session before you replace it") as caught:
+        get_session(request)
+    assert "secret" not in str(caught.value)
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.cache"):
+        request.session = SessionBase()
+        with pytest.raises(
+            RuntimeError, match=r"set SESSION_ENGINE to 'session.web.django', instead of 'django.contrib"
+        ):
+            get_session(request)
 
 
 # A mapping that knows whether it was looked at and changed

@@ -1293,7 +1293,7 @@ class TestBadInput:
         assert said.startswith("session=")
         assert "admin" not in said
 
-    def test_of_several_cookies_the_first_that_could_be_ours_counts(
+    def test_of_several_cookies_the_first_well_formed_token_counts(
         self, app: flask.Flask, stored: StoredSession
     ) -> None:
         client = app.test_client(use_cookies=False)

@@ -214,7 +214,7 @@ def test_the_answer_of_a_view_that_catches_the_conflict_stands(
     reply = client_of(app, token).get("/")
     assert (reply.status_code, reply.text) == (202, "1: user")
     assert "Set-Cookie" not in reply.headers
-    assert "GET / answered with 202 by the app, and nothing stored" in caplog.text
+    assert "GET / answered with 202 by the app, and nothing was stored" in caplog.text
     with manager.session(token) as s:
         assert "seen" not in s
 

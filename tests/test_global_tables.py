@@ -743,7 +743,7 @@ def test_the_doctor_on_strong_consistency(strong: StrongTable, clock: FakeClock)
     assert found["ttl"].level == found["transactions"].level == "note"
     assert "purge_expired()" in found["ttl"].advice
     assert "two steps" in found["transactions"].message
-    assert found["records:unswept"].advice.startswith("purge them more often")
+    assert found["records:unswept"].advice.startswith("purge more often")
     bad = [check for check, finding in found.items() if finding.level in ("warning", "error")]
     assert bad == ["records:unswept"]
 

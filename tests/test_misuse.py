@@ -303,15 +303,15 @@ def test_a_batch_takes_a_store_of_its_kind() -> None:
     sync: Any = connect("sessions", region="us-east-1", endpoint_url=URL)
     awaited: Any = connect_async("sessions", region="us-east-1", endpoint_url=URL)
     assert (Batch(sync).store, AsyncBatch(awaited).store) == (sync, awaited)
-    with pytest.raises(TypeError, match="must be of type DynamoStore, not AsyncDynamoStore: use AsyncBatch"):
+    with pytest.raises(TypeError, match="must be of type DynamoStore, not AsyncDynamoStore; use AsyncBatch"):
         Batch(awaited)
-    with pytest.raises(TypeError, match="must be of type AsyncDynamoStore, not DynamoStore: use Batch"):
+    with pytest.raises(TypeError, match="must be of type AsyncDynamoStore, not DynamoStore; use Batch"):
         AsyncBatch(sync)
     other: Any
     for other in (MemoryStore(), client(), "sessions", None, DynamoStore):
-        with pytest.raises(TypeError, match=r"not \w+: Batch\(DynamoStore\(client\)\)"):
+        with pytest.raises(TypeError, match=r"not \w+; use Batch\(DynamoStore\(client\)\)"):
             Batch(other)
-    with pytest.raises(TypeError, match="not AsyncDynamoStore: use AsyncBatch"):
+    with pytest.raises(TypeError, match="not AsyncDynamoStore; use AsyncBatch"):
         Batch(sync).copy(awaited)
 
 

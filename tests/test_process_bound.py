@@ -86,8 +86,8 @@ BOUND: dict[str, tuple[Callable[[], object], str]] = {
     "a connected store": (lambda: connect("sessions", region="us-east-1"), "DynamoStore belongs"),
     "a store on boto3": (lambda: connect("sessions", region="us-east-1", via="boto3"), "DynamoStore belongs"),
     "a connected async store": (lambda: connect_async("sessions", region="us-east-1"), "AsyncDynamoStore belongs"),
-    "a store in memory": (MemoryStore, "use a table"),
-    "an async store in memory": (AsyncMemoryStore, "use a table"),
+    "a store in memory": (MemoryStore, "to share records, use a table"),
+    "an async store in memory": (AsyncMemoryStore, "to share records, use a table"),
     "a faulty store": (lambda: FaultyStore(MemoryStore()), "FaultyStore belongs"),
     "an async faulty store": (lambda: AsyncFaultyStore(AsyncMemoryStore()), "AsyncFaultyStore belongs"),
     "a manager": (lambda: SessionManager(DynamoStore(wire())), "SessionManager belongs"),
@@ -101,7 +101,7 @@ BOUND: dict[str, tuple[Callable[[], object], str]] = {
     "a session of Flask": (flask_session, "FlaskSession belongs"),
     "a batch": (lambda: Batch(DynamoStore(wire())), "Batch belongs"),
     "an async batch": (lambda: AsyncBatch(AsyncDynamoStore(awire())), "AsyncBatch belongs"),
-    "a local DynamoDB": (LocalDynamoDB, "hand its url to the others"),
+    "a local DynamoDB": (LocalDynamoDB, "pass its url to other processes"),
 }
 
 

@@ -285,7 +285,7 @@ def test_anything_else_is_refused_and_nothing_stored(
         request["session"] = value
 
     with pytest.raises(
-        SessionTypeError, match=f"'session' was replaced by a {type(value).__name__}: replace it by a dict"
+        SessionTypeError, match=f"'session' was replaced by a {type(value).__name__}; replace it by a dict"
     ):
         serve(manager, act, token, status=status)
     assert held(manager, token) == {"user": "ada"}
@@ -317,7 +317,8 @@ def test_get_session_says_what_is_there(serve: Serve, manager: SessionManager, t
         for value in values:
             request["session"] = value
             with pytest.raises(
-                RuntimeError, match=f"but a {type(value).__name__}: get the session before you replace it"
+                RuntimeError,
+                match=f"but an object of type {type(value).__name__}; get the session before you replace it",
             ):
                 get_session(request)
 
@@ -437,7 +438,7 @@ def test_what_is_put_there_too_late_is_an_error_over_wsgi(manager: SessionManage
         yield b"one"
         environ["session"] = {}
 
-    with pytest.raises(SessionClosedError, match="'session' was replaced when the session was closed already"):
+    with pytest.raises(SessionClosedError, match="'session' was replaced after the session was closed"):
         test_wsgi.call(wsgi.SessionMiddleware(app, manager), f"session={token}")
     assert held(manager, token) == {"user": "ada"}
 
@@ -448,7 +449,7 @@ def test_what_is_put_there_too_late_is_an_error_over_asgi(manager: SessionManage
         await send({"type": "http.response.body", "body": b"done"})
         scope["session"] = {}
 
-    with pytest.raises(SessionClosedError, match="'session' was replaced when the session was closed already"):
+    with pytest.raises(SessionClosedError, match="'session' was replaced after the session was closed"):
         asyncio.run(test_asgi.request(asgi.SessionMiddleware(app, manager), token))
     assert held(manager, token) == {"user": "ada"}
 

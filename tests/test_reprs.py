@@ -84,7 +84,7 @@ ALLOWED = {
     "session.plans.meeting.Writing": {"settings", "outdated"},
     "session.web._slots.Slot": {"keys"},
     "session.web.asgi._exchange.Settings": {"key", "sleep"},
-    "session.web.asgi._waiting._Wanted": {"coroutine"},
+    "session.web.asgi._waiting._WaitRequest": {"coroutine"},
     "session.web.django._manager.Site": {"setting", "table"},
     "session.web.flask._runs.Settings": {"cookie", "sleep"},
     "session.web.wsgi._exchange.Settings": {"keys", "sleep"},

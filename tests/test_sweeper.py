@@ -199,7 +199,7 @@ def test_doctor_says_of_a_sweeper_that_all_is_well_and_reads_no_record(client: A
     findings = {finding.check: finding for finding in doctor(DynamoStore(guarded, table), role="sweeper")}
     assert [finding.check for finding in findings.values() if finding.level == "error"] == []
     assert findings["permission:dynamodb:Scan"].level == findings["permission:dynamodb:DeleteItem"].level == "ok"
-    assert "a sweeper reads no data" in findings["records"].message
+    assert "the role sweeper may not read data" in findings["records"].message
 
 
 def test_attributes_that_no_policy_can_name_are_refused_and_no_name_is_a_variable() -> None:

@@ -1,14 +1,17 @@
-"""What mypy tells the packages' users: tests/typing, checked against the installed wheel as strictly as it goes."""
+"""What type checkers tell the packages' users: tests/typing, checked against the installed wheel as strictly as it goes."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +49,8 @@ IMPORTED = (
     "starlette",
     "werkzeug",
 )
+# For tests/typing/with_stubs.
+DJANGO = ("asgiref", "django", "django-stubs", "django-stubs-ext", "sqlparse")
 
 
 def stubs() -> list[str]:
@@ -59,7 +64,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Environm
     """Two users: one has boto3-stubs, the other's boto3 has no types at all."""
     wheel, directory = built(tmp_path_factory).wheel, tmp_path_factory.mktemp("environments")
     return {
-        "with_stubs": install(wheel, directory / "with_stubs", [*IMPORTED, *stubs()]),
+        "with_stubs": install(wheel, directory / "with_stubs", [*IMPORTED, *DJANGO, *stubs()]),
         "without_stubs": install(wheel, directory / "without_stubs", IMPORTED),
     }
 
@@ -103,46 +108,103 @@ def test_users_of_the_wheel_are_told_the_truth(
         assert str(ROOT / package) not in done.stderr
 
 
-def test_pyright_agrees(environments: dict[str, Environment], tmp_path: Path) -> None:
-    # Of what the two checkers have differed in.
-    pytest.importorskip("pyright", reason="pyright is not installed")
-    shutil.copytree(TYPING, tmp_path, ignore=shutil.ignore_patterns("__pycache__", "conftest.py"), dirs_exist_ok=True)
-    (tmp_path / "pyright_user.py").write_text(PYRIGHT_USER, "utf-8")
-    files = ["objects.py", "pyright_user.py"]
-    config = {
-        "include": files,
-        "extraPaths": [str(environments["without_stubs"].packages)],
-        "enableTypeIgnoreComments": True,
-        "reportMissingModuleSource": False,
-    }
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config), "utf-8")
-    done = attempt(sys.executable, "-m", "pyright", "--outputjson", "--project", tmp_path, cwd=tmp_path)
-    errors = [
-        (Path(error["file"]).name, error["range"]["start"]["line"], error["rule"])
-        for error in json.loads(done.stdout)["generalDiagnostics"]
-        if error["severity"] == "error"
-    ]
-    mistake = PYRIGHT_USER.splitlines().index("    s['k'] = b'data'")
-    assert errors == [("pyright_user.py", mistake, "reportArgumentType")], done.stdout
+@dataclass(frozen=True)
+class Finding:
+    """What a checker says of a line in tests/typing."""
+
+    file: str
+    line: int
+    rule: str
 
 
-PYRIGHT_USER = """
-from collections.abc import Sequence
-from session import JSONInput, Session
-def use(
-    s: Session, names: list[str], words: Sequence[str], counts: dict[str, int], rows: list[tuple[int, str]], v: JSONInput
+def pyright(environment: Environment, files: Path) -> Iterator[Finding]:
+    settings = json.loads((files / "pyrightconfig.json").read_text("utf-8"))
+    (files / "pyrightconfig.json").write_text(json.dumps({**settings, "include": ["."]}), "utf-8")
+    python = ("--pythonpath", environment.python)
+    # boto3-stubs alone would take it ten seconds.
+    (files / "with_stubs" / "clients.py").unlink()
+    done = attempt(sys.executable, "-m", "pyright", "--outputjson", *python, "--project", files, cwd=files)
+    for error in json.loads(done.stdout)["generalDiagnostics"]:
+        if error["severity"] == "error":
+            file = Path(error["file"]).relative_to(files.resolve()).as_posix()
+            yield Finding(file, error["range"]["start"]["line"] + 1, error["rule"])
+
+
+def ty(environment: Environment, files: Path) -> Iterator[Finding]:
+    there = ("--python", environment.directory, "--config-file", files / "ty.toml")
+    done = attempt(sys.executable, "-m", "ty", "check", *there, "--output-format", "concise", ".", cwd=files)
+    for file, line, rule in re.findall(r"^(\S+?):(\d+):\d+: error\[([\w-]+)\]", done.stdout, re.MULTILINE):
+        yield Finding(Path(file).as_posix(), int(line), rule)
+
+
+def pyrefly(environment: Environment, files: Path) -> Iterator[Finding]:
+    there = ("--config", files / "pyrefly.toml", "--python-interpreter-path", environment.python)
+    done = attempt(sys.executable, "-m", "pyrefly", "check", *there, "--output-format", "json", ".", cwd=files)
+    for error in json.loads(done.stdout)["errors"]:
+        if error["severity"] == "error":
+            yield Finding(Path(error["path"]).as_posix(), error["line"], error["name"])
+
+
+CHECKERS = {"pyright": pyright, "ty": ty, "pyrefly": pyrefly}
+FINDINGS = tomllib.loads((TYPING / "findings.toml").read_text("utf-8"))
+
+
+def statements(source: str) -> dict[int, int]:
+    """The first line of the statement that each line is part of; of a block, only its head is one."""
+    firsts: dict[int, int] = {}
+    for node in sorted(
+        (one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.stmt)), key=lambda one: one.lineno
+    ):
+        body = getattr(node, "body", None)
+        end = body[0].lineno - 1 if body else node.end_lineno or node.lineno
+        firsts.update(dict.fromkeys(range(node.lineno, end + 1), node.lineno))
+    return firsts
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_other_checkers_find_what_mypy_finds_but_for_what_is_listed(
+    checker: str, environments: dict[str, Environment], tmp_path: Path
 ) -> None:
-    s['k'] = names
-    s['k'] = words
-    s['k'] = counts
-    s['k'] = rows
-    s['k'] = v
-    s['k'] = (1, [], {})
-    s.update(counts, k=names)
-    s.setdefault('k', rows)
-    s |= counts
-    s['k'] = b'data'
-"""
+    pytest.importorskip(checker, reason=f"{checker} is not installed")
+    files = tmp_path / "files"
+    shutil.copytree(TYPING, files, ignore=shutil.ignore_patterns("__pycache__", "conftest.py", "without_stubs"))
+    marked: set[tuple[str, int]] = set()
+    firsts: dict[str, dict[int, int]] = {}
+    lines: dict[str, list[str]] = {}
+    for path in files.rglob("*.py"):
+        source, name = path.read_text("utf-8"), path.relative_to(files).as_posix()
+        firsts[name], lines[name] = statements(source), source.splitlines()
+        ignored = (number for number, line in enumerate(lines[name], 1) if "# type: ignore[" in line)
+        marked |= {(name, firsts[name].get(number, number)) for number in ignored}
+        # Not to be told what to ignore, it has to find each mistake itself.
+        path.write_text(re.sub(r"# type: ignore\[.*", "#", source), "utf-8")
+    found = {
+        (one.file, firsts[one.file].get(one.line, one.line)): one.rule
+        for one in CHECKERS[checker](environments["with_stubs"], files)
+    }
+    marked = {(name, line) for name, line in marked if (files / name).exists()}
+
+    def spoken(place: tuple[str, int]) -> str:
+        return lines[place[0]][place[1] - 1].partition("# type:")[0].strip()
+
+    expected = FINDINGS[checker]
+    refused = {(rule, spoken(place)) for place, rule in found.items() if place not in marked}
+    assert refused == {(one["rule"], line) for one in expected["refuses"] for line in one["lines"]}
+    missed = {spoken(place) for place in marked - found.keys()}
+    assert missed == {line for one in expected["misses"] for line in one["lines"]}
+    # Most of what is wrong is found: it did run.
+    assert len(marked) > 400
+
+
+def test_the_typing_page_lists_what_other_checkers_find() -> None:
+    page = (ROOT / "docs/reference/typing.md").read_text("utf-8")
+    rows = [
+        f"| {checker} | {verb} | {one['reason']} |"
+        for checker, kinds in FINDINGS.items()
+        for verb in ("refuses", "misses")
+        for one in kinds[verb]
+    ]
+    assert [row for row in page.splitlines() if row.startswith(tuple(f"| {checker} |" for checker in CHECKERS))] == rows
 
 
 MISUSES = {

@@ -812,7 +812,7 @@ def test_a_file_that_cannot_be_opened_is_named_by_either_client(
         nothing_configured.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
     error = denied(via, fake.url)
     how = "cannot be read or run" if process else f"({variable}) cannot be read"
-    assert f": no usable AWS credentials: the file '{file}' {how}: " in str(error)
+    assert f"no usable AWS credentials: the file '{file}' {how}: " in str(error)
     assert_discreet(error, "hush-hush")
 
 
@@ -837,7 +837,7 @@ def test_a_credential_process_that_fails_is_named_and_not_quoted(
 ) -> None:
     configured(nothing_configured, tmp_path, f"credential_process = {process}")
     error = denied(via, fake.url)
-    assert f": no usable AWS credentials: {says}" in str(error)
+    assert f"no usable AWS credentials: {says}" in str(error)
     assert "endpoint_url" not in str(error)
     assert_discreet(error, "hush-hush")
 

@@ -716,6 +716,19 @@ def test_in_an_environment_like_lambdas_a_call_is_made_and_nothing_slow_is_impor
     assert "dynamostore.wire._environment" in modules
 
 
+def test_without_botocore_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore", None)  # an import raises ModuleNotFoundError
+    monkeypatch.delitem(sys.modules, "botocore.session", raising=False)
+    monkeypatch.delitem(sys.modules, "dynamostore.wire._botocore", raising=False)
+    no_files = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    assert resolve(None, None, environ=LAMBDA | no_files).region == LAMBDA["AWS_REGION"]
+    for environ in (LAMBDA | no_files | {"AWS_PROFILE": "ours"}, no_files | {"AWS_REGION": "eu-central-1"}):
+        with pytest.raises(
+            SettingsError, match=r"not installed: install boto3\. Without it, set AWS_REGION, .*AWS_ACCESS_KEY"
+        ):
+            resolve(None, None, environ=environ)
+
+
 # Credentials that are renewed
 
 

@@ -444,7 +444,7 @@ def test_a_key_that_is_taken_is_refused(manager: SessionManager) -> None:
         with pytest.raises(ValueError, match="reserved by WSGI"):
             SessionMiddleware(simple([]), manager, key=key)
     other = SessionManager(MemoryStore())
-    with pytest.raises(RuntimeError, match="another manager's session under key='session'"):
+    with pytest.raises(RuntimeError, match="another manager's session is already under key='session'"):
         call(SessionMiddleware(SessionMiddleware(simple([]), manager), other))
     # The same one twice is one.
     assert call(SessionMiddleware(SessionMiddleware(simple([]), manager), manager)).token is not None
@@ -502,7 +502,7 @@ def test_the_plain_key_is_what_the_validator_refuses(manager: SessionManager) ->
 def test_a_dotted_key_is_taken_by_the_plain_one(manager: SessionManager) -> None:
     other = SessionManager(MemoryStore())
     app = SessionMiddleware(SessionMiddleware(simple([]), manager), other, key="dynamostore.session")
-    with pytest.raises(RuntimeError, match="another manager's session under key='session'"):
+    with pytest.raises(RuntimeError, match="another manager's session is already under key='session'"):
         call(app)
 
 
@@ -523,7 +523,9 @@ def test_two_objects_under_the_two_keys_are_refused(manager: SessionManager, cou
         return []
 
     others: list[object] = [{"a": 1}, None]
-    with pytest.raises(SessionTypeError, match=r"'session' and 'dynamostore.session' were replaced by two objects"):
+    with pytest.raises(
+        SessionTypeError, match=r"'session' and 'dynamostore.session' were replaced by two different objects"
+    ):
         call(SessionMiddleware(app, manager))
     assert counted.taken() == []
     others = [None, None]

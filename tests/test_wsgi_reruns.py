@@ -298,7 +298,7 @@ def test_an_app_that_answers_a_conflict_itself_is_left_alone(
     response = Saving(manager, token)()
     assert (response.status, response.body) == (303, b"user")
     assert held(manager, token) == {"user": "ada'"}
-    assert "GET / answered with 303 by the app, and nothing stored: session" in caplog.text
+    assert "GET / answered with 303 by the app, and nothing was stored: session" in caplog.text
 
 
 def test_a_later_run_that_fails_has_its_error_raised(manager: SessionManager, token: str) -> None:

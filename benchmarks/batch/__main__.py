@@ -117,7 +117,7 @@ def stats(server: Server) -> Stats:
 
 
 def show(what: str, jobs: tuple[tuple[str, str, int], ...], own: str, measured: dict[int, dict[str, Measured]]) -> None:
-    titles = (what, "records", "records/s", "as boto3's", "CPU µs a record", "peak MB", "calls", "units a record")
+    titles = (what, "records", "records/s", "vs. boto3", "CPU µs a record", "peak MB", "calls", "units a record")
     plain = next(title for title, job, _ in jobs if job == own)
 
     def rows() -> Iterator[list[str]]:

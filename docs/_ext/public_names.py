@@ -39,6 +39,7 @@ INTERNAL: Final = frozenset(
         "dynamostore.batch.segments",
         "dynamostore.batch.tables",
         "dynamostore.batch.unfinished",
+        "dynamostore.documented",
         "dynamostore.misuse",
         "dynamostore.pauses",
         "dynamostore.plans",

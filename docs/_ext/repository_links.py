@@ -71,7 +71,10 @@ def _link(app: Sphinx, document: nodes.document) -> None:
             continue
         target, _, anchor = node["reftarget"].partition("#")
         if node.get("refdomain") == "doc":
-            # MyST found a page. In an included file it looked from the wrong folder.
+            # MyST found a page, or takes a file of the repository's root for one.
+            page = INCLUDED.get(f"{Path(target).name}.md")
+            if page is not None and Path(target).parent == ROOT:
+                node["reftarget"] = page
             continue
         page = _page(env, docname, target)
         if page is None:

@@ -1,4 +1,4 @@
-"""A table's keeper: what it is like, what is wrong with it, what its clients must be allowed, and how to declare it.
+"""Describe and check a table, print the IAM policies that its clients need, and declare the table as a template.
 
 >>> from dynamostore import Table
 >>> from dynamostore.local import LocalDynamoDB

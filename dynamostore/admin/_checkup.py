@@ -1,4 +1,4 @@
-"""`Checkup`: the plan of `doctor`, all but the records. Nothing that it asks for changes anything."""
+"""`Checkup`: the plan of `doctor`, except for the records. None of its calls changes anything."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ __all__ = ["METHODS", "Checkup"]
 R = TypeVar("R")
 
 METHODS: Final = ("describe_continuous_backups", "batch_get_item", "batch_write_item", "scan")
-"""The calls that a store does without, and its client may not have."""
+"""The calls that a store can do without, so its client may lack them."""
 
-# Of the codes that say "denied", those that say it of the operation, and not of who calls.
+# Error codes for a denied operation. The other codes of `AccessDeniedError` are about the credentials.
 _NOT_ALLOWED = ("AccessDeniedException", "AccessDenied", "NotAuthorized")
 _OFF = 5 * NS_PER_S
 _WRONG = 300 * NS_PER_S
-# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ReplicaDescription.html: the others do not pass by themselves.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ReplicaDescription.html: other states do not end by themselves.
 _PASSING = ("CREATING", "DELETING")
-# Holds of no item, and of none that is not there: what is conditional on it can be tried, and is never done.
+# Never true, whether the item exists or not: DynamoDB checks the permission for the write, and then does not write.
 _NEVER = "attribute_exists(#token) AND attribute_not_exists(#token)"
 
 
-class _OverError(Exception):
-    """There is no use in asking on."""
+class _StopError(Exception):
+    """All further calls would fail."""
 
 
 @dataclass(slots=True)
 class Checkup:
-    """What was found so far of a table, by its *clock*, for a *role*."""
+    """The findings so far about a *table*, for a *role*. Times come from *clock*."""
 
     table: Table
     clock: Clock
@@ -66,9 +66,9 @@ class Checkup:
     findings: list[Finding] = field(default_factory=list)
     ttl_is_on: bool | None = None
     is_strong: bool = False
-    """Whether it is a global table with multi-Region strong consistency."""
+    """True if the table is a global table with multi-Region strong consistency."""
     readable: bool = False
-    """Whether its records can be read, all of them."""
+    """True if all records of the table can be read."""
     _key_is_known: bool = False
     _key_is_wrong: bool = False
     _answered: bool = False
@@ -77,19 +77,19 @@ class Checkup:
     _denied: set[str] = field(default_factory=set)
 
     def plan(self) -> Plan[None]:
-        """Ask for all there is to know, in so many calls; no `StoreError` is raised."""
+        """Make all checks. Never raises `StoreError`: an error becomes a finding."""
         try:
-            yield from self._look_at_the_table()
-            yield from self._look_at_the_ttl()
-            yield from self._look_at_the_backups()
-            yield from self._try_the_items()
-        except _OverError:
+            yield from self._check_table()
+            yield from self._check_ttl()
+            yield from self._check_backups()
+            yield from self._try_operations()
+        except _StopError:
             pass
-        self._say_of_the_clock()
+        self._report_clock()
 
     # The table
 
-    def _look_at_the_table(self) -> Plan[None]:
+    def _check_table(self) -> Plan[None]:
         reply = yield from self._try("DescribeTable", describe_table(self.table))
         if reply is None:
             return
@@ -98,15 +98,15 @@ class Checkup:
         usable = status in ("ACTIVE", "UPDATING")
         unusable = _findings.TABLE_WAITING if status == "CREATING" else _findings.TABLE_UNUSABLE
         self._find(_findings.TABLE_OK if usable else unusable, name=repr(self.table.name), status=status)
-        self._look_at_the_key(described)
-        self._look_at_the_bill(described)
-        self._look_at_the_replicas(described)
+        self._check_key(described)
+        self._check_billing(described)
+        self._check_replicas(described)
         protected = described.get("DeletionProtectionEnabled", False)
         self._find(_findings.PROTECTION_ON if protected else _findings.PROTECTION_OFF)
         if not usable:
-            raise _OverError
+            raise _StopError
 
-    def _look_at_the_key(self, described: DescribedTable) -> None:
+    def _check_key(self, described: DescribedTable) -> None:
         self._key_is_known = True
         key = key_in_words(described)
         if has_key(self.table, described):
@@ -115,7 +115,7 @@ class Checkup:
             self._find(_findings.KEY_OTHER, key=key, wanted=self._wanted_key)
             self._key_is_wrong = True
 
-    def _look_at_the_bill(self, described: DescribedTable) -> None:
+    def _check_billing(self, described: DescribedTable) -> None:
         if billing(described) == "PAY_PER_REQUEST":
             self._find(_findings.BILLING_ON_DEMAND)
             return
@@ -123,7 +123,7 @@ class Checkup:
         reads, writes = capacity.get("ReadCapacityUnits", 0), capacity.get("WriteCapacityUnits", 0)
         self._find(_findings.BILLING_PROVISIONED, reads=reads, writes=writes)
 
-    def _look_at_the_replicas(self, described: DescribedTable) -> None:
+    def _check_replicas(self, described: DescribedTable) -> None:
         self.is_strong = is_strongly_consistent(described)
         there, observer = replicas(described), witness(described)
         if not there:
@@ -139,12 +139,12 @@ class Checkup:
             kind = _findings.REPLICA_BUSY if replica.status in _PASSING else _findings.REPLICA_CUT_OFF
             self._find(kind, what=what, region=replica.region, status=replica.status)
 
-    def _look_at_the_ttl(self) -> Plan[None]:
+    def _check_ttl(self) -> Plan[None]:
         reply = yield from self._try("DescribeTimeToLive", describe_ttl(self.table), none=_findings.TTL_NONE)
         if reply is not None:
-            self._judge_the_ttl(reply["TimeToLiveDescription"])
+            self._report_ttl(reply["TimeToLiveDescription"])
 
-    def _judge_the_ttl(self, there: DescribedTimeToLive) -> None:
+    def _report_ttl(self, there: DescribedTimeToLive) -> None:
         status = there.get("TimeToLiveStatus", "DISABLED")
         attribute = there.get("AttributeName", "")
         self.ttl_is_on = status in ("ENABLED", "ENABLING") and attribute == self.table.ttl
@@ -159,19 +159,19 @@ class Checkup:
             specification = shlex.quote(f"Enabled=true,AttributeName={self.table.ttl}")
             self._find(_findings.TTL_OFF, status=status.lower(), specification=specification)
 
-    def _look_at_the_backups(self) -> Plan[None]:
+    def _check_backups(self) -> Plan[None]:
         operation = "DescribeContinuousBackups"
         if "describe_continuous_backups" not in self.where.can:
-            self._find(_findings.BACKUPS_UNKNOWN, reason=f"the client has no {operation}")
+            self._find(_findings.BACKUPS_UNKNOWN, reason=f"the client does not support {operation}")
             return
         none = _findings.BACKUPS_UNKNOWN
         reply = yield from self._try(operation, describe_backups(self.table), none=none)
         if reply is not None:
             self._find(_findings.BACKUPS_ON if recovery(reply) else _findings.BACKUPS_OFF)
 
-    # The items: of a key that nobody has
+    # The items, with a key that does not exist
 
-    def _try_the_items(self) -> Plan[None]:
+    def _try_operations(self) -> Plan[None]:
         if self._key_is_wrong:
             return
         token = f"dynamostore-doctor-{secrets.token_urlsafe(16)}"
@@ -190,10 +190,10 @@ class Checkup:
         yield from self._try("PutItem", self._call("put_item", Item=item, **never))
         yield from self._try("UpdateItem", self._call("update_item", Key=key, **update))
         yield from self._try("DeleteItem", self._call("delete_item", Key=key, ReturnValues="NONE", **never))
-        yield from self._try_a_transaction(never)
+        yield from self._try_transaction(never)
         name = self.table.name
         yield from self._try("BatchGetItem", Call("batch_get_item", {"RequestItems": {name: {"Keys": [key]}}}))
-        # It knows no conditions; but the key is one of 2^128.
+        # BatchWriteItem has no conditions, but the key is random (128 bits), so no item has it.
         delete = {"RequestItems": {name: [{"DeleteRequest": {"Key": key}}]}}
         yield from self._try("BatchWriteItem", Call("batch_write_item", delete))
         narrow = {
@@ -201,13 +201,13 @@ class Checkup:
             "ProjectionExpression": "#token",
             "ExpressionAttributeNames": {"#token": self.table.token},
         }
-        # A sweeper may do no other.
+        # A sweeper may only scan with this projection.
         yield from self._try("Scan", self._call("scan", Limit=1, **(narrow if self.role == "sweeper" else {})))
-        self._say_if_unreadable()
+        self._report_if_unreadable()
 
-    def _try_a_transaction(self, never: Mapping[str, object]) -> Plan[None]:
+    def _try_transaction(self, never: Mapping[str, object]) -> Plan[None]:
         if {"PutItem", "DeleteItem"} & self._denied:
-            # Then so is a transaction.
+            # A transaction with these writes is denied, too.
             return
         token = f"dynamostore-doctor-{secrets.token_urlsafe(16)}"
         new = items.encode(self.table, Record.at(token, b"", 0, items.new_version()))
@@ -224,17 +224,17 @@ class Checkup:
         else:
             self._find(_findings.TRANSACTIONS_OK)
 
-    def _say_if_unreadable(self) -> None:
+    def _report_if_unreadable(self) -> None:
         missing = [method for method in METHODS[1:] if method not in self.where.can]
         self.readable = "Scan" in self._allowed and not missing and self.role != "sweeper"
         if not self.readable:
-            reason = f"the client has no {', '.join(missing)}" if missing else "Scan was not possible"
-            reason = "a sweeper reads no data" if self.role == "sweeper" else reason
+            reason = f"the client does not support {', '.join(missing)}" if missing else "Scan failed"
+            reason = "the role sweeper may not read data" if self.role == "sweeper" else reason
             self._find(_findings.RECORDS_SKIPPED, reason=reason)
 
     # The clock
 
-    def _say_of_the_clock(self) -> None:
+    def _report_clock(self) -> None:
         skew = self._skew
         if skew is None:
             if self._answered:
@@ -246,32 +246,37 @@ class Checkup:
             way, when = ("ahead of", "sooner") if skew > 0 else ("behind", "later")
             self._find(kind, seconds=f"{abs(skew) // NS_PER_S:,}", way=way, when=when)
 
-    def _look_at_the_clock(self, before: int, reply: object) -> None:
-        """Compare with the date of a reply to what was asked for *before*: how far it is from then and now, at least."""
+    def _check_clock(self, before: int, reply: object) -> None:
+        """Compare this clock with the date of *reply*, which answers a call begun at *before*. Keep the smallest possible difference."""
         self._answered |= reply is not None
         date = date_ns(reply)
         if date is not None and self._skew is None:
-            # The server leaves out the fraction of its second.
+            # The date has whole seconds: the server cuts off the fraction.
             self._skew = max(before - date - NS_PER_S, 0) or min(self.clock() - date, 0)
 
     # Parts
 
     def _try(self, operation: str, call: Call[R], none: Kind | None = None) -> Plan[R | None]:
-        """Make a call, and say whether it is allowed; its reply, if it has one. *none*: what to say if the server has none."""
+        """Make a call, add a finding that says whether it is allowed, and return its reply, if any.
+
+        If the server does not support the operation, the finding is *none*, if given.
+        """
         about = {"operation": operation, "role": self.role, "roles": ", ".join(roles_with(operation))}
         if call.operation in METHODS and call.operation not in self.where.can:
             self._find(_findings.NOT_THERE, whose="the client", **about)
             return None
         outcome = yield from self._ask(call)
         if isinstance(outcome, Unsupported):
-            self._find(none or _findings.NOT_THERE, whose="this server", reason="the server cannot say", **about)
+            self._find(
+                none or _findings.NOT_THERE, whose="this server", reason="this server does not support it", **about
+            )
         elif isinstance(outcome, AccessDeniedError):
             self._denied.add(operation)
             needed = operation in ALLOWED[self.role]
             self._find(_findings.DENIED if needed else _findings.DENIED_TO_OTHERS, **about)
         elif isinstance(outcome, TableSchemaError):
-            self._find(_findings.KEY_OTHER, key="another", wanted=self._wanted_key)
-            raise _OverError from outcome
+            self._find(_findings.KEY_OTHER, key="different", wanted=self._wanted_key)
+            raise _StopError from outcome
         elif isinstance(outcome, StoreError) and not isinstance(outcome, ConditionFailed):
             self._find(_findings.UNTRIED, reason=outcome, **about)
         else:
@@ -281,12 +286,12 @@ class Checkup:
         return None
 
     def _ask(self, call: Call[R]) -> Plan[R | StoreError]:
-        """The reply to a call, or the error that it raised; `_OverError` if so would any other."""
+        """Return the reply to a call, or the error it raised. Raise `_StopError` if all further calls would fail, too."""
         before = self.clock()
         try:
             reply = yield from issue(call)
         except StoreError as error:
-            self._look_at_the_clock(before, getattr(error.__cause__, "response", None))
+            self._check_clock(before, getattr(error.__cause__, "response", None))
             over = None
             if isinstance(error, UnavailableError) and not error.code:
                 over = _findings.UNREACHABLE
@@ -296,9 +301,9 @@ class Checkup:
                 over = _findings.TABLE_MISSING
             if over is not None:
                 self._find(over, reason=error)
-                raise _OverError from error
+                raise _StopError from error
             return error
-        self._look_at_the_clock(before, reply)
+        self._check_clock(before, reply)
         return reply
 
     @property

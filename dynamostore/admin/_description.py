@@ -1,4 +1,4 @@
-"""`Description`, and the plan that asks for it."""
+"""`Description`, and the plan that gets it."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a table is like.
+    """The settings and the state of a table.
 
-    *status* is "ACTIVE" or DynamoDB's word for what else; *billing* "PAY_PER_REQUEST" or "PROVISIONED"; *items* and *bytes* are
-    as DynamoDB counted them in the last six hours. *key* reads like "token (HASH, S)". *ttl* is the attribute that TTL goes by,
-    None if it is off or not known: *ttl_status* is "ENABLED" or DynamoDB's word for what else, or "UNKNOWN".
-    *point_in_time_recovery* is None if it is not known. *region* and *endpoint* are where the client sends its calls.
+    *status* is "ACTIVE" or another of DynamoDB's table states. *billing* is "PAY_PER_REQUEST" or "PROVISIONED". *items* and
+    *bytes* are DynamoDB's own counts, which can be six hours old. *key* has the form "token (HASH, S)". *ttl* is the attribute
+    that TTL uses, or None if TTL is off or its state is unknown. *ttl_status* is "ENABLED", another of DynamoDB's states, or
+    "UNKNOWN". *point_in_time_recovery*: None if unknown. *region* and *endpoint* say where the client sends its calls.
 
-    Of a global table: *replicas* are those in other Regions; *multi_region_consistency* is "EVENTUAL"
-    or "STRONG", and None for a table in one Region; *witness* is that of a table with strong consistency, if it has one.
+    For a global table: *replicas* are the replicas in other Regions. *multi_region_consistency* is "EVENTUAL" or "STRONG", and
+    None for a table in one Region. *witness* is the witness of a table with strong consistency, if it has one.
     """
 
     name: str
@@ -71,22 +71,22 @@ class Description:
 
 
 def describe_table(table: Table) -> Call[DescribeTableReply]:
-    """The call for a table's description."""
+    """Return the call for a table's description."""
     return Call("describe_table", {"TableName": table.name})
 
 
 def describe_ttl(table: Table) -> Call[DescribeTimeToLiveReply]:
-    """The call for its TTL."""
+    """Return the call for a table's TTL."""
     return Call("describe_time_to_live", {"TableName": table.name})
 
 
 def describe_backups(table: Table) -> Call[Mapping[str, Any]]:
-    """The call for its backups."""
+    """Return the call for a table's backups."""
     return Call("describe_continuous_backups", {"TableName": table.name})
 
 
 def describing(table: Table, where: Where) -> Plan[Description]:
-    """The description of a table; what may not be asked for, or is not there to be asked for, is not known."""
+    """Return the description of a table. The TTL and the backups are unknown if their calls are denied or not supported."""
     described = (yield from issue(describe_table(table)))["Table"]
     attribute, status = None, "UNKNOWN"
     try:
@@ -125,7 +125,7 @@ def describing(table: Table, where: Where) -> Plan[Description]:
 
 
 def replicas(described: DescribedTable) -> tuple[Replica, ...]:
-    """The replicas in other Regions."""
+    """Return the replicas in other Regions."""
     return tuple(
         Replica(there.get("RegionName", "?"), there.get("ReplicaStatus", "UNKNOWN"))
         for there in described.get("Replicas") or ()
@@ -133,26 +133,26 @@ def replicas(described: DescribedTable) -> tuple[Replica, ...]:
 
 
 def witness(described: DescribedTable) -> Replica | None:
-    """The witness; there is one at most."""
+    """Return the witness, or None. A table has at most one."""
     for there in described.get("GlobalTableWitnesses") or ():
         return Replica(there.get("RegionName", "?"), there.get("WitnessStatus", "UNKNOWN"))
     return None
 
 
 def consistency(described: DescribedTable) -> str | None:
-    """The consistency mode of a global table; "EVENTUAL" if DynamoDB does not report one, as for older tables."""
+    """Return the consistency mode of a global table, or None. It is "EVENTUAL" if DynamoDB does not report it, as for older tables."""
     if not replicas(described):
         return None
     return described.get("MultiRegionConsistency", "EVENTUAL")
 
 
 def billing(described: DescribedTable) -> str:
-    """How it is paid for; of a table that was never on demand DynamoDB does not say."""
+    """Return the billing mode. DynamoDB does not report it for a table that was never on demand."""
     return described.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
 
 
 def recovery(reply: Mapping[str, Any]) -> bool:
-    """Whether point-in-time recovery is on."""
+    """Return True if point-in-time recovery is on."""
     backups = reply.get("ContinuousBackupsDescription") or {}
     status = (backups.get("PointInTimeRecoveryDescription") or {}).get("PointInTimeRecoveryStatus")
     return bool(status == "ENABLED")

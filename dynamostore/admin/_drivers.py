@@ -1,4 +1,4 @@
-"""`describe` and `doctor`, waited for and awaited."""
+"""`describe` and `doctor`, synchronous and asynchronous."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ from .where import Where
 
 __all__ = ["adescribe", "adoctor", "describe", "doctor"]
 
-# A look is not worth the patience of a job.
+# A check gives up sooner than a job.
 _ATTEMPTS = 3
 
 
 def describe(store: DynamoStore) -> Description:
-    """What *store*'s table is like, in three calls.
+    """Return a description of *store*'s table. This takes three calls.
 
-    It needs DescribeTable; what DescribeTimeToLive and DescribeContinuousBackups would say is not known if they are denied.
-    Raises `TableNotFoundError`, and `StoreError` for whatever else kept it from being known.
+    The credentials must be allowed DescribeTable. If DescribeTimeToLive or DescribeContinuousBackups is denied, the TTL or the
+    point-in-time recovery is unknown. Raises `TableNotFoundError` if the table does not exist, and `StoreError` for other failures.
     """
     return store._run(describing(store.table, _where(store)))
 
 
 async def adescribe(store: AsyncDynamoStore) -> Description:
-    """As `describe`."""
+    """Return what `describe` returns, for an async store."""
     return await store._run(describing(store.table, _where(store)))
 
 
 def doctor(store: DynamoStore, *, sample: int | None = 1000, segments: int = 1, role: Role = "web") -> list[Finding]:
-    """What is right and what is wrong with *store*'s table, its records, this clock, and what these credentials may do.
+    """Check *store*'s table, its records, this clock and the permissions of the credentials. Return all findings.
 
-    Each operation is tried, and changes nothing: writes have a condition that nothing can meet, and keys that nobody has. It
-    costs a dozen units, and the reading of a *sample* of so many items (None: all; 0: none), in *segments* at once, as
-    `Batch.scan_items <dynamostore.batch.Batch.scan_items>`. What *role* may not do is an error, what others might, a note.
+    The checks try each operation but change nothing: each write uses a key that does not exist and, where DynamoDB supports it, a
+    condition that is never true. They cost about a dozen capacity units, plus the reading of *sample* items (None: all; 0: none)
+    in *segments* parallel segments, as `Batch.scan_items <dynamostore.batch.Batch.scan_items>` does. A denied operation is an
+    error if *role* needs it, and otherwise a note.
 
-    What a check finds is never raised, nor why it could not be made; `ValueError` for arguments that make no sense.
+    A failed call becomes a finding and is not raised. Raises `ValueError` if an argument is not valid.
     """
     _check(sample, segments, role)
     checkup = _checkup(store, role)
@@ -65,7 +66,7 @@ def doctor(store: DynamoStore, *, sample: int | None = 1000, segments: int = 1, 
 async def adoctor(
     store: AsyncDynamoStore, *, sample: int | None = 1000, segments: int = 1, role: Role = "web"
 ) -> list[Finding]:
-    """As `doctor`."""
+    """Return what `doctor` returns, for an async store."""
     _check(sample, segments, role)
     checkup = _checkup(store, role)
     await store._run(checkup.plan())
@@ -84,7 +85,7 @@ async def adoctor(
 
 def _check(sample: int | None, segments: int, role: Role) -> None:
     if sample is not None and sample < 0:
-        raise ValueError("sample must be a number of items, or None: all")
+        raise ValueError("sample must be a number of items, or None for all items")
     check_segments(segments)
     if role not in ROLES:
         raise ValueError(f"role must be one of {', '.join(ROLES)}, not {role!r}")

@@ -1,4 +1,4 @@
-"""`policy`: the least that each kind of client must be allowed, and which operations that is."""
+"""`policy`: the minimal IAM policy of each role, and the operations that each role needs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dynamostore.table import Table
 __all__ = ["ALLOWED", "ROLES", "Role", "policy", "roles_with"]
 
 Role: TypeAlias = Literal["web", "reader", "sweeper", "administrator"]
-"""What a client does with a table.
+"""The role of a client.
 
-*web*: all of a store's verbs, as sessions need them. *reader*: jobs that only read, and `describe`. *sweeper*: nothing but
-``purge_expired``. *administrator*: ``create_table``, `describe`, `doctor`, and every job.
+*web*: all methods of a store that sessions use. *reader*: jobs that only read, and `describe`. *sweeper*: only
+``purge_expired``. *administrator*: ``create_table``, `describe`, `doctor`, and all jobs.
 """
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 ALLOWED: Final[Mapping[Role, tuple[str, ...]]] = {
-    # A transaction is authorised by what is in it.
+    # DynamoDB authorizes a transaction by the actions it contains.
     "web": ("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
     "reader": ("GetItem", "BatchGetItem", "Scan", "DescribeTable"),
     "sweeper": ("Scan", "DeleteItem"),
@@ -29,9 +29,9 @@ ALLOWED: Final[Mapping[Role, tuple[str, ...]]] = {
         *("CreateTable", "DescribeTable", "DescribeTimeToLive", "UpdateTimeToLive", "DescribeContinuousBackups"),
     ),
 }
-"""The operations of each role."""
+"""The operations that each role needs."""
 
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: what a region's ARNs begin with.
+# The partition in the ARNs of a Region: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
 _PARTITIONS = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -46,12 +46,12 @@ _PARTITIONS = {
 def policy(
     role: Role, *, table: str | Table = "scs_session", region: str = "*", account: str = "*"
 ) -> dict[str, object]:
-    """Return an IAM policy document that allows a role just what it needs, on one table.
+    """Return an IAM policy that allows a role exactly the operations it needs, on one table.
 
-    *table* is its name or its ARN, or a `Table` if its attributes have other names; *region* and *account* (12 digits) are "*"
-    for any. Raises `ValueError` for what is no role, table, region or account. It is plain data: ``json.dumps`` makes the document.
+    *table* is the table's name or ARN, or a `Table` if its attributes have other names. *region* and *account* (12 digits) can be
+    "*" for any. ``json.dumps`` turns the result into a policy document. Raises `ValueError` if an argument is not valid.
 
-    The *sweeper*'s policy names the attributes that it may use, so it can neither read nor compare the payload.
+    The policy of the *sweeper* lists the attributes that it may use, so it can neither read nor compare the payload.
 
     >>> policy("reader", region="eu-central-1", account="123456789012")["Statement"]
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -61,7 +61,7 @@ def policy(
     if role not in ROLES:
         raise ValueError(f"role must be one of {', '.join(ROLES)}, not {role!r}")
     if not re.fullmatch(r"\*|[a-z0-9-]+", region):
-        raise ValueError(f'region must be one, such as "eu-central-1", or "*", not {region!r}')
+        raise ValueError(f'region must be a Region such as "eu-central-1", or "*", not {region!r}')
     if not re.fullmatch(r"\*|[0-9]{12}", account):
         raise ValueError(f'account must be 12 digits or "*", not {account!r}')
     table = Table(name=table) if isinstance(table, str) else table
@@ -82,19 +82,19 @@ def _allow(operations: tuple[str, ...], resource: str) -> dict[str, object]:
 
 
 def _restricted(operation: str, resource: str, table: Table) -> dict[str, object]:
-    """The statement that allows an operation of `purge_expired` on what it looks at, and nothing else.
+    """Return the statement that allows an operation of `purge_expired` on the attributes it uses, and no others.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
     attributes = [_literal(name) for name in (table.token, table.expiry, table.ttl, table.moved)]
     returned = {
-        # Without a projection a Scan returns everything, whatever its request names.
+        # Without a projection, a Scan returns all attributes, whichever attributes the request names.
         "Scan": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
         "DeleteItem": {"dynamodb:ReturnValues": "NONE"},
     }
     condition = {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": attributes},
-        # Of a request that names none, ForAllValues holds.
+        # ForAllValues is true for a request that names no attributes, so require that it names some.
         "Null": {"dynamodb:Attributes": "false"},
         "StringEquals": returned[operation],
     }
@@ -102,15 +102,17 @@ def _restricted(operation: str, resource: str, table: Table) -> dict[str, object
 
 
 def _literal(name: str) -> str:
-    """An attribute's name as the value of a condition."""
+    """Return an attribute's name as a value of a condition."""
     if not all("\x20" <= character <= "\xff" for character in name):
-        raise ValueError(f"table attribute {name!r} cannot be in an IAM policy: it takes U+0020 to U+00FF only")
-    # "${" would begin a variable.
+        raise ValueError(
+            f"table attribute {name!r} cannot be in an IAM policy: use only characters from U+0020 to U+00FF"
+        )
+    # "${" would start a policy variable.
     return name.replace("${", "${$}{")
 
 
 def roles_with(operation: str) -> tuple[Role, ...]:
-    """The roles that must be allowed an operation.
+    """Return the roles that need an operation.
 
     >>> roles_with("BatchGetItem")
     ('reader', 'administrator')

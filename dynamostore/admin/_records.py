@@ -1,4 +1,4 @@
-"""What `doctor` makes of a table's items, one by one: in little memory, and without I/O."""
+"""`Records`: the checks that `doctor` makes on each item. It needs little memory and does no I/O."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["Records"]
 _TOO_BIG: Final = MAX_ITEM * 8 // 10
 _LARGE: Final = 4096
 _UNSWEPT: Final = 48 * 3600 * NS_PER_S
-# How much later than its expiry demands a marker may be swept: without a grace it expires before it is made.
+# How many seconds later than its expiry requires the TTL of a marker may be. Without a grace, a marker expires before it is written.
 _STAYS: Final = 2 * duration_ns(markers.MARKER) // NS_PER_S
-# The year 5138; no expiry is later than 2262.
+# In the year 5138. No expiry is later than 2262, so a larger number is not in seconds.
 _NO_SECONDS: Final = 10**11
 _EXAMPLES: Final = 3
 
@@ -43,7 +43,7 @@ _KINDS: Final = (
 
 @dataclass(slots=True)
 class Records:
-    """What was seen so far, at *now* (Unix nanoseconds); *ttl_is_on*: None if it is not known; *has_ttl*: if it could be on."""
+    """The counts so far. *now* is in Unix nanoseconds. *ttl_is_on*: None if unknown. *has_ttl* is False if the table cannot have TTL."""
 
     table: Table
     now: int
@@ -57,7 +57,7 @@ class Records:
     examples: dict[Kind, list[str]] = field(default_factory=dict)
 
     def look(self, item: Item) -> None:
-        """Look at an item."""
+        """Check and count an item."""
         self.seen += 1
         name = digest(items.key_of(self.table, item))
         size = items.item_size(item)
@@ -67,23 +67,23 @@ class Records:
             self._note(_findings.LARGE, f"{name}: {size:,} bytes")
         try:
             expiry_ns = items.decode_expiry(self.table, item)
-            self._look_at_the_record(name, item, expiry_ns)
+            self._check_record(name, item, expiry_ns)
         except CorruptRecordError as error:
             self._note(_findings.CORRUPT, f"{name}: {error.reason}")
         else:
-            self._look_at_the_ttl(name, item, expiry_ns)
+            self._check_ttl(name, item, expiry_ns)
 
     def findings(self) -> list[Finding]:
-        """What there is to say of all of them."""
+        """Return the findings about all items so far."""
         seen = f"{self.seen:,}"
         found = [
             _findings.RECORDS_OK(
                 seen=seen, live=f"{self.live:,}", expired=f"{self.expired:,}", markers=f"{self.markers:,}"
             )
         ]
-        cause = "turn on TTL (see ttl)" if self.has_ttl else "purge them more often (see ttl)"
+        cause = "turn on TTL (see ttl)" if self.has_ttl else "purge more often (see ttl)"
         if self.ttl_is_on is not False:
-            cause = "TTL takes a few days, and leaves what expired more than five years ago"
+            cause = "TTL can take a few days, and never deletes records that expired more than five years ago"
         for kind in _KINDS:
             if count := self.counts[kind]:
                 examples = "; ".join(self.examples[kind]) + ("; …" if count > _EXAMPLES else "")
@@ -92,12 +92,12 @@ class Records:
                 )
         return found
 
-    def _look_at_the_record(self, name: str, item: Item, expiry_ns: int) -> None:
+    def _check_record(self, name: str, item: Item, expiry_ns: int) -> None:
         if markers.is_kept(self.table, item, self.now):
             self.markers += 1
             items.moved(self.table, item)
         elif expiry_ns < self.now:
-            # However it is: whoever meets it takes it for gone.
+            # Count it as expired, even if it is corrupt: a read treats it as missing.
             self.expired += 1
             if self.now - expiry_ns > _UNSWEPT:
                 self._note(_findings.UNSWEPT, name)
@@ -107,14 +107,14 @@ class Records:
             if not record.version:
                 self._note(_findings.BY_SCS, name)
 
-    def _look_at_the_ttl(self, name: str, item: Item, expiry_ns: int) -> None:
+    def _check_ttl(self, name: str, item: Item, expiry_ns: int) -> None:
         ttl = _seconds(item.get(self.table.ttl))
         due = items.ttl(expiry_ns)
         if ttl is None:
             self._note(_findings.NO_TTL, name)
         elif ttl >= _NO_SECONDS:
             self._note(_findings.MILLISECONDS, name)
-        # The very second of the expiry is as good: nothing is swept so soon.
+        # The second of the expiry itself is fine, too: DynamoDB does not delete that soon.
         elif ttl < due - 1:
             self._note(_findings.TOO_EARLY, f"{name}: by {due - ttl:,} s")
         elif ttl > due + (_STAYS if markers.is_marker(self.table, item) else 0):
@@ -128,6 +128,6 @@ class Records:
 
 
 def _seconds(value: object) -> int | None:
-    """The number that a TTL attribute holds; None if it holds none, and DynamoDB passes over it."""
+    """Return the number in a TTL attribute, or None if it is not a number. DynamoDB ignores such an item."""
     number = items.parse_number(value.get("N")) if isinstance(value, Mapping) else None
     return None if number is None else int(number)

@@ -1,4 +1,4 @@
-"""The table as a template, for CloudFormation or Terraform: as ``create_table`` makes it, and protected; in several Regions, too."""
+"""The table as a template for CloudFormation or Terraform, with deletion protection, in one Region or several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Consistency: TypeAlias = Literal["EVENTUAL", "STRONG"]
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
 _CLOUDFORMATION = """\
 AWSTemplateFormatVersion: "2010-09-09"
-Description: A table of records for dynamostore
+Description: The DynamoDB table of dynamostore
 Resources:
   Table:
     Type: AWS::DynamoDB::{kind}
@@ -34,7 +34,7 @@ Resources:
 {properties}\
 Outputs:
   TableArn:
-    Description: For the policies of its clients
+    Description: For the IAM policies of the table's clients
     Value: !GetAtt Table.Arn
 """
 
@@ -51,7 +51,7 @@ _PROTECTED = """\
 """
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html: the Region of the
-# stack is one of the replicas; with eventual consistency a stream must be specified, with strong consistency it need not be.
+# stack is one of the replicas. With eventual consistency, a stream is required.
 _STREAM = """\
       StreamSpecification:
         StreamViewType: NEW_AND_OLD_IMAGES
@@ -82,7 +82,7 @@ resource "aws_dynamodb_table" "dynamostore" {{
 {replicas}}}
 
 output "table_arn" {{
-  description = "For the policies of its clients"
+  description = "For the IAM policies of the table's clients"
   value       = aws_dynamodb_table.dynamostore.arn
 }}
 """
@@ -122,12 +122,12 @@ _STRONG_REGIONS: Final = 3
 def cloudformation(
     table: Table, *, replicas: Sequence[str] = (), consistency: Consistency = "EVENTUAL", witness: str | None = None
 ) -> str:
-    """A CloudFormation template (YAML) with *table*, and its ARN as output.
+    """Return a CloudFormation template (YAML) that declares *table*. Its output is the table's ARN.
 
-    On demand, with its key and TTL, as ``create_table`` makes it; point-in-time recovery and deletion protection are on, and it
-    is kept when the stack is deleted. It is encrypted with DynamoDB's own key, as any table is that says nothing of it.
+    The table has the key, the TTL and the on-demand billing that ``create_table`` sets. Point-in-time recovery and deletion
+    protection are on, and the table stays when the stack is deleted. It is encrypted with DynamoDB's own key, the default.
 
-    *replicas* are Regions other than the stack's own. If there are any, the table is a global table with this *consistency*. A
+    *replicas* are Regions other than the stack's own. With replicas, the table is a global table with this *consistency*. A
     global table with strong consistency has three Regions, one of which can be a *witness*, and no TTL. Raises `ValueError` if a
     global table cannot have these Regions.
 
@@ -156,11 +156,11 @@ def cloudformation(
 def terraform(
     table: Table, *, replicas: Sequence[str] = (), consistency: Consistency = "EVENTUAL", witness: str | None = None
 ) -> str:
-    """A Terraform configuration (HCL) with *table*, and its ARN as output: the table of `cloudformation`.
+    """Return a Terraform configuration (HCL) that declares *table*, with the settings of `cloudformation`. Its output is the ARN.
 
-    *replicas* are other Regions than the provider's. A *witness* needs version 6.22 of the AWS provider.
+    *replicas* are Regions other than the provider's. A *witness* needs version 6.22 of the AWS provider.
     """
-    # "${" and "%{" would begin a template.
+    # "${" and "%{" would start a Terraform template.
     name, token, ttl = (text.replace("${", "$${").replace("%{", "%%{") for text in _names(table))
     strong = _is_strong(replicas, consistency, witness)
     blocks = [_TERRAFORM_REPLICA.format(region=_quoted(region), consistency=consistency) for region in replicas]
@@ -206,7 +206,7 @@ def _names(table: Table) -> tuple[str, str, str]:
 
 
 def _quoted(text: str) -> str:
-    r"""A string as YAML and HCL both write it.
+    r"""Return *text* as a string literal that is valid in YAML and in HCL.
 
     >>> print(_quoted('a "b"\n'))
     "a \"b\"\u000a"

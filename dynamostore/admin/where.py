@@ -1,4 +1,4 @@
-"""`Where`: where a client sends its calls, in the words of a command line."""
+"""`Where`: where a client sends its calls, as command-line options."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dynamostore._texts import without_userinfo
 
 __all__ = ["Where"]
 
-# Where the AWS CLI goes by itself, if it knows the region: there, or to the account's own.
+# The endpoints that the AWS CLI finds from the Region alone: the Region's own, or an account's.
 _AWS = r"https://(dynamodb|[0-9]{{12}}\.ddb)\.{region}\.amazonaws\.com(\.cn)?/?"
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a client sends its calls, and which it *can* make."""
+    """The region and the endpoint of a client. *can* holds the names of the optional methods that it has."""
 
     region: str | None
     endpoint: str | None
@@ -24,7 +24,7 @@ class Where:
 
     @classmethod
     def of(cls, client: object, methods: tuple[str, ...]) -> Where:
-        """What a client says of itself: boto3's and the package's own do so in ``client.meta``."""
+        """Return what ``client.meta`` reports. boto3's client has it, and so has the wire client."""
         meta = getattr(client, "meta", None)
         region, endpoint = getattr(meta, "region_name", None), getattr(meta, "endpoint_url", None)
         if isinstance(endpoint, str):
@@ -33,7 +33,7 @@ class Where:
 
     @property
     def options(self) -> str:
-        """What a command line needs to get to the same place, the AWS CLI's or ours: each option after a space.
+        """The options that lead the AWS CLI or ``dynamostore`` to the same place, each after a space.
 
         >>> Where("eu-west-1", "https://dynamodb.eu-west-1.amazonaws.com", frozenset()).options
         ' --region eu-west-1'

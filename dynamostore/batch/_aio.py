@@ -24,7 +24,7 @@ from dynamostore.contract import Record
 from dynamostore.errors import StoreError, UnavailableError
 from dynamostore.hidden import Hidden, clears_frames
 from dynamostore.items import key
-from dynamostore.steps import to_its_end
+from dynamostore.steps import run_to_completion
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
 from ._calls import FIND_MANY, WRITE_MANY
@@ -195,9 +195,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
                 self._pages(Request(consistent=consistent), file.position, jobs=jobs, reporting=False)
             ) as pages:
                 async for page, _ in pages:
-                    await to_its_end(in_thread(partial(self._export_page, file, page, expired=expired)))
+                    await run_to_completion(in_thread(partial(self._export_page, file, page, expired=expired)))
                     self._report(jobs, file.records, file.records, position=file.position)
-            return await to_its_end(in_thread(file.finish))
+            return await run_to_completion(in_thread(file.finish))
         except BatchIncompleteError as error:
             error.tally = Tally(done=file.records)
             raise

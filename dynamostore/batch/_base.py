@@ -57,12 +57,12 @@ class Job(Generic[S]):
     handle: Callable[[Page], Plan[Tally]]
     on: S
     scope: str = ""
-    """What the resume token must match besides the table and the job."""
+    """A text that the resume token must match, besides the table and the job."""
 
 
 @dataclass(slots=True)
 class Account:
-    """What a job has done, and how many chunks in a row had no success."""
+    """The tally of a job, and the number of consecutive chunks without a success."""
 
     tally: Tally
     failed_in_a_row: int = 0
@@ -138,7 +138,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="create a batch and a store in
         if not isinstance(store, self._of):
             wanted, name = self._of.__name__, type(self).__name__
             other = "Batch" if name.startswith("Async") else "AsyncBatch"
-            instead = f"use {other}" if isinstance(store, BaseDynamoStore) else f"{name}({wanted}(client))"
+            instead = f"use {other}" if isinstance(store, BaseDynamoStore) else f"use {name}({wanted}(client))"
             raise TypeError(f"store must be of type {wanted}, not {type(store).__name__}; {instead}")
 
     def _start(self) -> Jobs:
@@ -357,7 +357,7 @@ def _clearing() -> Iterator[None]:
 class Course:
     """The progress of a job over a table: its position, what it has done, and which segments failed.
 
-    It calls *report* after each page, unless *report* is None.
+    If *report* is given, it is called after each page.
     """
 
     def __init__(self, position: Position, report: Callable[[int, int], object] | None) -> None:
@@ -378,7 +378,7 @@ class Course:
             self._report(self._seen, self._done)
 
     def failed(self, segment: int, error: Exception) -> None:
-        """Record that a segment failed, and what was done of its page. Raise an error that a retry cannot solve."""
+        """Record that a segment failed, with the tally of its page. Raise *error* if a retry cannot solve it."""
         if isinstance(error, StoppedError):
             self._partial.add(error.tally)
             error = error.reason
@@ -404,9 +404,9 @@ class Course:
         position, first = self._position, next(iter(self._errors.values()))
         number, whole = len(self._errors), len(position.after)
         segments = f", in {number} of {whole} segments" if whole > 1 else ""
-        how = "call export again to resume" if position.job == _files.JOB else "to resume, pass resume=..."
+        how = "; call export again to resume" if position.job == _files.JOB else "; to resume, pass resume=..."
         incomplete = BatchIncompleteError(
-            f"{position.job} on table {position.table!r} stopped early{segments}: {first}; {how}",
+            f"{position.job} on table {position.table!r} stopped early{segments}: {first}{how}",
             errors=self._errors,
             resume=position.text,
             tally=self._partial,

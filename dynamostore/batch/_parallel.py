@@ -36,7 +36,7 @@ class _Over:
 def in_threads(
     iterators: Mapping[int, Iterator[T]], failed: Callable[[int, Exception], None], stopping: threading.Event
 ) -> Iterator[T]:
-    """Yield the results of all *iterators*, which run in at most 32 threads. Call *failed* for each one that raises.
+    """Yield the results of all *iterators*, which run in at most 32 threads. Call *failed* for each iterator that raises.
 
     When this generator is closed or interrupted, it sets *stopping*, and each iterator ends at its next step. It does not
     wait for a thread that waits for a reply: such a thread is a daemon, and its result is discarded.

@@ -43,7 +43,7 @@ class Request:
 class Page:
     """A page of a segment: the *items* that matched the filter, the number *scanned*, and the last token read (*after*).
 
-    *after* is None on the last page. *date_ns* is the time of the read by the server's clock, or None if it is not known.
+    On the last page, *after* equals None. *date_ns* is the time of the read by the server's clock, or None if it is not known.
     """
 
     segment: int

@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in *arguments* and return its exit code. If *arguments* is None, use the process's own.
+    """Run the command in *arguments* and return its exit code. By default, use the arguments of the process.
 
     Exit codes: 0 success; 1 failure or problems found; 2 wrong usage, or the extra is not installed; 3 incomplete; 130 Ctrl-C.
 

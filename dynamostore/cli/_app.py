@@ -14,11 +14,12 @@ from collections.abc import Iterator
 import click
 
 from dynamostore._version import __version__
+from dynamostore.documented import Documented
 from dynamostore.errors import StoreError
 from dynamostore.hidden import Hidden, clear_frames
 
 from . import _bulk, _guide, _records, _serve, _table
-from ._errors import explain
+from ._errors import explain, for_command_line
 from ._options import Group, global_options
 from ._state import DeclinedError, State
 
@@ -81,18 +82,24 @@ def _run(state: State, arguments: Hidden[list[str]]) -> int:
     except BrokenPipeError as error:
         return _closed(error, 1)
     except (StoreError, OSError, ValueError, RuntimeError) as error:
-        return _failed(state, explain(error), type(error).__name__)
+        return _failed(
+            state, explain(error), type(error).__name__, error.help_url if isinstance(error, Documented) else None
+        )
     except BaseException as error:
         clear_frames(error)
         raise
     return result if isinstance(result, int) else 0
 
 
-def _failed(state: State, message: str, kind: str) -> int:
+def _failed(state: State, message: str, kind: str, help_url: str | None = None) -> int:
     with contextlib.suppress(OSError):
         if state.json:
-            state.write(json.dumps({"status": "failed", "error": {"type": kind, "message": message}}, indent=2))
+            more = {"help": help_url} if help_url else {}
+            state.write(json.dumps({"status": "failed", "error": {"type": kind, "message": message, **more}}, indent=2))
     state.say(f"dynamostore: {message}", style="red")
+    # Logs stay at one line for each error; with --json, they have the link.
+    if help_url and state.err.is_terminal:
+        state.say(f"dynamostore: help: {help_url}")
     return 1
 
 
@@ -114,7 +121,7 @@ class _Handler(logging.Handler):
         self._state = state
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._state.say(f"dynamostore: {record.getMessage()}")
+        self._state.say(f"dynamostore: {for_command_line(record.getMessage())}")
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ def purge(
 ) -> int:
     """Delete expired records now. DynamoDB's TTL deletes them too, within a day or two.
 
-    Each delete is conditional, so a record that was renewed in the meantime stays. The command reads the whole table, but
+    Each delete is conditional, so a record that was changed in the meantime stays. The command reads the whole table, but
     receives only keys and expiries, never a record's data. To resume an interrupted purge, run it again with the same
     --resume-file.
     """

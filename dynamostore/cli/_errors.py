@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from dynamostore.errors import (
@@ -14,7 +15,7 @@ from dynamostore.errors import (
     UnavailableError,
 )
 
-__all__ = ["explain", "for_command_line", "remember_options"]
+__all__ = ["API", "explain", "for_command_line", "remember_options"]
 
 _OPTIONS: WeakKeyDictionary[StoreError, str] = WeakKeyDictionary()
 
@@ -28,27 +29,33 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (ThrottledError, "try again later, or set a lower --rate"),
     (UnavailableError, "check --endpoint-url, --region and the network; behind an HTTP proxy, use --via boto3"),
 )
-# Wording for programmers in the library's messages, and its equivalent on the command line.
-_API = (
+# Python in the library's messages, and its equivalent on the command line. A test checks that each left-hand text occurs in the
+# library, and that no message keeps Python.
+API: Final = (
     ("; create it with store.create_table(), or check the region and the table's name", ""),
+    ("dynamostore purge or Batch(store).purge_expired()", "dynamostore purge"),
     ("Batch(store).purge_expired()", "dynamostore purge"),
+    ("call create_table() again", "run dynamostore create-table again"),
     ("store.create_table()", "dynamostore create-table"),
-    ("create_table()", "dynamostore create-table"),
     ("store.delete(token)", "dynamostore revoke"),
     ('policy("', "dynamostore policy "),
     ('") of dynamostore.admin', ""),
-    ("a store with the same Table(ttl=...)", "a store with the same attribute for it"),
+    ("a store that has the same Table(ttl=...)", "a store that has the same TTL attribute"),
+    ("the attribute in Table(token=...)", "the attribute that --attribute token=... names"),
     ("in Table(token=...)", "with --attribute token=..."),
     ("in Table(ttl=...)", "with --attribute ttl=..."),
-    ("overwrite=True", "--overwrite"),
+    ("pass overwrite=True", "use --overwrite"),
     ("; to resume, pass resume=...", ""),
     ("; call export again to resume", ""),
+    ("pass region=...", "use --region"),
     ("endpoint_url=...", "--endpoint-url"),
     ("region=...", "--region"),
     ("profile=...", "--profile"),
-    ("connect: ", ""),
-    ('via="boto3"', "--via boto3"),
-    ("connect(--via boto3)", "--via boto3"),
+    ("ca_bundle (or AWS_CA_BUNDLE)", "AWS_CA_BUNDLE"),
+    (
+        "pass a boto3 client to the store instead: DynamoStore(boto3.client('dynamodb')), or connect(via='boto3')",
+        "use --via boto3 instead",
+    ),
 )
 
 _COMMANDS = ("dynamostore create-table", "dynamostore purge", "dynamostore revoke")
@@ -68,7 +75,7 @@ def explain(error: Exception) -> str:
     text = for_command_line(" ".join(str(error).split()), options) or type(error).__name__
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
-            return f"{text}; {_with(advice, 'dynamostore create-table', options)}"
+            return f"{text}; {_with_options(advice, options)}"
     return text
 
 
@@ -84,13 +91,17 @@ def for_command_line(text: str, options: str = "", aws: str = "") -> str:
     """
     if aws:
         text = re.sub(r"\baws (?=(dynamodb|sts) )", lambda _: f"aws{aws} ", text, count=1)
-    for call, command in _API:
-        text = text.replace(call, _with(command, command, options) if command in _COMMANDS else command)
+    for call, equivalent in API:
+        if call in text:
+            text = text.replace(call, _with_options(equivalent, options))
     return re.sub(r"(dynamostore policy \w+)", lambda found: found[1] + options, text)
 
 
-def _with(text: str, command: str, options: str) -> str:
-    return text.replace(command, f"{command}{options}")
+def _with_options(text: str, options: str) -> str:
+    """Return *text* with *options* after each command of ours."""
+    for command in _COMMANDS:
+        text = text.replace(command, f"{command}{options}")
+    return text
 
 
 def _of_a_file(error: OSError) -> str:

@@ -163,10 +163,10 @@ def _duration(seconds: float) -> str:
 @global_options
 @click.pass_obj
 def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dry_run: bool, yes: bool) -> int:
-    """Delete the records of clients' TOKENs. If a session was renewed in the last 15 minutes, its new record goes too.
+    """Delete the records of clients' TOKENs. If a session was renewed in the last 15 minutes, its new record is deleted too.
 
     If TOKEN is "-", the command reads tokens from standard input, or prompts for one without echo. The exit code is 1 if a
-    token has no record; the others are deleted all the same. If the server becomes unavailable, the command stops and lists
+    token has no record; the others are deleted all the same. If DynamoDB becomes unavailable, the command stops and lists
     the tokens that it revoked.
     """
     wanted = keys(tokens, raw=raw)

@@ -166,7 +166,8 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
         for finding in sorted(findings, key=lambda finding: list(_LEVELS).index(finding.level)):
             if finding.level == "ok" and not verbose:
                 continue
-            shown.append(_finding(state, finding.level, f"{finding.check}: {finding.message}"))
+            message = for_command_line(finding.message, store.options, aws)
+            shown.append(_finding(state, finding.level, f"{finding.check}: {message}"))
             if finding.advice and finding.level != "ok":
                 # Do not wrap the advice, so that it can be copied.
                 advice = for_command_line(finding.advice, store.options, aws)
@@ -180,7 +181,7 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
                 {
                     "check": f.check,
                     "level": f.level,
-                    "message": f.message,
+                    "message": for_command_line(f.message, store.options, aws),
                     "advice": for_command_line(f.advice, store.options, aws),
                 }
                 for f in findings
@@ -267,7 +268,7 @@ def print_policy(state: State, *, role: Role, account: str) -> None:
 def template(
     state: State, *, tool: str, replicas: tuple[str, ...], consistency: Consistency, witness: str | None
 ) -> None:
-    """Print a template of the table for TOOL. The command makes no call."""
+    """Print a CloudFormation or Terraform template of the table. The command makes no call."""
     make = cloudformation if tool == "cloudformation" else terraform
     try:
         text = make(state.table, replicas=replicas, consistency=consistency, witness=witness)

@@ -270,7 +270,7 @@ def _metadata(response: Mapping[object, object], name: str) -> int | None:
 def _invalid(text: str, message: str, name: str, code: str) -> StoreError:
     if any(part in text for part in _SCHEMA):
         return TableSchemaError(
-            f"{message}; the table has another key than the one in Table(token=...)", operation=name, code=code
+            f"{message}; the table's key is not the attribute in Table(token=...)", operation=name, code=code
         )
     if any(part in text for part in _TOO_LARGE):
         return ItemTooLargeError(message, limit=MAX_ITEM, operation=name, code=code)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dynamostore._texts import MAX_CODE, quoted
+from dynamostore.documented import Documented
 
 __all__ = [
     "CertificateError",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 
-class WireError(Exception):
+class WireError(Documented, Exception):
     """The base class of the wire clients' errors. Unknown arguments raise `TypeError` instead."""
 
 

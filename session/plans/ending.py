@@ -43,7 +43,7 @@ def end(state: State, policy: Policy) -> Plan[None]:
             _log.warning(
                 "another request changed a session while this one destroyed it; values put after destroy() are dropped"
             )
-            state.draft, state.told, state.insisting = Draft({}), NO_SETTINGS, False
+            state.draft, state.told, state.create_even_if_empty = Draft({}), NO_SETTINGS, False
     state.token = state.record = None
     state.sent, state.outdated, state.removal_tried = (), frozenset(), False
     state.destroying, state.gone, state.destroyed = False, True, True
@@ -56,7 +56,7 @@ def _remove_if_held(state: State, policy: Policy) -> Plan[bool | None]:
     """
     reads, changes, read_deadline = state.before
     record = state.record
-    puts = state.insisting or state.draft.changes() is not None
+    puts = state.create_even_if_empty or state.draft.changes() is not None
     if record is None or not policy.checks or not puts or not (reads or read_deadline):
         return None
     base, target = snapshot(record, policy), record

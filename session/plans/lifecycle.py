@@ -27,8 +27,8 @@ from .storing import store_changes, store_new, with_keys
 __all__ = [
     "abandon",
     "commit",
+    "create_even_if_empty",
     "destroy",
-    "insist",
     "load",
     "merge_session",
     "prolong",
@@ -118,9 +118,9 @@ def prolong(state: State, deadline_ns: int) -> None:
     state.rescheduled = True
 
 
-def insist(state: State) -> None:
+def create_even_if_empty(state: State) -> None:
     """Store a new session at the next commit even if it is empty."""
-    state.insisting = True
+    state.create_even_if_empty = True
 
 
 def destroy(state: State, policy: Policy) -> None:
@@ -209,7 +209,7 @@ def abandon(state: State, policy: Policy) -> Plan[None]:
     """Discard uncommitted changes, but carry out a `destroy`: a logout takes effect even if the request fails afterwards."""
     if state.destroying:
         state.draft = Draft({})
-        state.insisting = False
+        state.create_even_if_empty = False
         yield from end(state, policy)
     discard(state)
 

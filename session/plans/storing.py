@@ -25,7 +25,7 @@ __all__ = ["create", "mark_stored", "store_changes", "store_new", "with_keys"]
 
 def store_new(state: State, policy: Policy) -> Plan[None]:
     """Store a new session under a new token, if there is anything to store."""
-    if state.draft.changes() is None and not state.insisting:
+    if state.draft.changes() is None and not state.create_even_if_empty:
         return
     if state.unpresented:
         raise SessionStateError("iterate: no client would get the token of a new session; put nothing after destroy()")
@@ -190,7 +190,7 @@ def _touch(state: State, record: Record, policy: Policy) -> Plan[None]:
 def mark_stored(state: State, token: str | None) -> None:
     """Update the state after the session was stored under *token*."""
     state.token, state.coming, state.tried_token = token, None, None
-    state.renewing, state.rescheduled, state.insisting, state.written = False, False, False, True
+    state.renewing, state.rescheduled, state.create_even_if_empty, state.written = False, False, False, True
     state.stored_deadline_ns = state.deadline_ns
     state.tried.clear()
     state.settings, state.told = state.own_settings, NO_SETTINGS

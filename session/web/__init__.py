@@ -1,3 +1,3 @@
-"""Sessions in the frameworks people use: a module each, `wsgi`, `asgi`, `flask` and `django`, thin over one core."""
+"""Adapters that give each request its session: `wsgi`, `asgi` (Starlette, FastAPI, Litestar), `flask` and `django`."""
 
 __all__: list[str] = []

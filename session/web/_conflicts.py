@@ -1,4 +1,4 @@
-"""The answer to a stale request, a 409, and its line in the log."""
+"""Find a conflict among errors, answer it with 409, and log it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PAGE = (
 )
 
 _HTML = re.compile(r"[ \t]*(text/html|application/xhtml\+xml)[ \t]*(;|$)", re.ASCII | re.IGNORECASE)
-# A word of a path is shown; a token, an id or an address in it is not.
+# Only a part of a path that looks like a word is logged. Tokens, ids and addresses are masked.
 _WORD = re.compile(r"[A-Za-z][a-z_-]{0,31}|")
 
 _log = logging.getLogger("session.web")
 
 
 def find_conflict(error: BaseException | None) -> SessionConflict | None:
-    """Return the `SessionConflict` that *error* is, or was raised from; None if there is none.
+    """Return *error* if it is a `SessionConflict`, or the conflict that it was raised from. Return None otherwise.
 
-    An exception group, as of a task group, is a conflict if there is nothing else in it, but for outages.
+    An exception group, such as a task group raises, is a conflict if it contains only conflicts, or conflicts and outages.
     """
     return _find(error, set())
 
@@ -50,17 +50,17 @@ def _find(error: BaseException | None, seen: set[int]) -> SessionConflict | None
 
 
 def accepts_html(accept: str | None) -> bool:
-    """Return True if a request's ``Accept`` header names HTML, as browsers do when they navigate."""
+    """Return True if an ``Accept`` header names HTML. Browsers send such a header when they navigate."""
     return any(_HTML.match(part) for part in (accept or "").split(","))
 
 
 def conflict_body(accept: str | None) -> bytes:
-    """Return the body of the 409: HTML for a browser that navigates, otherwise plain text."""
+    """Return the body of the 409: HTML if the client accepts HTML, otherwise plain text."""
     return PAGE if accepts_html(accept) else TEXT
 
 
 def conflict_headers(accept: str | None) -> Headers:
-    """Return the headers of the 409 with the body `conflict_body`; the client keeps its cookie."""
+    """Return the headers of the 409 with the body `conflict_body`. They set no cookie, so the client keeps its own."""
     kind = "text/html" if accepts_html(accept) else "text/plain"
     return [
         ("Content-Type", f"{kind}; charset=utf-8"),
@@ -71,12 +71,12 @@ def conflict_headers(accept: str | None) -> Headers:
 
 
 def report_conflict(error: SessionConflict, method: str, route: str, *, outcome: str = "answered with 409") -> None:
-    """Log that a stale request was refused: once a minute for each route and keys, with the number in between."""
+    """Log a conflict, at most once a minute for each route, outcome and set of keys."""
     _rarely.warn(_log, (method, route, outcome, error.keys), f"{method} {route} {outcome}: {error}")
 
 
 def masked_path(path: str) -> str:
-    """Return *path* for a log: words as they are, anything that could be an id or a secret as ``*``.
+    """Return *path* for a log. Words stay; parts that could be an id or a secret become ``*``.
 
     >>> masked_path("/reset/8f3a91c0/confirm")
     '/reset/*/confirm'

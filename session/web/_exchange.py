@@ -1,4 +1,4 @@
-"""What all adapters share: which responses commit, and the answer to an outage."""
+"""Shared by all adapters: which responses commit the session, and the answer to an outage."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from collections.abc import Iterable, Mapping
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
 from session._headers import Headers
 
-__all__ = ["OUTAGE", "TAKEN", "commits", "cookies", "find_outage", "is_outage", "outage_headers", "report"]
+__all__ = ["OUTAGE", "TAKEN", "cookies", "find_outage", "is_outage", "outage_headers", "report", "should_commit"]
 
 RETRY_AFTER_S = 5
 OUTAGE = b"The session store cannot be reached. Please try again soon.\n"
 
-TAKEN = "there is another manager's session under key={!r}: give one of the two middlewares another key"
+TAKEN = "another manager's session is already under key={!r}; give one of the two middlewares another key"
 
 _log = logging.getLogger("session.web")
 
 
-def commits(status: int, *, commit_errors: bool) -> bool:
-    """Whether what a request changed is stored when it is answered with *status*."""
+def should_commit(status: int, *, commit_errors: bool) -> bool:
+    """Return True if the request's changes are stored when its response has this *status*."""
     return status < 500 or commit_errors
 
 
 def cookies(scope: Mapping[str, object]) -> str | None:
-    """Return the ``Cookie`` header of a request in ASGI, each character a byte; None if it has none."""
+    """Return the ``Cookie`` header of an ASGI request as a str with one character per byte, or None if there is no header."""
     headers = scope.get("headers") or ()
     assert isinstance(headers, Iterable)
-    # HTTP/2 may send one for each cookie.
+    # HTTP/2 clients may send one header per cookie.
     found = [value for name, value in headers if name == b"cookie"]
     return b"; ".join(found).decode("latin-1") if found else None
 
 
 def find_outage(error: BaseException | None) -> StoreError | None:
-    """Return the error of a store that failed: not of this session, and nothing that the app did; None if it is another error.
+    """Return *error* if it is an outage of the store, or the first outage in a group of outages. Return None otherwise.
 
-    An exception group, as of a task group, is an outage if there is nothing else in it: an error of the app's is not hidden.
+    Conflicts, corrupt records and items that are too large are not outages. An exception group, such as a task group raises,
+    is an outage only if it contains nothing else. So the app's own errors are not hidden.
     """
     if isinstance(error, BaseExceptionGroup):
         found = [find_outage(one) for one in error.exceptions]
@@ -46,17 +47,17 @@ def find_outage(error: BaseException | None) -> StoreError | None:
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Return True if it is the store that failed, as `find_outage` does."""
+    """Return True if *error* is an outage, as `find_outage` defines it."""
     return find_outage(error) is not None
 
 
 def report(error: BaseException) -> None:
-    """Log an outage that was answered here; messages name no token."""
+    """Log an outage that an adapter answers with 503. The messages contain no token."""
     _log.error("answered with 503: %s", find_outage(error) or error, exc_info=error)
 
 
 def outage_headers() -> Headers:
-    """The headers of the 503 with the body `OUTAGE`; the client keeps its cookie."""
+    """Return the headers of the 503 with the body `OUTAGE`. They set no cookie, so the client keeps its own."""
     return [
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(OUTAGE))),

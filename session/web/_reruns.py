@@ -1,4 +1,4 @@
-"""Which stale requests an adapter runs again, how often, and after how long."""
+"""Decide which stale requests an adapter runs again, how often, and after which pause."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from session._policy import Policy
 from session._state import State, begin_again
 
 __all__ = [
-    "Course",
     "Rerun",
+    "RerunBudget",
     "begin_answer",
     "begin_run",
     "check_rerun",
@@ -25,8 +25,12 @@ __all__ = [
 R = TypeVar("R")
 
 Rerun: TypeAlias = Literal["safe", "never"] | Callable[[R], bool]
-"""Which stale requests are run again: those of GET, HEAD and OPTIONS without a body; none; or those that a function of the
-request returns True for. The function is asked before the first run."""
+"""Which stale requests run again.
+
+- "safe": GET, HEAD and OPTIONS without a body, except OAuth callbacks.
+- "never": none.
+- A function of the request: those for which it returns True. It is called before the first run.
+"""
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 MOST_RERUNS = 3
@@ -35,18 +39,18 @@ _FIRST_PAUSE_S = 0.01
 
 
 def check_rerun(rerun: object) -> None:
-    """Raise `ValueError` if *rerun* is no setting."""
+    """Raise `ValueError` if *rerun* is not a valid setting."""
     if rerun not in ("safe", "never") and not callable(rerun):
         raise ValueError(f'rerun must be "safe", "never" or a function of the request, not {rerun!r}')
 
 
 def is_safe(method: str, *, has_body: bool) -> bool:
-    """Return True for a request that by its method changes nothing, so it may be made twice (RFC 9110, 9.2.1)."""
+    """Return True if the method is safe (RFC 9110, 9.2.1), so that the request may run twice, and there is no body."""
     return method in SAFE_METHODS and not has_body
 
 
 def is_oauth_callback(query: str | bytes) -> bool:
-    """Return True for the query of a redirect back from a login elsewhere: its code can be used once (RFC 6749, 4.1.2)."""
+    """Return True for the query of an OAuth redirect. Its code works only once (RFC 6749, 4.1.2)."""
     if not query:
         return False
     parameters = query.encode("latin-1", "replace") if isinstance(query, str) else query
@@ -55,15 +59,15 @@ def is_oauth_callback(query: str | bytes) -> bool:
 
 
 def may_rerun(rerun: Rerun[R], request: Hidden[R], method: str, query: str | bytes, *, has_body: bool) -> bool:
-    """Return True if the setting *rerun* allows *request*, with this *query*, to be run again."""
+    """Return True if the setting *rerun* allows *request* to run again. OAuth callbacks are not "safe"."""
     if callable(rerun):
         return rerun(request.reveal())
     return rerun == "safe" and is_safe(method, has_body=has_body) and not is_oauth_callback(query)
 
 
 @dataclass(slots=True)
-class Course:
-    """The runs of one request: how many there have been, and if there may be another one."""
+class RerunBudget:
+    """Counts the runs of one request, and limits their number and their total time."""
 
     allowed: bool
     clock: Callable[[], float] = time.monotonic
@@ -74,14 +78,14 @@ class Course:
         self.begun = self.clock()
 
     @classmethod
-    def since(cls, begun: float, clock: Callable[[], float]) -> Course:
-        """Return the course of a request that may be run again, made when its first run, begun at *begun*, was stale."""
-        course = cls(True, clock)
-        course.begun = begun
-        return course
+    def since(cls, begun: float, clock: Callable[[], float]) -> RerunBudget:
+        """Return the budget of a re-runnable request whose first run began at *begun* and was stale."""
+        budget = cls(True, clock)
+        budget.begun = begun
+        return budget
 
-    def goes_on(self, state: State) -> bool:
-        """Return True if a run that ended stale is to be followed by another one; no byte of its response may be out."""
+    def allows_rerun(self, state: State) -> bool:
+        """Return True if another run may follow the stale one. The caller must not have sent any byte of the response."""
         return (
             self.allowed
             and state.rerun
@@ -91,19 +95,19 @@ class Course:
         )
 
     def pause(self) -> float:
-        """Count the next run, and return how long to wait before it, in seconds: at random, so that two do not meet again."""
+        """Count the next run, and return the pause before it, in seconds. The pause is random, to avoid a second collision."""
         self.attempt += 1
         return uniform(0, _FIRST_PAUSE_S * 2**self.attempt)
 
 
-# Sessions of the next run
+# Session states for the next run
 
 
 def begin_run(last: State, policy: Policy, attempt: int) -> State:
-    """Return the state of the run after *last*, which was stale and stored nothing.
+    """Return the session state for the run after *last*. *last* was stale and stored nothing.
 
-    If its session has ended by now, the request has none, and begins none: a cookie that it set would replace the one of the
-    request that ended it, by a new login perhaps.
+    If the session has ended in the meantime, the new run has no session and cannot create one. Its cookie could replace that
+    of the request that ended the session, which may have been a new login.
     """
     state = begin_again(last, policy)
     state.attempt, state.only_if_there = attempt, True
@@ -111,10 +115,10 @@ def begin_run(last: State, policy: Policy, attempt: int) -> State:
 
 
 def begin_answer(last: State, policy: Policy) -> State:
-    """Return the state of the app that answers the conflict of *last*; what that one has stored before stays."""
+    """Return the session state for the app that answers the conflict of *last*. Data that *last* saved before stays stored."""
     state = begin_run(last, policy, last.attempt)
     state.rerun = False
-    # Its answer depends on the cookie, in any case.
+    # The answer depends on the cookie, so it needs Vary: Cookie.
     state.looked = True
     if last.stored:
         state.token, state.loaded = last.token, last.token is None

@@ -124,4 +124,4 @@ def test_the_app_has_manage_py_check_say_it() -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "(dynamostore.E001) SESSION_MANAGER, 'nothing.of.the.kind', cannot be imported" in done.stderr
-    assert "HINT: Write SESSION_MANAGER = " in done.stderr
+    assert "HINT: Set SESSION_MANAGER to " in done.stderr

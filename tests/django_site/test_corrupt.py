@@ -105,8 +105,8 @@ def test_a_login_replaces_it(
     assert not is_stored(store, manager, key)
     ours = [record.getMessage() for record in caplog.records if record.name == "session.web"]
     assert [line.partition(":")[0] for line in ours] == [
-        "a corrupt session counts as nobody's",
-        "a corrupt session was deleted, and another one begun",
+        "a corrupt session is treated as anonymous",
+        "a corrupt session was deleted, and a new one was begun",
     ]
     for line in ours:
         assert digest(manager._policy.key(key)) in line

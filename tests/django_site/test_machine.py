@@ -151,7 +151,7 @@ class SameAsTheDatabaseBackEnd(RuleBasedStateMachine):
             session.modified = False
 
     @rule()
-    def insist(self) -> None:
+    def force_a_save(self) -> None:
         for session in self.pair:
             session.modified = True
 

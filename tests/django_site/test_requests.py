@@ -194,7 +194,7 @@ def test_a_malformed_cookie_is_no_session_and_costs_nothing(
 
 
 @pytest.mark.parametrize("jar", ["{0}={1}; {0}=garbage", "{0}=garbage; {0}={1}", "a=b; {0}=; {0}={1}; {0}=garbage"])
-def test_of_several_cookies_of_one_name_the_first_that_could_be_ours_counts(visitor: Client, jar: str) -> None:
+def test_of_several_cookies_of_one_name_the_first_well_formed_token_counts(visitor: Client, jar: str) -> None:
     response = Client().get("/read", HTTP_COOKIE=jar.format(COOKIE, key_of(visitor)))
     assert response.content == b"1"
     assert COOKIE not in response.cookies
@@ -645,7 +645,7 @@ def assert_is_503(response: Response, *, debug: bool = False) -> None:
     assert response["Cache-Control"] == "no-store"
     body, _, why = response.content.partition(b"\n")
     assert body == b"The session store cannot be reached. Please try again soon."
-    assert (b"DEBUG is on, so here is why: " in why) is debug
+    assert (b"DEBUG is on, so here is the reason: " in why) is debug
     assert response["Content-Length"] == str(len(response.content))
     assert not response.cookies
 

@@ -366,7 +366,7 @@ def test_a_view_may_answer_itself(ask: Ask, key: str, status: int, caplog: pytes
     assert not response.cookies
     assert response["Vary"] == "Cookie"
     assert stored(key) == {"role": "admin"}
-    assert f"GET /handled answered with {status} by the view, and nothing stored" in caplog.text
+    assert f"GET /handled answered with {status} by the view, and nothing was stored" in caplog.text
 
 
 def test_a_session_that_ends_between_two_runs_is_not_begun_anew(ask: Ask, key: str) -> None:

@@ -8,7 +8,7 @@ from typing import assert_type
 from dynamostore import AccessDeniedError, Conflict, CorruptRecordError, ItemTooLargeError, Record, Store, StoreError, TableNotFoundError, TableSchemaError, ThrottledError, ThrottlingReason, UnavailableError
 from dynamostore.digests import digest
 from dynamostore.errors import CODES
-from session import CorruptSessionError, JSONValue, SessionClosedError, SessionConflict, SessionError, SessionStateError, SessionTypeError
+from session import CorruptSessionError, JSONValue, Session, SessionClosedError, SessionConflict, SessionError, SessionStateError, SessionTypeError
 
 
 def of_a_store(store: Store) -> None:
@@ -18,6 +18,7 @@ def of_a_store(store: Store) -> None:
         assert_type(error, Conflict)
         assert_type(error.current, Record | None)
         assert_type(error.renamed, bool)
+        assert_type(error.help_url, str | None)
         error.current.data  # type: ignore[union-attr]
         error.curent  # type: ignore[attr-defined]
     except ItemTooLargeError as error:
@@ -49,9 +50,9 @@ def of_a_store(store: Store) -> None:
         error.current  # type: ignore[attr-defined]
 
 
-def of_a_session() -> None:
+def of_a_session(s: Session) -> None:
     try:
-        pass
+        s.save()
     except SessionTypeError as error:
         assert_type(error.key, str)
         assert_type(error.wanted, str)
@@ -62,6 +63,7 @@ def of_a_session() -> None:
     except SessionConflict as error:
         assert_type(error.keys, tuple[str, ...])
         assert_type(error.ended, bool)
+        assert_type(error.help_url, str | None)
         assert_type(error.ours, dict[str, JSONValue])
         assert_type(error.theirs, dict[str, JSONValue])
         error.current  # type: ignore[attr-defined]

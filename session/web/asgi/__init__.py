@@ -1,4 +1,4 @@
-"""`SessionMiddleware` for ASGI: the session of each request and WebSocket in its scope, committed before the headers go out."""
+"""`SessionMiddleware` for ASGI: puts the session of each request or WebSocket into the scope, and commits it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from session.web._slots import SLOTS, find_slot
 
 from ._exchange import ASGIApp, Message, Receive, Scope, Send, Settings
 from ._http import Request
-from ._session import Drive, DriveHere, off_the_loop
+from ._session import Drive, DriveHere, drive_in_threads
 from ._socket import serve_socket
 
 __all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "SessionMiddleware", "get_session"]
@@ -42,37 +42,48 @@ SCOPE = frozenset(
         *("app", "router", "route", "endpoint", "path_params", "user", "auth"),
     )
 )
-"""What ASGI and Starlette have in a scope."""
+"""The keys of a scope that ASGI and Starlette use."""
 
 
 class SessionMiddleware:
-    """An ASGI app whose requests and WebSockets have their session in ``scope["session"]``: ``request.session`` in Starlette
-    and FastAPI.
+    """Wrap an ASGI app so that each request and WebSocket has its session in ``scope["session"]``.
 
-    It is read when it is first accessed, and committed before the response starts; after that a change raises
-    `SessionClosedError <session.SessionClosedError>`. Nothing but a `destroy <session.AsyncSession.destroy>` is committed if
-    the app raises, or answers with 500 and over (unless *commit_errors*). A synchronous handler that runs in a thread waits for
-    the read there; an async one waits with the help of greenlet (``dynamostore[asgi]``), as long as it runs in the task that
-    called this app. Elsewhere, say ``await request.session.load()`` first, or have it read for each request that has a cookie:
-    *autoload*.
+    In Starlette and FastAPI, this is ``request.session``. The first access reads the session. The session is committed before
+    the response starts. A later change raises `SessionClosedError <session.SessionClosedError>`. If the app raises, or answers
+    500 or above, only a `destroy <session.AsyncSession.destroy>` is carried out. Raises `TypeError` or `ValueError` for invalid
+    settings:
 
-    *manager*: an `AsyncSessionManager`, or a `SessionManager`, whose store is then called in threads. *key* is the session's
-    in the scope: two managers, with cookies of two names, need two keys. A mapping that the app puts there replaces the
-    session's data, None (or Litestar's ``Empty``) destroys the session; anything else is a `SessionTypeError
-    <session.SessionTypeError>`, and nothing is stored.
+    - *app*: the ASGI app.
+    - *manager* (AsyncSessionManager or SessionManager): opens and commits the sessions. The store of a `SessionManager` is
+      called in threads. Two managers need two cookie names and two keys.
+    - *key* (str): the session's key in the scope. Default: "session".
+    - *autoload* (bool): read the session of every request that has the session's cookie, before the app runs.
+      Default: False.
+    - *commit_errors* (bool): commit the changes of a request that the app answers with 500 or above, too. Default: False.
+    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS without a body, except OAuth callbacks.
+      "never": none. Or a function of the scope that returns a bool.
+    - *conflict*: an ASGI app, such as a Starlette response, that answers stale requests. It finds a new session in the
+      scope, and the error in ``scope["session.conflict"]``. Default: a 409.
+    - *sleep*, *clock*: for tests. *sleep* is async and pauses for a number of seconds between two runs; *clock* returns
+      monotonic seconds.
 
-    A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
-    seconds, and only if no byte of its response is out and it has stored nothing. *rerun*: "safe" for GET, HEAD and OPTIONS
-    without a body; "never"; or a function of the scope. Otherwise the answer is a 409, or what *conflict* answers: an ASGI app,
-    such as a Starlette response, which finds a new session in the scope, and the error under ``scope["session.conflict"]``.
+    **Where the session can be read.** A synchronous handler runs in a thread and waits there for the read. An async handler
+    waits with the help of greenlet (``dynamostore[asgi]``) if it runs in the task that called this middleware. In other tasks,
+    or without greenlet, call ``await request.session.load()`` first, or pass ``autoload=True``. Otherwise the access raises
+    `SessionNotLoadedError <session.SessionNotLoadedError>`.
 
-    A WebSocket's session is committed when it is accepted, which is when it can be sent a cookie, and again when its app
-    returns. Each ``save()`` begins its reads anew. A stale WebSocket is refused with 409, or closed with the code 1013.
+    **Stale requests.** A stale request (`SessionConflict <session.SessionConflict>`) runs again at most three times, within
+    5 seconds. It must have stored nothing, and no byte of its response may have been sent.
 
-    If the store fails, the app sees the `StoreError <dynamostore.StoreError>` where it reads or saves, or when it starts its
-    response. If the app does not catch it, the client gets a 503 with ``Retry-After``, and keeps its cookie.
+    **Outages.** If the store fails, the app sees the `StoreError <dynamostore.StoreError>` where it reads or saves, or when it
+    starts its response. If the app does not catch it, the client gets a 503 with ``Retry-After`` and keeps its cookie.
 
-    *sleep* and *clock* are for tests: how to wait between two runs, and seconds that only grow.
+    **WebSockets.** The session is committed when the app accepts the WebSocket, which is when a cookie can be set, and again
+    when the app returns. Each ``save()`` forgets the reads before it. A stale WebSocket is refused with 409, or closed with
+    code 1013.
+
+    **Replacement.** The app may replace the session in the scope: a mapping replaces its data, and None (or Litestar's
+    ``Empty``) destroys it. Any other object raises `SessionTypeError <session.SessionTypeError>`, and nothing is stored.
 
     >>> import asyncio
     >>> from dynamostore import MemoryStore
@@ -115,7 +126,7 @@ class SessionMiddleware:
         if isinstance(manager, AsyncSessionManager):
             drive = manager._drive
         else:
-            drive, drive_here = off_the_loop(manager), manager._drive
+            drive, drive_here = drive_in_threads(manager), manager._drive
         self._settings = Settings(
             app=app,
             manager=manager,
@@ -131,8 +142,8 @@ class SessionMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or serve a WebSocket, as ASGI has it; anything else (a lifespan) goes to the app untouched."""
-        # The app runs within this frame, and a cookie is in it.
+        """Answer a request or serve a WebSocket. Pass other scopes, such as a lifespan, to the app unchanged."""
+        # Hide the scope: it contains the cookie, and this frame is in the traceback of each error of the app.
         request = Hidden(scope)
         del scope
         kind = request.reveal()["type"]
@@ -144,7 +155,7 @@ class SessionMiddleware:
         if there is not None:
             if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.key))
-            # This middleware is around the app twice.
+            # This middleware wraps the app twice, and the outer one has opened the session.
             await self._app(request.reveal(), receive, send)
         elif kind == "http":
             await Request(settings, request, receive, send).run()
@@ -153,20 +164,22 @@ class SessionMiddleware:
 
 
 def get_session(scope: MutableMapping[str, T], key: str = "session") -> AsyncSession:
-    """Return the session of a request or WebSocket; raise `RuntimeError` if there is no `SessionMiddleware` with that *key*.
+    """Return the session of a request or WebSocket, typed.
 
-    In Starlette and FastAPI: ``get_session(request.scope)`` is ``request.session``, which they type as a dict.
+    In Starlette and FastAPI, ``get_session(request.scope)`` is ``request.session``, which they type as a dict. Raises
+    `RuntimeError` if no `SessionMiddleware` with this *key* wraps the app, or if the app has put another object in the
+    session's place.
     """
     session = scope.get(key)
     if not isinstance(session, AsyncSession):
         kind = type(session).__name__ if key in scope else None
         del scope, session
-        raise RuntimeError(  # noqa: TRY004 (it is the app's set-up that is wrong)
+        raise RuntimeError(  # noqa: TRY004 (the app is set up wrongly)
             f"there is no session in scope[{key!r}]"
             + (
-                f", but a {kind}: get the session before you replace it"
+                f", but an object of type {kind}; get the session before you replace it"
                 if kind is not None
-                else ": is the app in a session.web.asgi.SessionMiddleware?"
+                else "; wrap the app in session.web.asgi.SessionMiddleware"
             )
         )
     return session

@@ -1,4 +1,4 @@
-"""A coroutine is run in a context of its own: the context variables that a stale run set are forgotten with it."""
+"""Run a coroutine in its own context, so that the context variables of a stale run can be dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @types.coroutine
 def in_context(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await *coroutine*, each step of it in *context*."""
+    """Await *coroutine*, running each of its steps in *context*."""
     resume: Callable[[], Any] = partial(context.run, coroutine.send, None)
     while True:
         try:
@@ -25,14 +25,14 @@ def in_context(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator
             return result
         try:
             sent = yield yielded
-        except BaseException as error:  # noqa: BLE001 (a cancellation, too, is for the coroutine to see)
+        except BaseException as error:  # noqa: BLE001 (the coroutine must see cancellations, too)
             resume = partial(context.run, coroutine.throw, error)
         else:
             resume = partial(context.run, coroutine.send, sent)
 
 
 def keep(context: Context) -> None:
-    """Set the variables that were set in *context*, a copy of the current one, in the current one, too."""
+    """Apply the changes made in *context*, a copy of the current context, to the current context."""
     current = copy_context()
     for variable, value in context.items():
         if variable not in current or current[variable] is not value:

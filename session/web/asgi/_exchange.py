@@ -1,4 +1,4 @@
-"""What the messages of requests and of WebSockets have in common: the session is committed with the first of them."""
+"""Shared by requests and WebSockets: commit the session before the first message goes out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from session.aio import AsyncSessionManager
 from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.web._conflicts import conflict_body, conflict_headers, masked_path, report_conflict
-from session.web._exchange import OUTAGE, commits, outage_headers
+from session.web._exchange import OUTAGE, outage_headers, should_commit
 from session.web._reruns import Rerun
-from session.web._slots import adopt, begin_slot, forbid_reruns
+from session.web._slots import begin_slot, forbid_reruns, replace_data
 
 from . import _session
 from ._contexts import in_context
@@ -39,7 +39,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a middleware was told."""
+    """The settings of a `SessionMiddleware`."""
 
     app: ASGIApp
     manager: AsyncSessionManager | SessionManager
@@ -54,7 +54,7 @@ class Settings:
     clock: Callable[[], float]
 
     def begin(self, state: State, scope: Hidden[Scope]) -> WebSession:
-        """Return a new session."""
+        """Return the session of a request or WebSocket, with *state*."""
         policy = self.manager._policy
         if policy.on_conflict == "report":
             state.route = lambda: " ".join(route_of(scope.reveal()))
@@ -62,59 +62,59 @@ class Settings:
 
 
 class Exchange:
-    """What the app sends, on its way to the server, and what the session has to do with it."""
+    """The messages from one run of the app to the server, and the session that is committed before the first."""
 
     def __init__(self, settings: Settings, session: WebSession, scope: Hidden[Scope], send: Send) -> None:
         self.settings = settings
         self.session = session
         self.begun = False
         self.failure: BaseException | None = None
-        """What the commit raised in the app's ``send``; frameworks make other errors of it."""
+        """The error that the commit raised in the app's ``send``. Frameworks may raise another error from it."""
         self._scope = scope.reveal()
         self._send = send
         self._slot = begin_slot(self._scope, session, (settings.key,))
 
     async def send(self, message: Message) -> None:
-        """The app's ``send``."""
+        """Pass a message of the app to the server, after a commit if needed: the ``send`` that the app gets."""
         raise NotImplementedError
 
     async def done(self) -> None:
-        """The app has returned."""
+        """Finish the exchange after the app has returned."""
         raise NotImplementedError
 
     async def forget(self, error: BaseException) -> None:
-        """Discard the session of an app that has failed; *error* stays what is raised."""
+        """Discard the session of a failed run, without replacing *error*, which is propagating."""
         try:
             await self._abandon()
         except StoreError as failure:
             note_failed_destroy(error, failure)
-        self._settled()
+        self._forbid_reruns_if_stored()
 
     def report(self, conflict: SessionConflict, outcome: str = "answered with 409") -> None:
         """Log a conflict."""
         method, route = route_of(self._scope)
         report_conflict(conflict, method, route, outcome=outcome)
 
-    async def _settle(self, status: int, *, close: bool = True) -> None:
-        """Commit or discard the session, as *status* has it."""
+    async def _commit_or_discard(self, status: int, *, close: bool = True) -> None:
+        """Commit or discard the session, depending on the *status* of the response."""
         session = self.session
         if session._state.closed:
             return
         shown = session._conflict
         try:
-            if not commits(status, commit_errors=self.settings.commit_errors):
+            if not should_commit(status, commit_errors=self.settings.commit_errors):
                 self._slot.take(self._scope)
                 await session.abandon()
             else:
-                await self._adopt()
+                await self._apply_replacement()
                 await (session._commit() if close else session.save())
         except SessionConflict as error:
             if shown is None:
                 self.failure = error
                 await self.forget(error)
                 raise
-            # The app was shown it before, and this is its answer.
-            self.report(error, f"answered with {status} by the app, and nothing stored")
+            # The app saw a conflict before, and this response is its answer to it.
+            self.report(error, f"answered with {status} by the app, and nothing was stored")
             await self.forget(error)
         except StoreError as error:
             self.failure = error
@@ -124,27 +124,27 @@ class Exchange:
             self.failure = error
             await self.forget(error)
             raise
-        self._settled()
+        self._forbid_reruns_if_stored()
 
-    async def _adopt(self) -> None:
-        """Have the session be what the app put in its place."""
+    async def _apply_replacement(self) -> None:
+        """If the app put a mapping in the session's place, make it the session's data."""
         data = Hidden(self._slot.take(self._scope))
         if data.reveal() is not None:
             await self.session.load()
-            adopt(self.session, Hidden(data.reveal() or {}))
+            replace_data(self.session, Hidden(data.reveal() or {}))
 
     async def _abandon(self) -> None:
-        """Discard the session; nothing happens if it is closed."""
+        """Discard the session. Do nothing if it is closed."""
         if not self.session._state.closed:
             self._slot.forget(self._scope)
             await self.session.abandon()
 
-    def _settled(self) -> None:
+    def _forbid_reruns_if_stored(self) -> None:
         if self.session._state.stored:
             forbid_reruns(self._scope)
 
     async def _start(self, message: Hidden[Message]) -> None:
-        """Send the start of a response, with the session's headers."""
+        """Send the start of a response, with the session's headers added."""
         start = Hidden(_with_headers(message.reveal(), self.settings.manager, self.session))
         self.begun = True
         await self._send(start.reveal())
@@ -158,7 +158,7 @@ class Exchange:
 
     async def _refuse(self, prefix: str, status: int, headers: Headers, body: bytes) -> None:
         self.begun = True
-        # Of a `save` before the client may need a new token.
+        # If the session was saved before the error, the client may need its new token.
         added = self.settings.manager.headers(self.session, headers) if self.session._state.stored else headers
         start = Hidden({"type": f"{prefix}.start", "status": status, "headers": _encoded(added)})
         del added
@@ -169,7 +169,7 @@ class Exchange:
 async def call(
     app: ASGIApp, scope: Hidden[Scope], receive: Receive, send: Send, *, loaded: bool, context: Context | None
 ) -> None:
-    """Call *app*, in *context* if one is given, and so that it can wait for a session unless that is *loaded*."""
+    """Call *app*, in *context* if given. Unless the session is *loaded*, let synchronous code in it wait for the read."""
     if _session.GREENLETS and not loaded:
         await _session.waiting(_call(app, scope, receive, send), context)
     elif context is not None:
@@ -192,18 +192,18 @@ def _with_headers(
 
 
 def status_of(message: Message) -> int:
-    """Return the status of a response that starts."""
+    """Return the status in a message that starts a response."""
     status = message.get("status")
     return status if isinstance(status, int) else 200
 
 
 def route_of(scope: Scope) -> tuple[str, str]:
-    """Return the method and the path of a request for a log: the path as the app's route has it, or with ids masked."""
+    """Return a request's method and path for a log. The path is the route's template, or has its ids masked."""
     method = scope.get("method", "WEBSOCKET" if scope.get("type") == "websocket" else "GET")
     template = getattr(scope.get("route"), "path", None)
     if isinstance(template, str):
         return str(method), template
-    # An older Starlette gives no route, but the parameters in the path.
+    # Older versions of Starlette give no route, only the parameters in the path.
     parameters = scope.get("path_params")
     values = parameters.values() if isinstance(parameters, Mapping) else ()
     hidden = {part for value in values for part in str(value).split("/")}

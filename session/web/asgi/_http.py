@@ -1,4 +1,4 @@
-"""One HTTP request in ASGI: its runs, one after the other, and the answer of the last one."""
+"""Serve one HTTP request in ASGI: run the app, again if the request is stale, and pass on the last response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
 from session.web._exchange import cookies, is_outage, report
-from session.web._reruns import Course, begin_answer, begin_run, may_rerun
+from session.web._reruns import RerunBudget, begin_answer, begin_run, may_rerun
 from session.web._slots import open_slots
 
 from ._contexts import keep
@@ -24,7 +24,7 @@ Answer: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Request:
-    """One request: its runs, one after the other, and the answer of the last one."""
+    """One request, with all its runs."""
 
     def __init__(self, settings: Settings, scope: Hidden[Scope], receive: Receive, send: Send) -> None:
         self._settings = settings
@@ -33,13 +33,12 @@ class Request:
         self._send = send
         self._app = settings.app
         self._delegated = False
-        # Another run follows.
-        self._goes_on = False
+        self._rerun_follows = False
         self._state = _state.begin(Hidden(settings.manager.token(cookies(self._scope))), settings.manager._policy)
-        # When the first run began, of a request that may be run again; its course is made when it has to be.
+        # When the first run began, if the request may run again. The budget is made only after a conflict.
         self._begun: float | None = None
-        self._course: Course | None = None
-        self._given: _Given | None = None
+        self._budget: RerunBudget | None = None
+        self._original: _Original | None = None
         # A session that begins with this request cannot be stale.
         if self._state.token is not None and may_rerun(
             settings.rerun,
@@ -50,15 +49,15 @@ class Request:
         ):
             self._begun = settings.clock()
         if self._begun is not None or settings.conflict is not None:
-            self._given = _Given(self._scope, receive, messages=self._begun is not None)
+            self._original = _Original(self._scope, receive, messages=self._begun is not None)
 
     async def run(self) -> None:
-        """Have the app answer, and again if it is stale."""
+        """Run the app, again if the request is stale."""
         session = self._settings.begin(self._state, Hidden(self._scope))
         exchange = _Run(self._settings, session, Hidden(self._scope), self._send)
-        # What a stale run sets in its context is forgotten with it.
+        # Run in a copy of the context, to drop the variables that a stale run sets.
         context = copy_context() if self._begun is not None else None
-        receive = self._given.replay() if self._given is not None else self._receive
+        receive = self._original.replay() if self._original is not None else self._receive
         try:
             if self._settings.autoload:
                 await session.autoload()
@@ -68,12 +67,12 @@ class Request:
         except BaseException as error:
             await exchange.forget(error)
             answer = self._answer_to(error, exchange)
-            if context is not None and not self._goes_on:
+            if context is not None and not self._rerun_follows:
                 keep(context)
             if answer is None:
                 await exchange.release()
                 if exchange.failure is not None and error.__cause__ is exchange.failure:
-                    # What a framework makes of an error in `send`.
+                    # A framework raised its own error from the one in `send`.
                     raise exchange.failure from None
                 raise
         else:
@@ -83,7 +82,10 @@ class Request:
         await answer()
 
     def _answer_to(self, error: BaseException, exchange: _Run) -> Answer | None:
-        """Return what makes the answer to *error*, which the app or the commit raised; None if it is the server's to see."""
+        """Return a function that answers *error*, or None if the error must reach the server.
+
+        The app or the commit raised *error*.
+        """
         if exchange.begun or not isinstance(error, Exception):
             return None
         failure = exchange.failure or error
@@ -96,19 +98,19 @@ class Request:
         return None
 
     def _answer_to_conflict(self, conflict: SessionConflict, exchange: _Run) -> Answer | None:
-        if self._course is None and self._begun is not None:
-            self._course = Course.since(self._begun, self._settings.clock)
-        self._goes_on = self._course is not None and self._course.goes_on(self._state)
+        if self._budget is None and self._begun is not None:
+            self._budget = RerunBudget.since(self._begun, self._settings.clock)
+        self._rerun_follows = self._budget is not None and self._budget.allows_rerun(self._state)
         others = [slot.session._state for slot in open_slots(self._scope) if slot.is_touched(self._scope)]
         if others:
-            # Another middleware around this one has a session with changes of this run in it, so the request is that one's
-            # to run again, or to refuse.
+            # The session of an outer middleware has changes of this run. So that middleware must run the request again or
+            # refuse it.
             for other in others:
-                other.rerun &= self._goes_on
-            self._goes_on = False
+                other.rerun &= self._rerun_follows
+            self._rerun_follows = False
             exchange.drop()
             return None
-        if self._goes_on:
+        if self._rerun_follows:
             return self._run_again
         exchange.report(conflict)
         app = self._settings.conflict
@@ -117,70 +119,72 @@ class Request:
         return exchange.refuse_conflict
 
     async def _run_again(self) -> None:
-        assert self._course is not None
-        await self._settings.sleep(self._course.pause())
+        assert self._budget is not None
+        await self._settings.sleep(self._budget.pause())
         self._restore()
-        self._goes_on = False
-        self._state = begin_run(self._state, self._settings.manager._policy, self._course.attempt)
+        self._rerun_follows = False
+        self._state = begin_run(self._state, self._settings.manager._policy, self._budget.attempt)
         await self.run()
 
     async def _delegate(self, app: ASGIApp, conflict: SessionConflict) -> None:
-        """Have the app for conflicts answer."""
+        """Let the app for conflicts answer."""
         self._restore()
         self._scope["session.conflict"] = conflict
         self._state = begin_answer(self._state, self._settings.manager._policy)
-        self._app, self._begun, self._course, self._delegated = app, None, None, True
+        self._app, self._begun, self._budget, self._delegated = app, None, None, True
         await self.run()
 
     def _restore(self) -> None:
-        assert self._given is not None
-        self._given.restore(self._scope)
+        assert self._original is not None
+        self._original.restore(self._scope)
 
 
 class _Run(Exchange):
-    """What one run sends, on its way to the server."""
+    """The messages of one run."""
 
     held: list[Hidden[Message]] | None = None
-    """An error page of the app's, while it may raise an outage or a conflict: around the whole of a framework's app, that
-    answers 500 first, and raises then."""
+    """The messages of a 500, held back after an outage or conflict.
+
+    Some frameworks send their 500 first and raise the error afterwards. This middleware then answers instead.
+    """
 
     async def send(self, message: Message) -> None:
-        said = Hidden(message)
+        hidden = Hidden(message)
         del message
         if self.held is not None:
-            self.held.append(said)
-        elif said.reveal()["type"] == "http.response.start" and not self.begun:
-            status = status_of(said.reveal())
+            self.held.append(hidden)
+        elif hidden.reveal()["type"] == "http.response.start" and not self.begun:
+            status = status_of(hidden.reveal())
             if status == 500 and (self.session._outage or self.session._conflict is not None):
-                self.held = [said]
+                self.held = [hidden]
             else:
-                await self._settle(status)
-                await self._start(said)
+                await self._commit_or_discard(status)
+                await self._start(hidden)
         else:
-            await self._send(said.reveal())
+            await self._send(hidden.reveal())
 
     async def done(self) -> None:
         await self.release()
         if self.failure is not None and not self.begun:
-            # The app has swallowed it, and answered nothing.
+            # The app caught the error and sent no response.
             raise self.failure
-        # Without a response there is nothing to commit for.
+        # Without a response, nothing is committed.
         await self._abandon()
-        # What was put in the session's place by now is not stored, and not passed over in silence.
+        # A replacement after the commit cannot be stored: raise an error.
         self._slot.take(self._scope)
 
     async def release(self) -> None:
-        """Send what was held back: it stays the response."""
+        """Send the messages that were held back. They are the response."""
         if self.held is None:
             return
         (start, *rest), self.held = self.held, None
-        await self._settle(500)
+        await self._commit_or_discard(500)
         await self._start(start)
         for message in rest:
             await self._send(message.reveal())
 
     def drop(self) -> None:
-        """Forget what was held back."""
+        """Drop the messages that were held back."""
         self.held = None
 
     async def refuse_outage(self) -> None:
@@ -192,8 +196,8 @@ class _Run(Exchange):
         await self._refuse_conflict("http.response")
 
 
-class _Given:
-    """A request as this middleware was given it: its scope, and the messages that were received, each for every run."""
+class _Original:
+    """The original request, for later runs: a copy of its scope, and every message received so far."""
 
     def __init__(self, scope: Scope, receive: Receive, *, messages: bool) -> None:
         self._scope = dict(scope)
@@ -203,7 +207,7 @@ class _Given:
         self._messages: list[Hidden[Message]] | None = [] if messages else None
 
     def restore(self, scope: Scope) -> None:
-        """Make the scope again what it was, and the state in it; the same objects, which others may hold."""
+        """Restore the scope and the state in it, in place, because other code may hold the same dicts."""
         scope.clear()
         scope.update(self._scope)
         state = scope.get("state")
@@ -212,7 +216,7 @@ class _Given:
             state.update(self._state)
 
     def replay(self) -> Receive:
-        """Return a ``receive`` that begins with what earlier runs received."""
+        """Return a ``receive`` that first repeats the messages that earlier runs received."""
         messages = self._messages
         if messages is None:
             return self._receive

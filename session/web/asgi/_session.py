@@ -1,4 +1,4 @@
-"""The session of a request or WebSocket in ASGI: an `AsyncSession` that is read when it is first accessed, without an await."""
+"""`WebSession`: the session of a request or WebSocket in ASGI. Its first access reads it, without an await."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from dynamostore.steps import Plan, to_its_end
+from dynamostore.steps import Plan, run_to_completion
 from dynamostore.workers import in_worker
 from session._policy import Policy
 from session._state import State
@@ -30,24 +30,25 @@ except ModuleNotFoundError as missing:
 else:
     GREENLETS = True
 
-__all__ = ["GREENLETS", "Drive", "DriveHere", "WebSession", "off_the_loop", "waiting"]
+__all__ = ["GREENLETS", "Drive", "DriveHere", "WebSession", "drive_in_threads", "waiting"]
 
 Drive: TypeAlias = AsyncDrive
 DriveHere: TypeAlias = SyncDrive
 
 T = TypeVar("T")
 
-_TOO_LATE = "the WebSocket is accepted, so its client can get no new token: begin or renew before that"
+_TOO_LATE = "the WebSocket is accepted, so its client can get no new token; begin or renew the session before accept"
 _NEEDS_ASYNCIO = (
-    "session.web.asgi and the async store need asyncio, and this runs on another event loop (trio, say): serve the app on asyncio "
+    "session.web.asgi and the async store need asyncio, but this is another event loop, such as trio; serve the app on asyncio "
     '(hypercorn --worker-class asyncio; TestClient(app, backend="asyncio"))'
 )
 
 
 class WebSession(AsyncSession):
-    """An async session that is read when it is first accessed, wherever that can be waited for.
+    """An async session whose first access reads it, wherever the code can wait for the read.
 
-    *socket*: it is a WebSocket's, so each `save` begins the reads anew.
+    *drive* runs plans on the event loop. *drive_here* runs them in the current thread; None if the store is async. *socket*:
+    the session belongs to a WebSocket, so each `save` forgets the reads before it.
     """
 
     __slots__ = ("_awaited", "_conflict", "_drive_here", "_failure", "_late", "_loop", "_outage", "_socket", "_task")
@@ -61,14 +62,14 @@ class WebSession(AsyncSession):
         except RuntimeError:
             raise RuntimeError(_NEEDS_ASYNCIO) from None
         self._task = asyncio.current_task()
-        # True once it was read or could have been.
+        # True once a read was waited for, or could have been.
         self._awaited = False
         self._drive_here = drive_here
         self._failure: Exception | None = None
-        # What the app was shown last.
+        # The last conflict that was raised to the app.
         self._conflict: SessionConflict | None = None
         self._outage = False
-        # A WebSocket's is late once its client can get no new token.
+        # True once the client of a WebSocket can get no new token.
         self._socket, self._late = socket, False
 
     async def load(self) -> None:
@@ -97,7 +98,7 @@ class WebSession(AsyncSession):
             return await super().merge_session(token)
 
     async def autoload(self) -> None:
-        """Read it, or keep the outage for when the app looks: it may not, or know what to do."""
+        """Load the session. Keep an outage for the first access: the app may never access the session, or may handle it."""
         try:
             await self.load()
         except Exception as error:
@@ -106,7 +107,7 @@ class WebSession(AsyncSession):
             self._failure = error
 
     async def abandon(self) -> None:
-        """Close it without committing, but for a `destroy`; nothing happens if it is closed."""
+        """Close the session without a commit, but carry out a `destroy`. Do nothing if it is closed."""
         if not self._state.closed:
             self._state.closed = True
             with self._watched():
@@ -131,15 +132,15 @@ class WebSession(AsyncSession):
     def _reading(self) -> Draft:
         state = self._state
         if state.loaded and state.record is None and not (self._awaited or state.closed):
-            # Without a cookie there is nothing to read. But the next request of this client has one, and must not be the first to
-            # fail. After `destroy` there is nothing to read in either.
+            # Without a cookie there is nothing to read. Raise the error all the same: otherwise it would first appear in the
+            # client's next request, which has a cookie. After `destroy`, the next request has no cookie either.
             if not (state.destroying or state.destroyed or self._can_wait()):
                 raise SessionNotLoadedError(_not_loaded())
             self._awaited = True
         return super()._reading()
 
     def _can_wait(self) -> bool:
-        """Return True where a read can be waited for."""
+        """Return True if the current code can wait for a read."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -152,11 +153,11 @@ class WebSession(AsyncSession):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            # A thread of the framework's, which may wait.
+            # A worker thread of the framework, which may block.
             if self._drive_here is None:
                 asyncio.run_coroutine_threadsafe(self.load(), self._loop).result()
                 return
-            # Here, and not in another thread of what may be the same pool, all of whose threads may be waiting, too.
+            # Use this thread: if a pool's threads all waited for another thread of the same pool, they would deadlock.
             with self._watched():
                 self._drive_here(lifecycle.load(self._state, self._policy))
             self._awaited = True
@@ -164,7 +165,7 @@ class WebSession(AsyncSession):
         if GREENLETS and wait(self.load):
             return
         if self._state.closed and self._drive_here is not None:
-            # The request is over and never read it: now a log does, and must not fail.
+            # The request is over and never read the session. An access log that reads it now must not fail.
             self._drive_here(lifecycle.load(self._state, self._policy))
         else:
             raise SessionNotLoadedError(_not_loaded())
@@ -172,18 +173,17 @@ class WebSession(AsyncSession):
 
 def _not_loaded() -> str:
     return (
-        "the session was not read yet, and cannot be waited for here: await its load() first; or put SessionMiddleware "
-        "within what runs the handler in a task of its own (as the innermost); or have all read beforehand: "
-        "SessionMiddleware(..., autoload=True)"
-        + ("" if GREENLETS else "; or install dynamostore[asgi], with which there is no need to")
+        "the session is not loaded, and this code cannot wait for the read; call await session.load() first, or make "
+        "SessionMiddleware the innermost middleware, or pass autoload=True to it"
+        + ("" if GREENLETS else ", or install dynamostore[asgi]")
     )
 
 
-def off_the_loop(manager: SessionManager) -> Drive:
-    """Drives plans on the store of a synchronous manager, in threads."""
+def drive_in_threads(manager: SessionManager) -> Drive:
+    """Return a function that runs plans on the store of a synchronous *manager*, in worker threads."""
 
     async def drive(plan: Plan[T], /) -> T:
-        # The thread has the session until it is done.
-        return await to_its_end(in_worker(partial(manager._drive, plan)))
+        # The thread uses the session until it is done, so wait for it even when cancelled.
+        return await run_to_completion(in_worker(partial(manager._drive, plan)))
 
     return drive

@@ -1,4 +1,4 @@
-"""One WebSocket in ASGI: its session is committed when it is accepted, when the app saves, and when the app returns."""
+"""Serve one WebSocket in ASGI. Its session is committed at accept, at `save`, and when the app returns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REASON = "the session was changed by another request"
 
 
 async def serve_socket(settings: Settings, scope: Hidden[Scope], receive: Receive, send: Send) -> None:
-    """Have the app serve a WebSocket."""
+    """Run the app for a WebSocket, and answer conflicts and outages."""
     state = _state.begin(Hidden(settings.manager.token(cookies(scope.reveal()))), settings.manager._policy)
     session = settings.begin(state, scope)
     exchange = _WebSocket(settings, session, scope, receive, send)
@@ -40,7 +40,7 @@ async def serve_socket(settings: Settings, scope: Hidden[Scope], receive: Receiv
             report(failure)
             await exchange.refuse_outage()
         elif exchange.failure is not None and error.__cause__ is exchange.failure:
-            # What a framework makes of an error in `send`.
+            # A framework raised its own error from the one in `send`.
             raise exchange.failure from None
         else:
             raise
@@ -55,43 +55,43 @@ class _WebSocket(Exchange):
         self._over = False
 
     async def receive(self) -> Message:
-        """The app's ``receive``."""
+        """Return the next message, and notice a disconnect: the ``receive`` that the app gets."""
         message = Hidden(await self._receive())
         self._over |= message.reveal()["type"] == "websocket.disconnect"
         return message.reveal()
 
     async def send(self, message: Message) -> None:
-        said, kind = Hidden(message), message["type"]
+        hidden, kind = Hidden(message), message["type"]
         del message
         if kind == "websocket.accept" and not self.begun:
-            await self._settle(101, close=False)
-            await self._start(said)
+            await self._commit_or_discard(101, close=False)
+            await self._start(hidden)
             self.session._late = True
         elif kind == "websocket.http.response.start" and not self.begun:
-            await self._settle(status_of(said.reveal()))
-            await self._start(said)
+            await self._commit_or_discard(status_of(hidden.reveal()))
+            await self._start(hidden)
         else:
             if kind == "websocket.close":
                 self.begun = self._over = True
-            await self._send(said.reveal())
+            await self._send(hidden.reveal())
 
     async def done(self) -> None:
-        await self._adopt()
+        await self._apply_replacement()
         if not self.session._late and self.session._state.token_is_new:
-            # It was refused, without a response that could carry a cookie.
+            # The app refused the WebSocket, and no response can carry the new token.
             await self.session.abandon()
         else:
-            await self._settle(101)
+            await self._commit_or_discard(101)
 
     async def refuse_outage(self) -> None:
-        """Answer an outage before the WebSocket is accepted."""
+        """Refuse a WebSocket that is not accepted yet, because of an outage."""
         if self._can_deny:
             await self._refuse_outage("websocket.http.response")
         else:
             await self._send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
 
     async def refuse_conflict(self, conflict: SessionConflict) -> None:
-        """Answer a conflict: refuse the WebSocket, or close it if it is accepted and still open."""
+        """Refuse the WebSocket because of a conflict, or close it if it is accepted and still open."""
         if self.session._late or self._over:
             self.report(conflict, "not stored" if self._over else f"closed with {TRY_AGAIN_LATER}")
             if not self._over:

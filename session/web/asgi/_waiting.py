@@ -1,7 +1,8 @@
-"""Synchronous code waits for a coroutine, within another one: `waiting` drives that one, and `wait` is called in it.
+"""Let synchronous code inside a coroutine wait for another coroutine.
 
-The coroutine is run on a greenlet of its own. Synchronous code that it calls can leave it for the driver, which awaits what
-is asked for in the task's own name, and come back. As in SQLAlchemy's asyncio extension, but for a whole coroutine.
+`waiting` drives an app's coroutine on its own greenlet. Synchronous code in it calls `wait`, which switches to the driver. The
+driver awaits the other coroutine in the same task, and switches back. SQLAlchemy's asyncio extension does the same for a
+synchronous function; here it is a whole coroutine.
 """
 
 from __future__ import annotations
@@ -24,31 +25,31 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A coroutine that *by* is waiting for."""
+class _WaitRequest:
+    """A coroutine that the greenlet *by* waits for."""
 
     by: greenlet
     coroutine: Coroutine[Any, Any, object]
 
 
-class _Strand(greenlet):
-    """The greenlet of a coroutine that `waiting` drives, in a *task*."""
+class _DrivenGreenlet(greenlet):
+    """The greenlet that runs a coroutine for `waiting`, in *task*."""
 
     task: asyncio.Task[Any] | None = None
 
 
 @types.coroutine
 def waiting(coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> Generator[Any, Any, T]:
-    """Await *coroutine*, in *context* if one is given; synchronous code in it may `wait`."""
-    strand = _Strand(_steps)
-    strand.task = asyncio.current_task()
-    # Without a context of its own, the variables that it sets are the task's, as if it were awaited plainly.
-    strand.gr_context = getcurrent().gr_context if context is None else context
-    reply: Any = strand.switch(coroutine)
-    while not strand.dead:
-        turn: greenlet = strand
+    """Await *coroutine*, in *context* if given. Synchronous code in it may call `wait`."""
+    driven = _DrivenGreenlet(_steps)
+    driven.task = asyncio.current_task()
+    # Without a context, the variables that the coroutine sets are the task's, as in a plain await.
+    driven.gr_context = getcurrent().gr_context if context is None else context
+    reply: Any = driven.switch(coroutine)
+    while not driven.dead:
+        turn: greenlet = driven
         try:
-            if isinstance(reply, _Wanted):
+            if isinstance(reply, _WaitRequest):
                 turn = reply.by
                 if context is None:
                     sent = yield from reply.coroutine.__await__()
@@ -56,8 +57,8 @@ def waiting(coroutine: Coroutine[Any, Any, T], context: Context | None = None) -
                     sent = yield from in_context(context, reply.coroutine)
             else:
                 sent = yield reply
-        except BaseException as error:  # noqa: BLE001 (a cancellation, too, is its own to see)
-            # With what led to it: greenlet begins its traceback anew.
+        except BaseException as error:  # noqa: BLE001 (the coroutine must see cancellations, too)
+            # Pass the traceback: greenlet would start a new one.
             reply = turn.throw(type(error), error, error.__traceback__)
         else:
             reply = turn.switch(sent)
@@ -66,7 +67,7 @@ def waiting(coroutine: Coroutine[Any, Any, T], context: Context | None = None) -
 
 
 def _steps(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* to its end; what it yields goes to the driver, and the answer back."""
+    """Run *coroutine*. Pass each value that it yields to the driver, and the driver's reply back."""
     driver = getcurrent().parent
     assert driver is not None
     resume: Callable[[], Any] = partial(coroutine.send, None)
@@ -85,14 +86,14 @@ def _steps(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def wait(make: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-    """Wait for the coroutine that *make* makes; False if this is not in a coroutine that `waiting` drives."""
+    """Wait for the coroutine that *make* returns. Return False if no `waiting` drives the current code."""
     current = getcurrent()
-    strand: greenlet | None = current
-    # Others put greenlets of theirs on top.
-    while strand is not None and not isinstance(strand, _Strand):
-        strand = strand.parent
-    if strand is None or strand.parent is None or strand.task is not asyncio.current_task():
-        # A task that is begun eagerly takes its first steps here, too, and the driver waits in another's name.
+    driven: greenlet | None = current
+    # Other libraries may run greenlets inside ours.
+    while driven is not None and not isinstance(driven, _DrivenGreenlet):
+        driven = driven.parent
+    if driven is None or driven.parent is None or driven.task is not asyncio.current_task():
+        # An eagerly started task runs its first steps on this greenlet, but the driver would wait in another task.
         return False
-    strand.parent.switch(_Wanted(current, make()))
+    driven.parent.switch(_WaitRequest(current, make()))
     return True

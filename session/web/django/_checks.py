@@ -1,4 +1,4 @@
-"""The system checks of the session engine: what is wrong with a project's settings, and what to write instead. Contacts nothing."""
+"""The system checks of the session engine. They report wrong settings, and contact no service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_sessions(
     app_configs: Sequence[AppConfig] | None = None,  # noqa: ARG001 (Django's signature)
     **_: object,
 ) -> list[CheckMessage]:
-    """Return what is wrong with the settings of the session engine, each with what to write instead."""
+    """Return the problems of the project's session settings, each with a hint."""
     kinds = _session_middleware()
     ours = [kind for kind in kinds if issubclass(kind, SessionMiddleware)]
     if not _is_engine():
@@ -48,24 +48,24 @@ def check_sessions(
 
 
 def _session_middleware() -> list[type[DjangoSessionMiddleware]]:
-    """Return the classes in MIDDLEWARE that make ``request.session``."""
+    """Return the classes in MIDDLEWARE that set ``request.session``."""
     kinds: list[type[DjangoSessionMiddleware]] = []
     for path in conf.settings.MIDDLEWARE:
         try:
             kind = import_string(path)
         except ImportError:
-            continue  # Django says so itself, with its first request
+            continue  # Django reports the ImportError at the first request
         if isinstance(kind, type) and issubclass(kind, DjangoSessionMiddleware):
             kinds.append(kind)
     return kinds
 
 
 def _is_engine() -> bool:
-    """Return True if SESSION_ENGINE is this one, or has a SessionStore that is one of this one's."""
+    """Return True if SESSION_ENGINE is this engine, or its SessionStore is a subclass of this engine's."""
     try:
         store = getattr(import_module(conf.settings.SESSION_ENGINE), "SessionStore", None)
     except ImportError:
-        return False  # Django says so itself, when it loads the middleware
+        return False  # Django reports the ImportError when it loads the middleware
     return isinstance(store, type) and issubclass(store, BaseSessionStore)
 
 
@@ -74,8 +74,8 @@ def _check_manager(*, renewable: bool) -> list[CheckMessage]:
         site = get_site()
     except ImproperlyConfigured as error:
         return [_no_manager(str(error))]
-    except Exception as error:  # noqa: BLE001 (the project's own code makes it, and may raise anything)
-        return [_no_manager(f"SESSION_MANAGER cannot be made: {type(error).__name__}: {error}")]
+    except Exception as error:  # noqa: BLE001 (the project's own code makes the manager, and may raise anything)
+        return [_no_manager(f"making SESSION_MANAGER failed: {type(error).__name__}: {error}")]
     if site.manager._policy.renewal_grace and not renewable:
         return [_grace()]
     return []
@@ -86,8 +86,9 @@ def _check_setting(name: str, get: Callable[[], object]) -> list[CheckMessage]:
         get()
     except ImproperlyConfigured as error:
         hint = {
-            "SESSION_RERUN": 'Write SESSION_RERUN = "safe", which is the default, or "never".',
-            "SESSION_CONFLICT_VIEW": "Write the dotted path of a function of the request and the SessionConflict, or leave it out.",
+            "SESSION_RERUN": 'Set SESSION_RERUN to "safe" (the default), "never", a function, or the dotted path of one.',
+            "SESSION_CONFLICT_VIEW": "Set SESSION_CONFLICT_VIEW to the dotted path of a view that takes the request and the "
+            "SessionConflict, or remove it.",
         }
         return [checks.Error(str(error), hint=hint[name], id="dynamostore.E005")]
     return []
@@ -98,8 +99,8 @@ def _no_manager(what: str) -> CheckMessage:
         return _no_region(what)
     return checks.Error(
         what,
-        hint='Write SESSION_MANAGER = "mysite.sessions.manager", the dotted path of a session.SessionManager, or '
-        'SESSION_TABLE = "scs_session", the name of a table.',
+        hint='Set SESSION_MANAGER to the dotted path of a session.SessionManager, such as "mysite.sessions.manager", or '
+        'SESSION_TABLE to the name of a table, such as "scs_session".',
         id="dynamostore.E001",
     )
 
@@ -107,7 +108,7 @@ def _no_manager(what: str) -> CheckMessage:
 def _no_region(what: str) -> CheckMessage:
     return checks.Error(
         what,
-        hint="Set AWS_DEFAULT_REGION in the environment, or region in ~/.aws/config; or write "
+        hint="Set AWS_DEFAULT_REGION in the environment, or region in ~/.aws/config, or write "
         'SESSION_MANAGER = SessionManager(dynamostore.connect("scs_session", region="eu-central-1")).',
         id="dynamostore.E002",
     )
@@ -115,34 +116,35 @@ def _no_region(what: str) -> CheckMessage:
 
 def _grace() -> CheckMessage:
     return checks.Error(
-        "the manager has a renewal_grace, and Django's own SessionMiddleware would hand out the old key again: the user would "
-        "be logged out when the grace is over",
-        hint=f"Write {_OURS} in MIDDLEWARE in place of {_DJANGOS}, or make the manager without renewal_grace.",
+        "the manager has a renewal_grace, but Django's own SessionMiddleware sends the old key again, which logs the user "
+        "out when the grace period ends",
+        hint=f"In MIDDLEWARE, replace {_DJANGOS} by {_OURS}, or make the manager without renewal_grace.",
         id="dynamostore.E003",
     )
 
 
 def _several(number: int) -> CheckMessage:
     return checks.Error(
-        f"there are {number} session middlewares in MIDDLEWARE: the inner one replaces the session of the outer one, and both "
-        "set the cookie",
-        hint=f"Leave {_OURS} in MIDDLEWARE, and remove the others.",
+        f"MIDDLEWARE has {number} session middlewares: the inner one replaces the session of the outer one, and both set the "
+        "cookie",
+        hint=f"In MIDDLEWARE, keep {_OURS} and remove the others.",
         id="dynamostore.E004",
     )
 
 
 def _djangos_middleware() -> CheckMessage:
     return checks.Warning(
-        "with Django's own SessionMiddleware an outage and a stale request are a 500, and a session that ended meanwhile a 400",
-        hint=f"Write {_OURS} in MIDDLEWARE in place of {_DJANGOS}.",
+        "Django's own SessionMiddleware answers outages and stale requests with 500, and a session that ended during the "
+        "request with 400",
+        hint=f"In MIDDLEWARE, replace {_DJANGOS} by {_OURS}.",
         id="dynamostore.W001",
     )
 
 
 def _no_middleware() -> CheckMessage:
     return checks.Warning(
-        "there is no session middleware in MIDDLEWARE, so requests have no session",
-        hint=f"Write {_OURS} in MIDDLEWARE, above all that uses the session.",
+        "MIDDLEWARE has no session middleware, so requests have no session",
+        hint=f"Add {_OURS} to MIDDLEWARE, above every middleware that uses the session.",
         id="dynamostore.W002",
     )
 
@@ -150,15 +152,15 @@ def _no_middleware() -> CheckMessage:
 def _other_engine() -> CheckMessage:
     return checks.Warning(
         f"session.web.django.SessionMiddleware is in MIDDLEWARE, but SESSION_ENGINE is {conf.settings.SESSION_ENGINE!r}: "
-        "sessions are not kept in DynamoDB",
-        hint='Write SESSION_ENGINE = "session.web.django".',
+        "sessions are not stored in DynamoDB",
+        hint='Set SESSION_ENGINE = "session.web.django".',
         id="dynamostore.W003",
     )
 
 
 def _serializer() -> CheckMessage:
     return checks.Warning(
-        "SESSION_SERIALIZER is not used: sessions hold what JSON can say",
-        hint="Remove SESSION_SERIALIZER; put other objects with put_object and put_time.",
+        "SESSION_SERIALIZER is not used: this engine stores JSON values only",
+        hint="Remove SESSION_SERIALIZER. Store other objects with put_object and put_time.",
         id="dynamostore.W004",
     )

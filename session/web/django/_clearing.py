@@ -1,4 +1,4 @@
-"""Delete the sessions that have expired: what ``manage.py clearsessions`` runs, which says in a line why it could not."""
+"""Delete expired sessions for ``manage.py clearsessions``, which prints the reason in one line if that fails."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["ClearExpiredError", "clear_expired"]
 
 
 class ClearExpiredError(StoreError, CommandError):
-    """Expired sessions were left in the table. A `StoreError` for callers, and a ``CommandError`` for ``manage.py``.
+    """Some expired sessions could not be deleted. A `StoreError` for callers, and a ``CommandError`` for ``manage.py``.
 
-    Its ``__cause__`` is what the store raised.
+    Its ``__cause__`` is the error of the store.
     """
 
 
@@ -22,7 +22,7 @@ def clear_expired(store: DynamoStore) -> None:
     try:
         tally = Batch(store).purge_expired()
     except BatchIncompleteError as error:
-        # The error's own message says how to resume, which the command cannot.
+        # The error's own message says how to resume, but clearsessions cannot resume.
         reasons = list(error.errors.values())
         raise _failed(reasons[0] if reasons else error) from error
     except StoreError as error:

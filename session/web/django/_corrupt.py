@@ -1,4 +1,4 @@
-"""A corrupt session: nobody is logged in with it, and its user can log in and log out all the same."""
+"""Handle corrupt sessions so that their users are anonymous, and can still log in and log out."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ._manager import DJANGOS_KEYS
 __all__ = ["CORRUPT", "is_missing", "report_replaced"]
 
 CORRUPT: Final = (CorruptSessionError, CorruptRecordError)
-"""What is raised where a session that cannot be read is looked at; its message names it by a digest."""
+"""The errors of accessing a session that cannot be decoded. Their messages name the session by a digest."""
 
 _log = logging.getLogger("session.web")
 
 
 def is_missing(key: str, error: CorruptSessionError | CorruptRecordError) -> bool:
-    """Return True if *key* counts as missing from a corrupt session: what Django itself keeps there. Logs that.
+    """Return True if *key* counts as missing in a corrupt session, and log that. This holds for Django's own keys.
 
-    So ``request.user`` is anonymous, a page shows no messages, and ``login`` and ``logout`` get as far as to replace it.
+    So ``request.user`` is anonymous, pages show no messages, and ``login`` and ``logout`` can replace the session.
     """
     if key not in DJANGOS_KEYS:
         return False
-    _rarely.warn(_log, ("nobody", error.digest), f"a corrupt session counts as nobody's: {error}")
+    _rarely.warn(_log, ("anonymous", error.digest), f"a corrupt session is treated as anonymous: {error}")
     return True
 
 
 def report_replaced(error: CorruptSessionError | CorruptRecordError) -> None:
-    """Log that a corrupt session was deleted for a login to begin another one."""
-    _log.warning("a corrupt session was deleted, and another one begun: %s", error)
+    """Log that a login has deleted a corrupt session and begun a new one."""
+    _log.warning("a corrupt session was deleted, and a new one was begun: %s", error)

@@ -1,4 +1,4 @@
-"""The settings of a Django project: its session manager, made once, and how stale requests are run again and answered."""
+"""The session settings of a Django project: its manager, which is made once, SESSION_RERUN and SESSION_CONFLICT_VIEW."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["DJANGOS_KEYS", "ConflictView", "Site", "get_conflict_view", "get_man
 
 ConflictView: TypeAlias = Callable[[HttpRequest, SessionConflict], HttpResponse | Awaitable[HttpResponse]]
 
-# The messages of django.contrib.messages, in its SessionStorage: JSON in a string.
+# The SessionStorage of django.contrib.messages stores its messages as JSON in a string.
 _MERGEABLE = {"_messages": merge_json_list}
-# A login reads and writes these: django.contrib.auth, and CSRF_USE_SESSIONS.
+# A login reads and writes these keys of django.contrib.auth and of CSRF_USE_SESSIONS.
 _LOGIN_KEYS = frozenset(("_auth_user_id", "_auth_user_backend", "_auth_user_hash", "_csrftoken"))
 DJANGOS_KEYS = _LOGIN_KEYS | _MERGEABLE.keys() | {"_session_expiry"}
-"""What Django itself keeps in a session."""
+"""The keys that Django itself stores in a session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The manager of the settings, with the policies of requests that may be run again and of those that may not."""
+    """The manager that the settings name, with a policy for re-runnable requests (*checked*) and one for others."""
 
     setting: object
     table: object
@@ -48,22 +48,22 @@ _site: Site | None = None
 
 
 def get_manager() -> SessionManager:
-    """Return the manager of the settings SESSION_MANAGER or SESSION_TABLE, made when it is first asked for, for all threads.
+    """Return the manager that the setting SESSION_MANAGER or SESSION_TABLE names.
 
-    Raises ``ImproperlyConfigured``, which says what to do.
+    The first call makes the manager; all threads share it. Raises ``ImproperlyConfigured`` for an invalid setting.
     """
     return get_site().manager
 
 
 def get_site() -> Site:
-    """Return the manager of the settings and its policies; raise ``ImproperlyConfigured`` as `get_manager` does."""
-    global _site  # noqa: PLW0603 (one for the process, as the settings are)
+    """Return the manager and its policies. Raises ``ImproperlyConfigured`` like `get_manager`."""
+    global _site  # noqa: PLW0603 (one per process, like the settings)
     setting, table = getattr(conf.settings, "SESSION_MANAGER", None), getattr(conf.settings, "SESSION_TABLE", None)
     site = _site
     if site is None or site.setting is not setting or site.table is not table:
         with _lock:
             site = _site
-            # Tests override settings.
+            # Another thread may have made it. Tests override settings, so compare them.
             if site is None or site.setting is not setting or site.table is not table:
                 site = _site = _make_site(setting, table)
     return site
@@ -71,7 +71,7 @@ def get_site() -> Site:
 
 def _make_site(setting: object, table: object) -> Site:
     manager = _make_manager(setting, table)
-    # As Django's own keys do, they fit into the columns of 40 characters that other apps have for them.
+    # Short tokens fit into the CharField(max_length=40) that other apps use for Django's session keys.
     policy = replace(manager._policy, token_bytes=SHORT_TOKEN_BYTES)
     return Site(
         setting,
@@ -89,8 +89,10 @@ def get_rerun() -> Rerun[HttpRequest]:
     try:
         check_rerun(made)
     except ValueError as error:
-        raise ImproperlyConfigured(f"SESSION_RERUN: {error}, or the dotted path of one") from error
-    rerun: Rerun[HttpRequest] = made  # type: ignore[assignment]  # checked, as far as it can be
+        raise ImproperlyConfigured(
+            f'SESSION_RERUN must be "safe", "never", a function of the request, or the dotted path of one, not {made!r}'
+        ) from error
+    rerun: Rerun[HttpRequest] = made  # type: ignore[assignment]  # check_rerun has checked it
     return rerun
 
 
@@ -100,7 +102,7 @@ def get_conflict_view() -> ConflictView | None:
     view = _imported("SESSION_CONFLICT_VIEW", setting) if isinstance(setting, str) else setting
     if view is not None and not callable(view):
         raise ImproperlyConfigured(
-            "SESSION_CONFLICT_VIEW must be a function of the request and the SessionConflict, or the dotted path of one, not "
+            "SESSION_CONFLICT_VIEW must be a view that takes the request and the SessionConflict, or its dotted path, not "
             f"{type(view).__name__}"
         )
     return view
@@ -111,7 +113,7 @@ def _imported(name: str, path: str) -> object:
     try:
         made: object = import_string(path)
     except ImportError as error:
-        raise ImproperlyConfigured(f"{name}, {path!r}, cannot be imported: {error}") from error
+        raise ImproperlyConfigured(f"{name}, {path!r}, cannot be imported: {error}; correct the dotted path") from error
     return made
 
 
@@ -122,7 +124,7 @@ def _make_manager(setting: object, table: object) -> SessionManager:
         try:
             return SessionManager(connect("scs_session" if table is None else table))
         except ValueError as error:
-            raise ImproperlyConfigured(f"SESSION_TABLE: the store cannot be made: {error}") from error
+            raise ImproperlyConfigured(f"SESSION_TABLE cannot be used: {error}") from error
     made, name = setting, "SESSION_MANAGER"
     if isinstance(setting, str):
         name = f"SESSION_MANAGER, {setting!r},"
@@ -130,14 +132,14 @@ def _make_manager(setting: object, table: object) -> SessionManager:
             made = import_string(setting)
         except ImportError as error:
             raise ImproperlyConfigured(
-                f"{name} cannot be imported: {error}. It is the dotted path of a SessionManager, or of a function that "
-                "makes one."
+                f"{name} cannot be imported: {error}; write the dotted path of a SessionManager, or of a function that "
+                "returns one"
             ) from error
     if not isinstance(made, SessionManager) and callable(made):
         made = made()
     if not isinstance(made, SessionManager):
         raise ImproperlyConfigured(
-            f"{name} must be a session.SessionManager, the dotted path of one, or of a function without arguments that makes "
-            f"one; this is of type {type(made).__name__}"
+            f"{name} must be a session.SessionManager, or the dotted path of a manager or of a function without arguments that "
+            f"returns one, not {type(made).__name__}"
         )
     return made

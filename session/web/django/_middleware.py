@@ -1,4 +1,4 @@
-"""`SessionMiddleware` for Django: it saves the session, runs a stale request again or refuses it, and answers an outage."""
+"""`SessionMiddleware` for Django: saves the session, re-runs or refuses stale requests, and answers outages."""
 
 from __future__ import annotations
 
@@ -40,24 +40,37 @@ _OUTAGE = "_dynamostore_outage"
 _CONFLICT = "_dynamostore_conflict"
 _RUNS = "_dynamostore_runs"
 _SESSION = "_dynamostore_session"
-# What Django answers by itself, with a 400, 403 or 404, is the app's own answer.
+# Django answers these with 400, 403 or 404. They are the app's decision, even if raised from a conflict.
 _ANSWERS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
 
 class SessionMiddleware(DjangoSessionMiddleware):
-    """Django's, to be named instead of it: it also runs stale requests again, and answers stale requests and outages.
+    """Replace Django's ``SessionMiddleware``: save the session, re-run or refuse stale requests, and answer outages.
 
-    A request is stale if it read what another request changed meanwhile. GET, HEAD and OPTIONS without a body are run again,
-    up to three times within 5 s, as SESSION_RERUN has it; otherwise the answer is a 409, or that of SESSION_CONFLICT_VIEW
-    or `conflict`, and nothing is stored. Where the store fails, in a view, in another middleware or when the session is
-    saved, the answer is a 503 with ``Retry-After``; the client keeps its cookie. What is a request's own fault (a session too
-    large, say) stays what it is.
+    ::
 
-    A mapping that a view puts into ``request.session`` replaces the session's data, None flushes it, and another
-    ``SessionStore`` takes its place; anything else is a `SessionTypeError <session.SessionTypeError>`.
+        MIDDLEWARE = ["session.web.django.SessionMiddleware", ...]
 
-    With Django's own middleware both are a 500, and a request whose session has ended meanwhile is a 400. With a
-    ``renewal_grace`` this one is needed: Django's would hand out the old key again.
+    Django's own middleware answers stale requests and outages with 500, and a request whose session has ended in the meantime
+    with 400. It does not work with a ``renewal_grace``, because it sends the old key again.
+
+    A request is stale if it read a value that another request then changed. Two settings decide what happens:
+
+    - *SESSION_RERUN*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS without a body, except OAuth
+      callbacks. "never": none. Or a function of the request that returns a bool, or its dotted path. A request runs again at
+      most three times, within 5 seconds.
+    - *SESSION_CONFLICT_VIEW*: a view that takes the request and the `SessionConflict <session.SessionConflict>`, or its dotted
+      path. It answers the other stale requests. Default: a 409. In both cases the stale request stores nothing.
+
+    A subclass may override `conflict` and `unavailable` to make its own pages.
+
+    If the store fails in a view, in another middleware or at the save, the answer is a 503 with ``Retry-After``. The client
+    keeps its cookie. Other errors, such as a session that is too large, are not changed.
+
+    A view may assign to ``request.session``. A mapping replaces the session's data, None flushes the session, and another
+    ``SessionStore`` takes its place. Any other object raises `SessionTypeError <session.SessionTypeError>`.
+
+    Raises ``ImproperlyConfigured`` at the start of the server if one of the settings is invalid.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -65,13 +78,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
         self._is_async = iscoroutinefunction(get_response)
         self._get_response: Callable[[HttpRequest], HttpResponse] = get_response  # type: ignore[assignment]  # unless it is async
         self._aget_response: Callable[[HttpRequest], Awaitable[HttpResponse]] = get_response  # type: ignore[assignment]  # if it is
-        # A wrong setting shows when the server starts.
+        # Report an invalid setting when the server starts.
         get_rerun()
         get_conflict_view()
-        got_request_exception.connect(_note)
+        got_request_exception.connect(_keep_error)
 
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
-        """Run the request, and again while it ends stale and may be run again."""
+        """Run the request, again as long as it is stale and may run again."""
         if self._is_async:
             return self.__acall__(request)
         runs = Runs(request, get_rerun())
@@ -82,13 +95,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
             if not runs.again:
                 return response
             close_stale(response)
-            time.sleep(runs.course.pause())
+            time.sleep(runs.budget.pause())
             runs.restore()
 
     async def __acall__(self, request: HttpRequest) -> HttpResponse:
-        """As `__call__`, under ASGI; what may wait for the store does so in a thread."""
+        """Async version of `__call__`, for ASGI. Code that may wait for the store runs in a thread."""
         rerun = get_rerun()
-        # A function of the project's may wait for something.
+        # The project's function may block.
         runs = await sync_to_async(Runs)(request, rerun) if callable(rerun) else Runs(request, rerun)
         process_request = sync_to_async(self.process_request, thread_sensitive=True)
         process_response = sync_to_async(self.process_response, thread_sensitive=True)
@@ -99,11 +112,14 @@ class SessionMiddleware(DjangoSessionMiddleware):
             if not runs.again:
                 return response
             await sync_to_async(close_stale, thread_sensitive=True)(response)
-            await asyncio.sleep(runs.course.pause())
+            await asyncio.sleep(runs.budget.pause())
             runs.restore()
 
     def process_request(self, request: HttpRequest) -> None:
-        """Begin the session of the first cookie of its name that leads to one, as browsers send the nearest first."""
+        """Begin the request's session. Of several cookies with its name, use the first with a session.
+
+        Browsers send the cookie with the most specific path first.
+        """
         if issubclass(self.SessionStore, BaseSessionStore):
             _set_cookie(request)
         super().process_request(request)
@@ -113,43 +129,43 @@ class SessionMiddleware(DjangoSessionMiddleware):
             setattr(request, _SESSION, session)
             rerunnable = runs is not None and runs.may_rerun
             policy = session._site.checked if rerunnable else session._site.unchecked
-            session._enter(policy, attempt=runs.course.attempt if runs else 1, route=described(request))
+            session._enter(policy, attempt=runs.budget.attempt if runs else 1, route=described(request))
             if runs is not None and runs.last is not None:
-                # Were it to begin a session now, its cookie could replace that of a new login.
+                # If the session has ended, a re-run must not create one: its cookie could replace that of a new login.
                 session._core._state.only_if_there = True
                 _state.keep_to(session._core._state, runs.last)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Return the answer to an outage, or to a conflict, that a view let pass."""
+        """Return the answer to an outage or conflict that a view raised."""
         if is_outage(exception):
             return self._answer_outage(request, exception)
         conflict = None if isinstance(exception, _ANSWERS) else find_conflict(exception)
         if conflict is None:
             return None
-        # The answer is made when all other middleware is done with this one.
+        # process_response replaces this answer, after all inner middlewares have seen it.
         setattr(request, _CONFLICT, conflict)
         return HttpResponse(status=409)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Save the session and set its cookie, as Django's does; answer an outage; have a stale request run again, or refuse it."""
+        """Save the session and set its cookie, like Django's. Answer an outage, and re-run or refuse a stale request."""
         noted = getattr(request, _OUTAGE, None)
         if noted is not None and response.status_code >= 500:
-            # Made here, by `process_exception`; or by Django, of what another middleware let pass.
+            # `process_exception` made the 503. Django made any other status, from an error of another middleware.
             return response if response.status_code == 503 else self._answer_outage(request, noted)
         conflict = getattr(request, _CONFLICT, None)
         if conflict is not None and (response.status_code == 409 or response.status_code >= 500):
-            _take(request)
+            _take_replacement(request)
             return self._end_stale(request, response, conflict)
-        put = Hidden(_take(request))
+        put = Hidden(_take_replacement(request))
         session = getattr(request, "session", None)
         shown = isinstance(session, BaseSessionStore) and session._refused
         try:
-            _adopt(session, put, response.status_code)
+            _apply_replacement(session, put, response.status_code)
             return self._save(request, response)
         except SessionConflict as error:
             if shown:
-                # The view caught it, and this is its answer.
-                outcome = f"answered with {response.status_code} by the view, and nothing stored"
+                # The view caught a conflict before, and this response is its answer to it.
+                outcome = f"answered with {response.status_code} by the view, and nothing was stored"
                 report_conflict(error, request.method or "", route_of(request), outcome=outcome)
                 patch_vary_headers(response, ("Cookie",))
                 return response
@@ -159,14 +175,14 @@ class SessionMiddleware(DjangoSessionMiddleware):
                 raise
             return self._answer_outage(request, error)
 
-    def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for who overrides it)
-        """Return the 503, which says why if DEBUG is on; override it for a page of your own."""
+    def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for subclasses)
+        """Return the answer to an outage, a 503. With DEBUG, its body gives the reason. Override it for your own page."""
         return unavailable(error)
 
     def conflict(self, request: HttpRequest, error: SessionConflict) -> HttpResponse:
-        """Return the answer to a stale request: that of SESSION_CONFLICT_VIEW, or a 409. Override it for a page of your own.
+        """Return the answer to a stale request: that of SESSION_CONFLICT_VIEW, or a 409. Override it for your own page.
 
-        ``request.session`` begins anew in it; what it puts there is kept, and the messages that it adds.
+        ``request.session`` is then a new view of the stored session. Values and messages that you add there are stored.
         """
         view = get_conflict_view()
         if view is None:
@@ -196,8 +212,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
             finally:
                 session._closing = False
             if session._core._state.ended or session._is_outdated():
-                # The request that ended or renewed the session has said so to the client; a cookie from here could take that
-                # of a new login away.
+                # The request that ended or renewed the session has already told the client. A cookie from here could replace
+                # that of a new login.
                 response.cookies.pop(name, None)
         elif session.accessed:
             patch_vary_headers(response, ("Cookie",))
@@ -207,7 +223,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         session, runs = getattr(request, "session", None), _runs_of(request)
         if not isinstance(session, BaseSessionStore):
             raise error
-        if runs is not None and runs.goes_on(session._core._state):
+        if runs is not None and runs.start_rerun(session._core._state):
             return response
         close_stale(response)
         report_conflict(error, request.method or "", route_of(request))
@@ -217,13 +233,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
             answer = (
                 self._page.make(request, partial(self.conflict, request, error)) if self._has_page else refusal(request)
             )
-            _adopt(anew, Hidden(_take(request)), answer.status_code)
+            _apply_replacement(anew, Hidden(_take_replacement(request)), answer.status_code)
             if anew.modified or request.session is not anew:
                 return self._save(request, answer)
             patch_vary_headers(answer, ("Cookie",))
             return answer
         except SessionConflict:
-            # What the page put rests on what it read, and that was changed again: nothing is stored.
+            # Another request changed the session again, so the page is stale, too. Nothing is stored.
             return refusal(request)
         except StoreError as failure:
             if not is_outage(failure):
@@ -247,15 +263,15 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
 
 def _set_cookie(request: HttpRequest) -> None:
-    """Have the session's cookie be what the client sent under exactly that name, and the first that could be ours.
+    """Set the session's cookie in ``request.COOKIES`` to the first well-formed token that the client sent under its exact name.
 
-    Django takes white space of all kinds off a cookie's name, and takes the last of several.
+    Django's parser strips all kinds of white space from a cookie's name, and uses the last of several cookies.
     """
     scope = getattr(request, "scope", None)
-    # As it came: in ASGI Django joins several headers by commas.
+    # Under ASGI, use the original headers: Django joins several Cookie headers with commas.
     header = request.META.get("HTTP_COOKIE") if scope is None else cookies(scope)
     if not header:
-        return  # what there is, a test or another middleware has put there
+        return  # a test or another middleware may have set request.COOKIES
     name = conf.settings.SESSION_COOKIE_NAME
     token = _state.choose_token(values_of(name, header))
     if token is None:
@@ -265,13 +281,13 @@ def _set_cookie(request: HttpRequest) -> None:
 
 
 def _runs_of(request: HttpRequest) -> Runs | None:
-    # None where only `process_request` is called, as tests of views do.
+    # None if only `process_request` was called, as in tests of views.
     runs: Runs | None = getattr(request, _RUNS, None)
     return runs
 
 
-def _take(request: HttpRequest) -> object:
-    """Return what the view put in the session's place, and put the session back; another session of Django's stays there."""
+def _take_replacement(request: HttpRequest) -> object:
+    """Return the object in the session's place, and put the session back. Another Django session stays there."""
     put, session = getattr(request, "session", None), getattr(request, _SESSION, None)
     if session is not None and hasattr(request, "session") and not _is_session(put):
         request.session = session
@@ -279,12 +295,12 @@ def _take(request: HttpRequest) -> object:
 
 
 def _is_session(value: object) -> bool:
-    # As Django's own middleware sees it.
+    # Django's own middleware uses the same attribute.
     return hasattr(value, "accessed")
 
 
-def _adopt(session: object, put: Hidden[object], status: int) -> None:
-    """Have *session* be what the view put in its place: the data of a mapping; None flushes it."""
+def _apply_replacement(session: object, put: Hidden[object], status: int) -> None:
+    """Give *session* the data of the mapping that the view put in its place, or flush it if the view put None there."""
     if not isinstance(session, BaseSessionStore) or _is_session(put.reveal()):
         return
     kind = type(put.reveal()).__name__
@@ -292,13 +308,13 @@ def _adopt(session: object, put: Hidden[object], status: int) -> None:
         session.flush()
     elif not isinstance(put.reveal(), Mapping):
         raise SessionTypeError(
-            f"request.session was replaced by a {kind}: replace it by a SessionStore, by a dict (the session's new "
-            "data), or by None, which flushes it",
+            f"request.session was replaced by a {kind}; replace it by a SessionStore, by a dict (the session's new data), or "
+            "by None to flush the session",
             wanted="Mapping",
             found=kind,
         )
     elif status < 500:
-        # As Django saves: not beside a 500.
+        # Like Django, save nothing with a response of 500 or above.
         data = Hidden(_copied(put))
         session.clear()
         session.update(data.reveal())
@@ -310,8 +326,8 @@ def _copied(put: Hidden[object]) -> dict[str, object]:
     return dict(given)
 
 
-def _note(request: HttpRequest | None = None, **_: object) -> None:
-    """Keep the outage or conflict that Django makes a 500 of, for the middleware that is given that."""
+def _keep_error(request: HttpRequest | None = None, **_: object) -> None:
+    """Record the outage or conflict that Django is about to answer with 500. `process_response` replaces the 500."""
     error = sys.exc_info()[1]
     if request is None:
         return

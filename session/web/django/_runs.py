@@ -1,4 +1,4 @@
-"""The runs of one Django request: the request as our middleware got it, to begin anew from, and the end of a stale response."""
+"""Run a stale Django request again: keep the original request, restore it, and close the stale response."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from django.urls import set_urlconf
 from dynamostore.hidden import Hidden
 from session._state import State
 from session.web._conflicts import masked_path
-from session.web._reruns import Course, Rerun, may_rerun
+from session.web._reruns import Rerun, RerunBudget, may_rerun
 
 __all__ = ["Runs", "close_stale", "route_of"]
 
 
 class Runs:
-    """The runs of one request, and the request as it was before the first, if there may be another one."""
+    """The runs of one request. Keeps the original request if it may run again."""
 
     def __init__(self, request: HttpRequest, rerun: Rerun[HttpRequest]) -> None:
-        """Keep what is needed to begin anew; a body that may be needed again is read now."""
+        """Copy the attributes of *request* if it may run again. A body is then read now, so that each run has it."""
         self.request = request
         # A session that begins with this request cannot be stale.
         allowed = conf.settings.SESSION_COOKIE_NAME in request.COOKIES and may_rerun(
@@ -36,32 +36,32 @@ class Runs:
         )
         if allowed and _has_body(request):
             allowed = _read_body(request)
-        self.course = Course(allowed)
-        # A run to come, after a stale one.
+        self.budget = RerunBudget(allowed)
+        # True if another run follows the current one, which is stale.
         self.again = False
         self.last: State | None = None
-        """The session of the run before, which was stale."""
+        """The state of the session of the previous run, which was stale."""
         if allowed:
-            # First, as reading the cookies puts them into the attributes.
+            # Copy the cookies first: reading them stores them in the attributes.
             self._cookies = dict(request.COOKIES)
             self._meta = dict(request.META)
             self._attributes = dict(request.__dict__)
 
     @property
     def may_rerun(self) -> bool:
-        """True if the request may be run more than once."""
-        return self.course.allowed
+        """True if the request may run again."""
+        return self.budget.allowed
 
-    def goes_on(self, state: State) -> bool:
-        """Return True if another run is to follow the one that ended stale, with the session in *state*."""
-        self.again = self.course.goes_on(state)
+    def start_rerun(self, state: State) -> bool:
+        """Return True if another run follows the stale one, whose session ended with *state*."""
+        self.again = self.budget.allows_rerun(state)
         self.last = state
         return self.again
 
     def restore(self) -> None:
-        """Have the request as our middleware got it: no user, messages or session of the stale run are left."""
+        """Restore the request as this middleware got it, without the user, messages and session of the stale run."""
         request = self.request
-        # Closes what was uploaded; a subclass's own would close the body, too.
+        # This closes uploaded files. The method of a subclass would close the body, too.
         HttpRequest.close(request)
         for live, kept in (
             (request.__dict__, self._attributes),
@@ -73,19 +73,19 @@ class Runs:
         if "_body" in request.__dict__:
             request._stream = BytesIO(request.body)
         elif (stream := request.__dict__.get("_stream")) is not None:
-            # Under ASGI it is a file; under WSGI there was nothing in it.
+            # Under ASGI the stream is a file. Under WSGI it was empty.
             with suppress(OSError):
                 stream.seek(0)
-        # The handler has set it before all middleware.
+        # Django's handler sets it before it calls any middleware.
         set_urlconf(conf.settings.ROOT_URLCONF)
         self.again = False
 
 
 def close_stale(response: HttpResponseBase) -> None:
-    """Free what a response holds, without ``request_finished``: the request goes on, and its database connections stay."""
+    """Close a stale response without sending ``request_finished``, because database connections must stay open."""
     closers: list[Callable[[], object]] = getattr(response, "_resource_closers", [])
     for closer in closers:
-        # As in Django's own close.
+        # Django's own close ignores errors, too.
         with suppress(Exception):
             closer()
     closers.clear()
@@ -93,13 +93,13 @@ def close_stale(response: HttpResponseBase) -> None:
 
 
 def route_of(request: HttpRequest) -> str:
-    """Return the template of a request's path, for a log; if it is not known, its path with anything like an id masked."""
+    """Return the template of a request's path for a log, or the path with its ids masked if no template is known."""
     match = request.resolver_match
     return masked_path(request.path) if match is None or match.route is None else f"/{match.route}"
 
 
 def described(request: HttpRequest) -> Callable[[], str]:
-    """Return a function that names a request for a log: its method and its route, once that is known."""
+    """Return a function that describes a request for a log. Call it later, because the route is not known yet."""
     return lambda: f"{request.method} {route_of(request)}"
 
 
@@ -109,10 +109,10 @@ def _has_body(request: HttpRequest) -> bool:
 
 
 def _read_body(request: HttpRequest) -> bool:
-    """Read a request's body, to have it for each run; False if it cannot be kept."""
+    """Read a request's body and keep it for each run. Return False if it is too large or cannot be read."""
     try:
         _ = request.body
     except (RequestDataTooBig, UnreadablePostError):
-        # The view that needs it sees the same.
+        # A view that reads the body gets the same error.
         return False
     return True

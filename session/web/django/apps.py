@@ -1,4 +1,4 @@
-"""The app ``"session.web.django"`` for INSTALLED_APPS: it has ``manage.py check`` look at the settings of the session engine."""
+"""The app for INSTALLED_APPS, ``"session.web.django"``. It adds checks of the session settings to ``manage.py check``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["SessionsConfig"]
 
 
 class SessionsConfig(AppConfig):
-    """The app. Its label is ``dynamostore``, as ``sessions`` is Django's own; it has no models."""
+    """Registers the system checks. The label is ``dynamostore``, because Django uses ``sessions``. The app has no models."""
 
     name = "session.web.django"
     label = "dynamostore"
-    verbose_name = "Sessions in DynamoDB"
+    verbose_name: str = "Sessions in DynamoDB"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the system checks."""
         checks.register(check_sessions)

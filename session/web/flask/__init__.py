@@ -1,4 +1,4 @@
-"""Sessions of a Flask app: `SessionInterface`, `FlaskSession`, and `session`, Flask's own proxy with its types.
+"""Sessions for a Flask app: `SessionInterface`, `FlaskSession`, and `session`, a typed ``flask.session``.
 
 >>> from dynamostore import MemoryStore
 >>> from session import SessionManager
@@ -13,7 +13,7 @@
 ('visit 1', 'visit 2')
 """
 
-# ruff: noqa: ARG002 (Flask hands its interface the app, whether it is needed or not)
+# ruff: noqa: ARG002 (Flask passes the app to every method of its interface)
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.mergeable import Merge
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
-from session.web._exchange import OUTAGE, commits, find_outage, is_outage, outage_headers, report
+from session.web._exchange import OUTAGE, find_outage, is_outage, outage_headers, report, should_commit
 from session.web._reruns import Rerun, begin_answer, begin_run, check_rerun
 from session.web._slots import forbid_reruns
 
 from ._config import warn_of_unused
 from ._context import call, current_session, forget_session
-from ._runs import Settings, drop_changes_of_others, is_kept_for_a_test, runs_of, unsent, wrap
+from ._runs import Settings, drop_changes_of_others, is_kept_for_a_test, runs_of, send_nothing, wrap
 from ._session import Answer, FlaskSession
 
 if TYPE_CHECKING:
@@ -49,33 +49,36 @@ if TYPE_CHECKING:
 __all__ = ["FlaskSession", "SessionInterface", "session"]
 
 MERGEABLE: Final[dict[str, Merge]] = {"_flashes": "merge"}
-"""Flask's own key that two requests may both change: the messages that are flashed."""
+"""The mergeable key of Flask itself: flashed messages."""
 
 LOGIN_KEYS: Final = ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds", "next", "csrf_token")
-"""The keys that Flask-Login and Flask-WTF read and write at a login."""
+"""The login keys: Flask-Login and Flask-WTF read and write them at a login."""
 
 
-session: FlaskSession = flask.session  # type: ignore[assignment]  # the same proxy; Flask knows only of SessionMixin
-"""``flask.session`` itself, with the types of a `FlaskSession`, for an app whose sessions are a `SessionInterface`'s."""
+session: FlaskSession = flask.session  # type: ignore[assignment]  # the same proxy; Flask types it as SessionMixin
+"""``flask.session``, typed as a `FlaskSession`. Use it in an app with this `SessionInterface`."""
 
 
 class SessionInterface(flask.sessions.SessionInterface):
-    """The sessions of a Flask app, kept by *manager*: ``SessionInterface(manager).init_app(app)``.
+    """Store the sessions of a Flask app with *manager*: ``SessionInterface(manager).init_app(app)``.
 
-    A session is committed before the response goes out, after all ``after_request`` functions. With a response of 500 or
-    above it is discarded (unless *commit_errors*), but for a `destroy <session.Session.destroy>`, which counts. The cookie's
-    settings are the manager's: ``SESSION_COOKIE_...``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST`` and
-    ``SECRET_KEY`` of the app's configuration are not used; a `UserWarning` says so where they differ from the manager's, at
-    `init_app` and once more at the first request.
+    The session is committed after all ``after_request`` functions, before the response is sent. If the response is a 500 or
+    above, only a `destroy <session.Session.destroy>` is carried out. Raises `TypeError` or `ValueError` for invalid settings:
 
-    A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
-    seconds, and only if it has no body and has stored nothing. *rerun*: "safe" for GET, HEAD and OPTIONS; "never"; or a function
-    of the `flask.Request`, whose URL is not matched yet. Otherwise an error handler of the app's for `SessionConflict
-    <session.SessionConflict>` answers, with a fresh session that keeps what it flashes, or a 409 does.
+    - *manager* (SessionManager): opens and commits the sessions, and has the settings of the cookie.
+    - *commit_errors* (bool): commit the changes of a request with a response of 500 or above, too. Default: False.
+    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS, except OAuth callbacks. "never": none.
+      Or a function of the `flask.Request` that returns a bool; it is called before the URL is matched. A request with a body
+      never runs again.
+    - *sleep*, *clock*: for tests. *sleep* pauses for a number of seconds between two runs; *clock* returns monotonic seconds.
 
-    *sleep* and *clock* are for tests: how to wait between two runs, and seconds that only grow.
+    The app's configuration of ``SESSION_COOKIE_...``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST`` and
+    ``SECRET_KEY`` is not used. If one of them, except ``SECRET_KEY``, differs from the manager's setting, a
+    `UserWarning` says so at `init_app` or at the first request.
 
-    Raises `TypeError` for anything but a `SessionManager`, `ValueError` for another *rerun*.
+    A stale request (`SessionConflict <session.SessionConflict>`) runs again at most three times, within 5 seconds, if it
+    has stored nothing. Otherwise the app's error handler for `SessionConflict <session.SessionConflict>` answers,
+    with a fresh session that stores what the handler puts, such as flashed messages. Without a handler the answer is a 409.
     """
 
     def __init__(
@@ -93,19 +96,19 @@ class SessionInterface(flask.sessions.SessionInterface):
         self.manager = manager
         self.commit_errors = commit_errors
         self._settings = Settings(manager.cookie.name, rerun, sleep, clock)
-        # A request that can be run again is stale also for a message that it showed: so none is shown twice.
+        # A request that may run again is stale even if it read only flashed messages, so that no message is shown twice.
         self._checked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=True)
         self._unchecked = manager._policy.knowing(MERGEABLE, LOGIN_KEYS, checked=False)
-        # The settings of each app that were warned of, and the apps that have served a request.
+        # For each app, the settings that were reported; and the apps that have served a request.
         self._warned: WeakKeyDictionary[flask.Flask, frozenset[str]] = WeakKeyDictionary()
         self._serving: WeakSet[flask.Flask] = WeakSet()
 
     def init_app(self, app: flask.Flask) -> None:
-        """Have *app* use these sessions, run stale requests again, and answer conflicts with 409 and outages with 503.
+        """Use these sessions in *app*, run stale requests again, and answer conflicts with 409 and outages with 503.
 
-        Those answers are error handlers for `SessionConflict <session.SessionConflict>` and `dynamostore.StoreError`; those that
-        the app has itself, now or later, take precedence. Call it once, before the first request. With
-        ``app.session_interface = SessionInterface(manager)`` alone, no request is run again.
+        Call it once, before the first request. It registers error handlers for `SessionConflict <session.SessionConflict>` and
+        `dynamostore.StoreError`; the app's own handlers, registered before or after, take precedence. If you only set
+        ``app.session_interface = SessionInterface(manager)``, no request runs again.
         """
         app.session_interface = self
         for kind, handler in ((StoreError, _unavailable), (SessionConflict, _refused)):
@@ -116,28 +119,28 @@ class SessionInterface(flask.sessions.SessionInterface):
         self._warned[app] = warn_of_unused(app, self.manager)
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> FlaskSession:
-        """Return the session of a request's client; nothing is read."""
+        """Return the session of a request. This does not read the session."""
         if app not in self._serving:
             self._serving.add(app)
-            # The app may have been configured since.
+            # The configuration may have changed since init_app.
             warn_of_unused(app, self.manager, self._warned.get(app, frozenset()))
         runs = runs_of(app, request.environ)
         policy = self._unchecked if runs is None else self._checked
         if runs is None or runs.last is None:
             state = _state.begin(Hidden(self.manager.token(request.environ.get("HTTP_COOKIE"))), policy)
         else:
-            state = begin_run(runs.last, policy, runs.course.attempt)
+            state = begin_run(runs.last, policy, runs.budget.attempt)
         if policy.on_conflict == "report":
             state.route = lambda: f"{request.method} {_route(request)}"
         return FlaskSession(self.manager, state, policy, unchecked=self._unchecked, runs=runs)
 
     def save_session(self, app: flask.Flask, session: SessionMixin, response: flask.Response) -> None:
-        """Commit or discard *session*, and give *response* its headers.
+        """Commit or discard *session*, and add its headers to *response*.
 
-        If the commit fails, *response* becomes the answer of the app's own error handler for that, and has passed the
-        ``after_request`` functions like any other. Without a handler it becomes a 409 if the request is stale, a 503 if the store
-        cannot be reached; any other error is raised, and Flask answers with 500. Nothing is stored then, and the client keeps its
-        cookie. A stale request that is run again gets no answer yet.
+        If the commit fails, nothing is stored and the client keeps its cookie. The app's error handler for the error then makes
+        the answer, which passes the ``after_request`` functions and replaces *response*. Without a handler, a stale request
+        gets a 409 and an outage a 503. Any other error propagates, and Flask answers 500. If a stale request runs again, the
+        conflict is raised to end this run.
         """
         if not isinstance(session, FlaskSession):
             raise TypeError(f"session must be a FlaskSession, not {type(session).__name__}")
@@ -145,76 +148,73 @@ class SessionInterface(flask.sessions.SessionInterface):
             self._close(session, response)
         except Exception as error:
             if current_session() is not session:
-                # Of the test client's session_transaction(): there is no response to be told by.
+                # In the test client's session_transaction() there is no response to replace.
                 raise
             conflict = find_conflict(error)
-            if conflict is not None and self._is_run_again(session, conflict, error):
-                # What the view has opened is closed, what it has left to be done afterwards is not done. Flask's own error
-                # handling ends this run.
+            if conflict is not None and self._prepare_rerun(session, conflict, error):
+                # Close the stale body, but skip its call_on_close functions. Flask's error handling ends this run.
                 _close_body(app, response)
                 raise
-            _become(response, self._answer(app, session, error), stale=conflict is not None)
-
-    # Errors, before the app's handlers see them
+            _replace_response(response, self._answer(app, session, error), stale=conflict is not None)
 
     def on_user_exception(self, error: Exception, handle: Callable[[Exception], Answer]) -> Answer:
-        """Return the answer to an error of a view. A part of `init_app`."""
+        """Return the answer to an error of a view. Installed by `init_app`."""
         session, conflict = current_session(), find_conflict(error)
         outage = find_outage(error) if conflict is None else None
         if outage is not None and isinstance(session, FlaskSession):
             session._outage, session._outage_answer = error, None
-            # Of a group of them, Flask would know no handler.
+            # Flask looks handlers up by class, and would find none for a group of outages.
             session._outage_answer = handle(error) if outage is error else _handled(handle, error, outage)
             return session._outage_answer
         if conflict is None or not isinstance(session, FlaskSession) or session._answers or session._state.closed:
             return handle(error)
-        if self._is_run_again(session, conflict, error):
+        if self._prepare_rerun(session, conflict, error):
             raise error
         self._begin_answer(session, conflict, error)
         return _handled(handle, error, conflict)
 
     def on_exception(self, app: flask.Flask, error: Exception) -> WSGIApplication | None:
-        """Return the response to a conflict or an outage that nobody has handled; None if it is Flask's to make. A part of `init_app`."""
+        """Return the response to an unhandled conflict or outage; None if Flask must make it. Installed by `init_app`."""
         session, conflict = current_session(), find_conflict(error)
         if not isinstance(session, FlaskSession):
             return None
         if session._runs is not None and session._runs.stale is not None:
-            return unsent
+            return send_nothing
         if session._state.closed:
             return None
         if conflict is None:
             return self._answer_outage(app, session, error) if is_outage(error) else None
-        return unsent if self._is_run_again(session, conflict, error) else self._answer(app, session, error)
+        return send_nothing if self._prepare_rerun(session, conflict, error) else self._answer(app, session, error)
 
     def _answer_outage(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response | None:
-        """Return the response to an outage that was met where Flask asks no error handlers, as in an ``after_request`` function."""
+        """Return the response to an outage where Flask calls no error handlers, such as in an ``after_request`` function."""
         if error is not session._outage:
             return self._answer(app, session, error)
         if session._outage_answer is None:
-            return None  # The handlers were asked, and raised it.
-        # Its answer met it again.
+            return None  # the handlers were called, and raised it
+        # The outage occurred again while the answer was made.
         answer = app.make_response(session._outage_answer)
         self._discard(session, error)
         self._close(session, answer)
         return answer
 
-    def _is_run_again(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> bool:
-        """Return True if another run follows the one that *conflict* ends; discards the session."""
+    def _prepare_rerun(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> bool:
+        """Discard the session, and return True if another run follows this one, which *conflict* ends."""
         environ, runs = flask.request.environ, session._runs
         if session._answers:
             return False
         self._discard(session, error)
-        again = runs is not None and runs.go_on_after(conflict, session._state, environ)
+        again = runs is not None and runs.rerun_after(conflict, session._state, environ)
         drop_changes_of_others(environ)
         return again
 
     def _begin_answer(self, session: FlaskSession, conflict: SessionConflict, error: Exception) -> None:
-        """Begin *session* anew, as it is stored now, for what the answer to *conflict* puts into it."""
+        """Reset *session* to the stored state, so that the answer to *conflict* can read and change it."""
         report_conflict(conflict, flask.request.method, _route(flask.request))
         self._discard(session, error)
         state = session._state
         if state.stored:
-            # By a `save` before: the client may need a new token, which only this state knows.
+            # It was saved before the conflict. Only this state has the new token that the client may need.
             state.closed = state.read_deadline = False
             state.looked = True
         else:
@@ -223,14 +223,14 @@ class SessionInterface(flask.sessions.SessionInterface):
         forget_session()
 
     def _answer(self, app: flask.Flask, session: FlaskSession, error: Exception) -> flask.Response:
-        """Return the response to an *error* of a commit, finished; raise the error if there is none. Called as it is handled."""
+        """Return the complete response to an *error* of a commit, or raise the error. Call it while the error is handled."""
         conflict = find_conflict(error)
         answer: flask.Response
         try:
             if conflict is None:
                 answer = app.make_response(call(app.handle_user_exception, error))
             elif session._answers:
-                # What the app answered rests on what was changed again.
+                # Another request changed the session again while the app made its answer.
                 session._failed = True
                 answer = _refused(conflict)
             else:
@@ -242,18 +242,18 @@ class SessionInterface(flask.sessions.SessionInterface):
             if not is_outage(error):
                 session._failed = True
                 raise
-            # The error itself, or what a handler of the app's made of it.
+            # This is the error itself, or an error of the app's handler.
             report(unhandled)
             answer = app.response_class(OUTAGE, 503, headers=outage_headers())
         try:
-            # Comes back to save_session, which commits what the answer to a conflict has put, or discards the session now.
+            # This calls save_session again. It commits the changes that the answer to a conflict made, or discards the session.
             return call(app.process_response, answer)
         except Exception as failure:
             if failure is not session._outage:
-                # As Flask does with an error while it answers an error.
-                app.logger.exception("an after_request function failed on the answer to a session that was not stored")
+                # Flask, too, logs an error that occurs during the answer to another error.
+                app.logger.exception("an after_request function failed on the response to a failed commit")
             if conflict is None and not session._failed:
-                # It was not the commit that failed: a logout counts.
+                # The commit did not fail, so a logout takes effect.
                 self._discard(session, error)
             session._failed = True
             self._close(session, answer)
@@ -261,22 +261,22 @@ class SessionInterface(flask.sessions.SessionInterface):
 
     def _close(self, session: FlaskSession, response: flask.Response) -> None:
         if not session._state.closed:
-            self._settle(session, response.status_code)
-        # As Flask has it: to use it at all is enough. Its status, say, is known without looking.
+            self._commit_or_discard(session, response.status_code)
+        # As in Flask, any use counts as access, even if it does not read the data.
         session._state.looked = session.accessed
         after = Hidden(self.manager.headers(session, list(response.headers)))
         if after.reveal() != list(response.headers):
             response.headers.clear()
             response.headers.extend(after.reveal())
 
-    def _settle(self, session: FlaskSession, status: int) -> None:
-        """Commit or discard *session*, as the *status* of its response has it."""
+    def _commit_or_discard(self, session: FlaskSession, status: int) -> None:
+        """Commit or discard *session*, depending on the *status* of its response."""
         shown = session._shown
         if session._failed:
             self.manager._drop(session)
-        elif not commits(status, commit_errors=self.commit_errors):
+        elif not should_commit(status, commit_errors=self.commit_errors):
             self.manager.discard(session)
-            # Without `init_app`, Flask makes a 500 of what a view has raised, and is at it.
+            # Without `init_app`, Flask is answering the view's conflict with a 500 now.
             conflict = None if session._answers else find_conflict(sys.exc_info()[1])
             if conflict is not None:
                 raise conflict
@@ -286,8 +286,8 @@ class SessionInterface(flask.sessions.SessionInterface):
             except SessionConflict as error:
                 if not shown:
                     raise
-                # The view was shown it before, and this is its answer.
-                outcome = f"answered with {status} by the app, and nothing stored"
+                # The view saw a conflict before, and this response is its answer to it.
+                outcome = f"answered with {status} by the app, and nothing was stored"
                 report_conflict(error, flask.request.method, _route(flask.request), outcome=outcome)
                 self.manager.discard(session)
             except BaseException:
@@ -297,7 +297,7 @@ class SessionInterface(flask.sessions.SessionInterface):
             forbid_reruns(flask.request.environ)
 
     def _finish(self, error: BaseException | None = None) -> None:
-        """Close a session whose request ended with an error and no response, as in debug mode: a logout counts all the same."""
+        """Close the session of a request that ended with an error and no response, as in debug mode. Carry out a logout."""
         session = current_session()
         if error is not None and isinstance(session, FlaskSession) and not session._state.closed:
             self._discard(session, error)
@@ -308,47 +308,47 @@ class SessionInterface(flask.sessions.SessionInterface):
         except StoreError as failure:
             note_failed_destroy(error, failure)
 
-    # What Flask and its extensions may ask of the cookie.
+    # Flask and its extensions may call these.
 
     def get_cookie_name(self, app: flask.Flask) -> str:
-        """The name of the manager's cookie."""
+        """Return the name of the manager's cookie."""
         return self.manager.cookie.name
 
     def get_cookie_domain(self, app: flask.Flask) -> str | None:
-        """The domain of the manager's cookie."""
+        """Return the domain of the manager's cookie."""
         return self.manager.cookie.domain
 
     def get_cookie_path(self, app: flask.Flask) -> str:
-        """The path of the manager's cookie."""
+        """Return the path of the manager's cookie."""
         return self.manager.cookie.path
 
     def get_cookie_httponly(self, app: flask.Flask) -> bool:
-        """Whether the manager's cookie is kept from scripts."""
+        """Return True if scripts cannot read the manager's cookie."""
         return self.manager.cookie.http_only
 
     def get_cookie_secure(self, app: flask.Flask) -> bool:
-        """Whether the manager's cookie is sent over HTTPS only."""
+        """Return True if browsers send the manager's cookie over HTTPS only."""
         return self.manager.cookie.secure
 
     def get_cookie_samesite(self, app: flask.Flask) -> str | None:
-        """``SameSite`` of the manager's cookie."""
+        """Return the ``SameSite`` attribute of the manager's cookie."""
         return self.manager.cookie.same_site
 
     def get_cookie_partitioned(self, app: flask.Flask) -> bool:
-        """Whether the manager's cookie is partitioned."""
+        """Return True if the manager's cookie is partitioned."""
         return self.manager.cookie.partitioned
 
 
 @flask.request_tearing_down.connect
 def _end(_app: flask.Flask, **_: object) -> None:
-    """Note the end of a request of the test client, which keeps its context, after all teardown functions."""
+    """Tell the session that its request is over, if the test client keeps the context. Runs after all teardown functions."""
     session = current_session()
     if isinstance(session, FlaskSession) and is_kept_for_a_test(flask.request.environ):
-        session._end()
+        session._end_request()
 
 
 def _unavailable(error: StoreError) -> flask.Response:
-    """The error handler of `SessionInterface.init_app`."""
+    """Answer an outage with 503: the error handler that `SessionInterface.init_app` registers."""
     if not is_outage(error):
         raise error
     report(error)
@@ -356,18 +356,18 @@ def _unavailable(error: StoreError) -> flask.Response:
 
 
 def _refused(error: SessionConflict) -> flask.Response:  # noqa: ARG001 (an error handler)
-    """Answer a conflict with 409; the error handler of `SessionInterface.init_app`."""
+    """Answer a conflict with 409: the error handler that `SessionInterface.init_app` registers."""
     accept = flask.request.headers.get("Accept")
     return flask.current_app.response_class(conflict_body(accept), 409, headers=conflict_headers(accept))
 
 
 def _handled(handle: Callable[[Exception], Answer], error: Exception, within: SessionConflict | StoreError) -> Answer:
-    """Return the answer of the app's error handlers to *error*, or to the conflict or outage in it, or the 409 or 503."""
+    """Return the answer of the app's handler for *error*, or else for the error *within* it, or else the 409 or 503."""
     for one in (error, within):
         try:
             return handle(one)
         except Exception as unhandled:
-            # Flask raises the error that is being handled if there is no handler for it.
+            # Without a handler, Flask raises the same error again.
             if unhandled is not error and unhandled is not within:
                 raise
     return _refused(within) if isinstance(within, SessionConflict) else _unavailable(within)
@@ -383,11 +383,11 @@ def _close_body(app: flask.Flask, response: flask.Response) -> None:
         try:
             close()
         except Exception:
-            app.logger.exception("the body of a stale response could not be closed")
+            app.logger.exception("could not close the body of a stale response")
 
 
-def _become(response: flask.Response, answer: flask.Response, *, stale: bool) -> None:
-    """Turn a response, which Flask holds already, into another; of a *stale* one nothing is to be done afterwards."""
+def _replace_response(response: flask.Response, answer: flask.Response, *, stale: bool) -> None:
+    """Turn *response*, which Flask already holds, into *answer*. Drop the ``call_on_close`` functions of a *stale* one."""
     if stale:
         response._on_close.clear()
     close = getattr(response.response, "close", None)

@@ -1,4 +1,4 @@
-"""The settings of a Flask app that these sessions do not use, where the manager has others: what to write instead."""
+"""Warn of settings of a Flask app that these sessions do not use and that differ from the manager's."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["warn_of_unused"]
 
 
 def warn_of_unused(app: flask.Flask, manager: SessionManager, known: frozenset[str] = frozenset()) -> frozenset[str]:
-    """Warn of the settings of *app* that say something else than *manager*, but for those *known*; return their names."""
+    """Warn of unused settings of *app* that differ from the manager's, except those in *known*. Return all their names."""
     unused = {name: instead for name, instead in _unused(app, manager) if name not in known}
     if unused:
-        ours = [instead for name, instead in unused.items() if name not in _OF_THE_COOKIE]
-        cookie = [instead for name, instead in unused.items() if name in _OF_THE_COOKIE]
+        ours = [instead for name, instead in unused.items() if name not in _COOKIE_SETTINGS]
+        cookie = [instead for name, instead in unused.items() if name in _COOKIE_SETTINGS]
         if cookie:
             ours.append(f"cookie=Cookie({', '.join(cookie)})")
         warnings.warn(
-            f"SessionInterface does not use {', '.join(unused)} of the app's configuration; the manager's settings apply, and"
-            f" they differ: write SessionManager(..., {', '.join(ours)}), or remove the setting from the configuration",
+            f"SessionInterface does not use {', '.join(unused)} of the app's configuration, and the manager's settings differ;"
+            f" write SessionManager(..., {', '.join(ours)}), or remove the setting from the configuration",
             stacklevel=3,
         )
     return known | unused.keys()
@@ -42,11 +42,11 @@ _COOKIE = {
     "SESSION_COOKIE_PARTITIONED": "partitioned",
 }
 _ROOT = "APPLICATION_ROOT"
-_OF_THE_COOKIE = _COOKIE.keys() | {_ROOT}
+_COOKIE_SETTINGS = _COOKIE.keys() | {_ROOT}
 
 
 def _unused(app: flask.Flask, manager: SessionManager) -> Iterator[tuple[str, str]]:
-    """Yield the names of the settings that were made and that the manager does not have, each with what to write instead."""
+    """Yield each setting that was changed and differs from the manager's, with the argument to write instead."""
     made: dict[str, Any] = {
         name: app.config[name]
         for name, default in app.default_config.items()
@@ -63,22 +63,22 @@ def _unused(app: flask.Flask, manager: SessionManager) -> Iterator[tuple[str, st
         if length_ns is None or length_ns not in (policy.lifetime_ns, policy.idle_ns):
             yield "PERMANENT_SESSION_LIFETIME", f"lifetime={instead}"
     if "SESSION_REFRESH_EACH_REQUEST" in made and policy.idle_ns is not None:
-        # Without an idle timeout, nothing is prolonged.
+        # Without an idle timeout, requests do not extend the expiry.
         yield "SESSION_REFRESH_EACH_REQUEST", "idle_timeout=None"
     if "SESSION_COOKIE_PATH" not in made and _ROOT in made and made[_ROOT] != manager.cookie.path:
-        # Flask's path where no other is set.
+        # Flask uses it as the cookie's path if SESSION_COOKIE_PATH is not set.
         yield _ROOT, f"path={made[_ROOT]!r}"
     for name, ours in _COOKIE.items():
         if name in made:
-            value = _of_a_cookie(ours, made[name])
+            value = _cookie_value(ours, made[name])
             if value != getattr(manager.cookie, ours):
                 yield name, f"{ours}={value!r}"
 
 
-def _of_a_cookie(ours: str, value: Any) -> object:
-    """Return a setting of the app as `Cookie` has it."""
+def _cookie_value(ours: str, value: Any) -> object:
+    """Convert a setting of the app to the form that `Cookie` uses."""
     if ours == "same_site" and isinstance(value, str):
-        # As Werkzeug takes it.
+        # Werkzeug accepts any case.
         return value.title()
     if ours in ("http_only", "secure", "partitioned"):
         return bool(value)

@@ -1,4 +1,4 @@
-"""`FlaskSession`: a session with the attributes that Flask's have."""
+"""`FlaskSession`: a session with the attributes of Flask's own sessions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "FlaskSession"]
 
 Answer: TypeAlias = "ResponseReturnValue | HTTPException"
-"""The answer of an error handler."""
+"""The return value of an error handler."""
 
 T = TypeVar("T")
 
-# Flask-Login's note to itself, from `logout_user` to its `after_request` function: that takes its cookie away.
+# Flask-Login's `logout_user` sets this value. Its `after_request` function then removes the "remember me" cookie.
 _REMEMBER: Final = "_remember"
 _CLEAR: Final = "clear"
 
@@ -41,9 +41,9 @@ _log = logging.getLogger("session.web")
 
 
 class FlaskSession(Session, SessionMixin):
-    """A `session.session.Session` with the attributes that Flask's sessions have; ``flask.session`` is one.
+    """The type of ``flask.session``: a `session.session.Session` with the attributes of Flask's own sessions.
 
-    Read when its data, `new` or `permanent` are first accessed; stored before the response goes out.
+    The first access to its data, `new` or `permanent` reads the session. It is stored before the response is sent.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class FlaskSession(Session, SessionMixin):
         self._unread: StoreError | None = None
         self._outage: Exception | None = None
         self._outage_answer: Answer | None = None
-        self._aside: Draft | None = None
-        self._is_over = False
+        self._scratch: Draft | None = None
+        self._request_is_over = False
 
     def save(self) -> None:
-        """Commit now, and go on, as `Session.save <session.session.Session.save>` does."""
+        """Commit now and keep the session open. See `Session.save <session.session.Session.save>`."""
         self._choose_policy()
-        # It ends with this request, and is no value to begin a new session for.
+        # Flask-Login's value is only for this request, and must not create a new session.
         clears = self._state.destroying and self._clears_login_cookie()
         if clears:
             self._drop(_REMEMBER)
@@ -80,9 +80,9 @@ class FlaskSession(Session, SessionMixin):
                 self._put(_REMEMBER, Hidden(_CLEAR))
 
     def destroy(self) -> None:
-        """Delete the session, as `Session.destroy <session.session.Session.destroy>` does.
+        """Delete the session. See `Session.destroy <session.session.Session.destroy>`.
 
-        Flask-Login's ``logout_user`` may be called before it or after it: its "remember me" cookie goes in either case.
+        You may call Flask-Login's ``logout_user`` before or after it. The "remember me" cookie is removed in both cases.
         """
         clears = self._clears_login_cookie()
         super().destroy()
@@ -90,22 +90,22 @@ class FlaskSession(Session, SessionMixin):
             self._put(_REMEMBER, Hidden(_CLEAR))
 
     def renew_token(self, *, grace: bool = False, deadline: Deadline = "new") -> None:
-        """Give the session a new token, as `Session.renew_token <session.session.Session.renew_token>` does."""
+        """Give the session a new token. See `Session.renew_token <session.session.Session.renew_token>`."""
         self._open()
         super().renew_token(grace=grace, deadline=deadline)
 
     def set_deadline(self, deadline: datetime) -> None:
-        """End the session at *deadline*, as `Session.set_deadline <session.session.Session.set_deadline>` does."""
+        """End the session at *deadline*. See `Session.set_deadline <session.session.Session.set_deadline>`."""
         self._open()
         super().set_deadline(deadline)
 
     def set_idle_timeout(self, idle_timeout: timedelta | None) -> None:
-        """Set its own idle timeout, as `Session.set_idle_timeout <session.session.Session.set_idle_timeout>` does."""
+        """Set the session's own idle timeout. See `Session.set_idle_timeout <session.session.Session.set_idle_timeout>`."""
         self._open()
         super().set_idle_timeout(idle_timeout)
 
     def atomic(self, change: Callable[[SessionData], T]) -> T:
-        """Run ``change(s)`` on what is stored now, and store it, as `Session.atomic <session.session.Session.atomic>` does."""
+        """Run ``change(s)`` on the stored data and store the result. See `Session.atomic <session.session.Session.atomic>`."""
         self._choose_policy()
         try:
             return super().atomic(change)
@@ -114,21 +114,21 @@ class FlaskSession(Session, SessionMixin):
             raise
 
     def _choose_policy(self) -> None:
-        # To refuse a request for a message that it flashes makes sense only if it can be run again.
+        # Flashed messages may make a request stale only if it can run again.
         if self._state.stored or not self._state.rerun:
             self._policy = self._unchecked
 
     @property
-    def new(self) -> bool:  # type: ignore[override]  # a plain attribute in SessionMixin; nobody is to set it
-        """True if no session is stored for this client. It loads the session, and does not count as a read."""
+    def new(self) -> bool:  # type: ignore[override]  # a plain attribute in SessionMixin; here it is read-only
+        """True if no session is stored for this client. Loads the session, but does not count as a read."""
         self._reading()
         return self._state.record is None or self._state.destroying
 
     @property
     def modified(self) -> bool:
-        """True if it was changed or destroyed in this request. Setting it does nothing.
+        """True if this request has changed or destroyed the session. Setting it does nothing.
 
-        Changes are noticed by themselves, those within a list or dict, too; what was changed back is no change.
+        The session notices changes by itself, also within a list or dict. A value that was changed back is not a change.
         """
         return self.status is not Status.UNMODIFIED
 
@@ -138,7 +138,7 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def accessed(self) -> bool:
-        """True if it was loaded, or used at all, which Flask notes from 3.1.3 on."""
+        """True if the session was loaded. From Flask 3.1.3 on, also if it was used in any other way."""
         return self._accessed or self._state.looked
 
     @accessed.setter
@@ -147,13 +147,13 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def permanent(self) -> bool:
-        """True if `remember` or this property was set to True in this session, now or in an earlier request.
+        """True if the app made this session permanent, by `remember` or this property, now or in an earlier request.
 
-        The manager's ``Cookie(persist=...)``, which holds for sessions that said nothing, does not count: extensions take it
-        for the app's word, and Flask-Login protects a permanent session less.
+        The manager's ``Cookie(persist=...)`` does not count. Flask-Login protects a permanent session less, so only the app
+        may make a session permanent.
 
-        Setting it calls `remember`, if that makes a difference; alone it begins no session. It has no effect on how long the
-        session lives: that is the manager's *lifetime*. To get it loads the session, and does not count as a read.
+        Setting it calls `remember` if that makes a difference. It does not create a session, and does not change how long
+        the session lives, which is the manager's *lifetime*. Getting it loads the session, but does not count as a read.
         """
         return self.remembered is True
 
@@ -162,28 +162,26 @@ class FlaskSession(Session, SessionMixin):
         value = bool(value)
         remembered = self.remembered
         is_so = not value and not self._persist if remembered is None else remembered is value
-        # An app that says so before each request would otherwise write each time.
+        # An app may set it before each request. That must not write each time.
         if not is_so:
             self.remember(value)
 
     def __bool__(self) -> bool:
-        """Return True if there are any keys."""
+        """Return True if the session has any keys."""
         draft = self._reading()
-        # Flask-Login asks this before it looks at its own keys. If one of those is there, to see that is enough for the answer,
-        # and a login that saw no more may lose to another one and still be a login.
+        # Flask-Login calls this before it reads its own keys. If a login key is present, read only that key: a login that
+        # reads nothing else can start its own session if another request renews this one first.
         there = self._policy.login_keys & draft.data.keys()
         return draft.has(min(there)) if there else draft.any()
 
     def _clears_login_cookie(self) -> bool:
-        # Never more than in this request: so there is nothing to be read for it.
+        # The value is set and used within one request, so never load the session for it.
         state = self._state
         return state.loaded and state.draft.data.get(_REMEMBER) == _CLEAR
 
-    # When the store cannot be reached
-
     def _load(self) -> None:
         if self._unread is not None and self._unread is self._outage:
-            # The store is not asked again for the answer: each time would cost the client's time-outs.
+            # Do not call the store again while the answer is made: each call could wait for the client's timeouts.
             raise self._unread
         try:
             super()._load()
@@ -191,24 +189,24 @@ class FlaskSession(Session, SessionMixin):
             self._unread = error
             raise
 
-    # When the request is over
+    def _end_request(self) -> None:
+        """Mark the request as over. A test may still look at the session.
 
-    def _end(self) -> None:
-        """Note that the request is over, and what follows is a look at what it left, in a test.
-
-        What changes a session as it looks at it (flashed messages, Flask-Login's user) works then, on a copy.
+        Some reads also change the session, such as those of flashed messages and of Flask-Login's user. They work on a copy.
         """
-        self._is_over = self._state.closed
+        self._request_is_over = self._state.closed
 
     def _reading(self) -> Draft:
-        if not self._is_over:
+        if not self._request_is_over:
             return super()._reading()
-        if self._aside is None:
-            self._aside = Draft(copy.deepcopy(super()._reading().data))
-        return self._aside
+        if self._scratch is None:
+            self._scratch = Draft(copy.deepcopy(super()._reading().data))
+        return self._scratch
 
     def _changing(self) -> Draft:
-        if not self._is_over:
+        if not self._request_is_over:
             return super()._changing()
-        _log.debug("a session is changed when its request is over: the change is seen there, and not stored")
+        _log.debug(
+            "a session was changed after the end of its request; the change is visible to the test, but is not stored"
+        )
         return self._reading()

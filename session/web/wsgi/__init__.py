@@ -1,4 +1,4 @@
-"""`SessionMiddleware` for WSGI: the session of each request in its environ, committed before the headers go out."""
+"""`SessionMiddleware` for WSGI: puts each request's session into the environ, and commits it before the headers are sent."""
 
 from __future__ import annotations
 
@@ -22,24 +22,32 @@ __all__ = ["SessionMiddleware", "get_session"]
 
 
 class SessionMiddleware:
-    """A WSGI app whose requests have their session in ``environ["session"]``, read when it is first accessed.
+    """Wrap a WSGI app so that each request has its session in ``environ["session"]``.
 
-    It is committed before the headers go out: when the app has returned its body, or, for a body that is made while it is
-    sent, with its first bytes. A change after that raises `SessionClosedError <session.SessionClosedError>`. Nothing but a
-    `destroy <session.Session.destroy>` is committed if the app raises, or answers with 500 and over (unless *commit_errors*).
-    *key* is the session's in the environ; one without a dot is there with the prefix ``dynamostore.``, too. Two managers, with
-    cookies of two names, need two keys. A mapping that the app puts there replaces the session's data, None destroys the session;
-    anything else is a `SessionTypeError <session.SessionTypeError>`, and nothing is stored.
+    The first access reads the session. The session is committed before the headers are sent: when the app returns its body,
+    or with the first bytes if the body is a generator. A later change raises `SessionClosedError
+    <session.SessionClosedError>`. If the app raises, or answers 500 or above, only a `destroy <session.Session.destroy>` is
+    carried out. Raises `TypeError` or `ValueError` for invalid settings:
 
-    A stale request (`SessionConflict <session.SessionConflict>`) is run again if that is safe: up to three times, within 5
-    seconds, and only if it has no body, no byte of its response is out and it has stored nothing. *rerun*: "safe" for GET, HEAD
-    and OPTIONS; "never"; or a function of the environ. Otherwise the answer is a 409, or what *conflict* answers: a WSGI app,
-    which finds a new session in the environ, and the error under ``environ["session.conflict"]``.
+    - *app*: the WSGI app.
+    - *manager* (SessionManager): opens and commits the sessions. Two managers need two cookie names and two keys.
+    - *key* (str): the session's key in the environ. Default: "session". A key without a dot also gets an alias with the
+      prefix ``dynamostore.``.
+    - *commit_errors* (bool): commit the changes of a request that the app answers with 500 or above, too. Default: False.
+    - *rerun*: which stale requests run again. "safe" (default): GET, HEAD and OPTIONS, except OAuth callbacks. "never": none.
+      Or a function of the environ that returns a bool. A request with a body never runs again.
+    - *conflict*: a WSGI app that answers stale requests. It finds a new session in the environ, and the error in
+      ``environ["session.conflict"]``. Default: a 409.
+    - *sleep*, *clock*: for tests. *sleep* pauses for a number of seconds between two runs; *clock* returns monotonic seconds.
+
+    A stale request (`SessionConflict <session.SessionConflict>`) runs again at most three times, within 5 seconds. It must
+    have stored nothing, and no byte of its response may have been sent.
 
     If the store fails, the app sees the `StoreError <dynamostore.StoreError>` where it reads or saves. If the app does not
-    catch it, or has returned already, the client gets a 503 with ``Retry-After``, and keeps its cookie.
+    catch it, or has already returned, the client gets a 503 with ``Retry-After`` and keeps its cookie.
 
-    *sleep* and *clock* are for tests: how to wait between two runs, and seconds that only grow.
+    The app may replace the session in the environ: a mapping replaces its data, and None destroys it. Any other object raises
+    `SessionTypeError <session.SessionTypeError>`, and nothing is stored.
 
     >>> from dynamostore import MemoryStore
     >>> def app(environ, start_response):
@@ -76,8 +84,8 @@ class SessionMiddleware:
         self._settings = Settings(app, manager, _keys(key), commit_errors, rerun, conflict, sleep, clock)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, as WSGI has it (PEP 3333)."""
-        # The app runs within this frame, and a cookie is in it.
+        """Answer a request (PEP 3333)."""
+        # Hide the environ: it contains the cookie, and this frame is in the traceback of each error of the app.
         request = Hidden(environ)
         del environ
         settings = self._settings
@@ -85,13 +93,17 @@ class SessionMiddleware:
         if there is not None:
             if there.session._policy.manager is not settings.manager._policy.manager:
                 raise RuntimeError(TAKEN.format(settings.keys[0]))
-            # This middleware is around the app twice.
+            # This middleware wraps the app twice, and the outer one has opened the session.
             return self._app(request.reveal(), start_response)
         return Exchange(settings, request, start_response).run()
 
 
 def get_session(environ: WSGIEnvironment, key: str = "session") -> Session:
-    """Return the session of a request; raise `RuntimeError` if no `SessionMiddleware` with that *key* is around the app."""
+    """Return the session of a request, typed.
+
+    Raises `RuntimeError` if no `SessionMiddleware` with this *key* wraps the app, or if the app has put another object in the
+    session's place.
+    """
     found = [environ[name] for name in _keys(key) if name in environ]
     if found and isinstance(found[0], Session):
         return found[0]
@@ -100,9 +112,9 @@ def get_session(environ: WSGIEnvironment, key: str = "session") -> Session:
     raise RuntimeError(
         f"there is no session in environ[{key!r}]"
         + (
-            f", but a {kind}: get the session before you replace it"
+            f", but an object of type {kind}; get the session before you replace it"
             if kind is not None
-            else ": is the app in a session.web.wsgi.SessionMiddleware?"
+            else "; wrap the app in session.web.wsgi.SessionMiddleware"
         )
     )
 

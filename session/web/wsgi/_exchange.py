@@ -1,4 +1,4 @@
-"""One WSGI request: its runs, and the response of the last one on its way to the server."""
+"""Serve one WSGI request: run the app, again if the request is stale, and pass on the last response."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.session import Session
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
-from session.web._exchange import OUTAGE, commits, is_outage, outage_headers, report
-from session.web._reruns import Course, Rerun, begin_answer, begin_run, may_rerun
-from session.web._slots import Slot, adopt, begin_slot, forbid_reruns, open_slots
+from session.web._exchange import OUTAGE, is_outage, outage_headers, report, should_commit
+from session.web._reruns import Rerun, RerunBudget, begin_answer, begin_run, may_rerun
+from session.web._slots import Slot, begin_slot, forbid_reruns, open_slots, replace_data
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +38,7 @@ _STATUS = re.compile(r"[0-9]{3}(?![^ ])")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a middleware was told."""
+    """The settings of a `SessionMiddleware`."""
 
     app: WSGIApplication
     manager: SessionManager
@@ -51,7 +51,7 @@ class Settings:
 
 
 class Exchange:
-    """One request: its runs, one after the other, and the answer of the last one."""
+    """One request, with all its runs."""
 
     def __init__(self, settings: Settings, request: Hidden[WSGIEnvironment], start_response: StartResponse) -> None:
         manager = settings.manager
@@ -59,15 +59,15 @@ class Exchange:
         self.environ = request.reveal()
         self.start_response = start_response
         self.shown: SessionConflict | None = None
-        """The last conflict that this run's app was shown."""
+        """The last conflict that the session raised to the app in this run."""
         self._app = settings.app
         self._delegated = False
         self._state = _state.begin(Hidden(manager.token(self.environ.get("HTTP_COOKIE"))), manager._policy)
-        # When the first run began, of a request that may be run again; its course is made when it has to be.
+        # When the first run began, if the request may run again. The budget is made only after a conflict.
         self._begun: float | None = None
-        self._course: Course | None = None
+        self._budget: RerunBudget | None = None
         if (
-            # A session that begins with this request cannot be stale, and a body cannot be read again.
+            # A session that begins with this request cannot be stale, and a WSGI body cannot be read twice.
             self._state.token is not None
             and not _has_body(self.environ)
             and may_rerun(
@@ -84,7 +84,7 @@ class Exchange:
             self._saved = dict(self.environ)
 
     def run(self) -> Iterable[bytes]:
-        """Have the app answer, and again if it is stale; return the body."""
+        """Run the app, again if the request is stale. Return the body of the response."""
         settings = self.settings
         policy = settings.manager._policy
         if policy.on_conflict == "report":
@@ -101,7 +101,10 @@ class Exchange:
         return answer()
 
     def answer_to(self, error: BaseException, response: _Response) -> Answer | None:
-        """Return what makes the answer to *error*, which the app or the commit raised; None if it is the server's to see."""
+        """Return a function that answers *error*, or None if the error must reach the server.
+
+        The app or the commit raised *error*.
+        """
         self._forget(error, response)
         if response.begun or not isinstance(error, Exception):
             return None
@@ -113,8 +116,8 @@ class Exchange:
             return response.outage
         return None
 
-    def settled(self, session: Session) -> None:
-        """Note that a run's session is committed or discarded."""
+    def forbid_reruns_if_stored(self, session: Session) -> None:
+        """Forbid re-runs if *session*, which is now committed or discarded, has stored something."""
         if session._state.stored:
             forbid_reruns(self.environ)
 
@@ -131,21 +134,21 @@ class Exchange:
             raise
 
     def _forget(self, error: BaseException, response: _Response) -> None:
-        """Discard the session of a run that has failed; *error* stays what is raised."""
+        """Discard the session of a failed run, without replacing *error*, which is propagating."""
         try:
             response.discard()
         except StoreError as failure:
             note_failed_destroy(error, failure)
-        self.settled(response.session)
+        self.forbid_reruns_if_stored(response.session)
 
     def _answer_to_conflict(self, conflict: SessionConflict, response: _Response) -> Answer | None:
-        if self._course is None and self._begun is not None:
-            self._course = Course.since(self._begun, self.settings.clock)
-        again = self._course is not None and self._course.goes_on(self._state)
+        if self._budget is None and self._begun is not None:
+            self._budget = RerunBudget.since(self._begun, self.settings.clock)
+        again = self._budget is not None and self._budget.allows_rerun(self._state)
         others = [slot.session._state for slot in open_slots(self.environ) if slot.is_touched(self.environ)]
         if others:
-            # Another middleware around this one has a session with changes of this run in it, so the request is that one's
-            # to run again, or to refuse.
+            # The session of an outer middleware has changes of this run. So that middleware must run the request again or
+            # refuse it.
             for other in others:
                 other.rerun &= again
             return None
@@ -157,22 +160,22 @@ class Exchange:
         return response.conflict
 
     def _run_again(self) -> Iterable[bytes]:
-        assert self._course is not None
-        self.settings.sleep(self._course.pause())
+        assert self._budget is not None
+        self.settings.sleep(self._budget.pause())
         self._restore()
-        self._state = begin_run(self._state, self.settings.manager._policy, self._course.attempt)
+        self._state = begin_run(self._state, self.settings.manager._policy, self._budget.attempt)
         return self.run()
 
     def _delegate(self, app: WSGIApplication, conflict: SessionConflict) -> Iterable[bytes]:
-        """Have the app for conflicts answer."""
+        """Let the app for conflicts answer."""
         self._restore()
         self.environ["session.conflict"] = conflict
         self._state = begin_answer(self._state, self.settings.manager._policy)
-        self._app, self._begun, self._course, self._delegated = app, None, None, True
+        self._app, self._begun, self._budget, self._delegated = app, None, None, True
         return self.run()
 
     def _restore(self) -> None:
-        """Make the environ again what this middleware was given; the same object, which others may hold."""
+        """Restore the environ as this middleware got it, in place, because other code may hold the same dict."""
         assert self._saved is not None
         self.environ.clear()
         self.environ.update(self._saved)
@@ -184,7 +187,7 @@ class Exchange:
 
 
 class _Response:
-    """The response of one run: what the app says of its start is held back until the session is stored."""
+    """The response of one run. Its status and headers are held back until the session is stored."""
 
     def __init__(self, exchange: Exchange, session: Session, slot: Slot) -> None:
         self.session = session
@@ -193,29 +196,29 @@ class _Response:
         self._manager = exchange.settings.manager
         self._environ = exchange.environ
         self._start_response = exchange.start_response
-        self._said: tuple[str, Hidden[Headers]] | None = None
+        self._start_arguments: tuple[str, Hidden[Headers]] | None = None
         self._write: Write | None = None
 
     @property
     def begun(self) -> bool:
-        """True if the server has the headers."""
+        """True if the server already has the status and headers."""
         return self._write is not None
 
     def start(self, status: str, headers: Headers, exc_info: ExcInfo = None, /) -> Write:
-        """The app's ``start_response``."""
-        if exc_info is None and self._said is not None:
-            raise AssertionError("start_response was called twice, the second time without exc_info")
-        said = Hidden(list(headers))
+        """Record the status and headers: the ``start_response`` that the app gets."""
+        if exc_info is None and self._start_arguments is not None:
+            raise AssertionError("start_response was called twice; the second call must pass exc_info")
+        hidden = Hidden(list(headers))
         del headers
         if self.begun:
-            # It raises what is in exc_info if the headers are out.
-            return self._start_response(status, said.reveal(), exc_info)
-        self._said = (status, said)
+            # The headers are sent, so the server raises the error in exc_info.
+            return self._start_response(status, hidden.reveal(), exc_info)
+        self._start_arguments = (status, hidden)
         return self._write_first
 
     def deliver(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """Return the body that the server sends; the session is committed before its first bytes."""
-        if not self.begun and (self._said is None or self._is_made_while_sent(body)):
+        """Return the body for the server. The session is committed before the first bytes."""
+        if not self.begun and (self._start_arguments is None or self._is_generated(body)):
             return _Body(self, body)
         made = Hidden(body)
         del body
@@ -224,23 +227,23 @@ class _Response:
         except BaseException:
             _close(made.reveal())
             raise
-        # As it is: the server sees how long it is, or that it is a file.
+        # Return it unwrapped: the server may look at its length, or send it as a file.
         return made.reveal()
 
     def begin(self) -> None:
-        """Commit the session, or discard it, and give the server the status and the headers; nothing the second time."""
+        """Commit or discard the session, and give the server the status and headers. Do nothing if that is done."""
         if self.begun:
             return
-        if self._said is None:
-            raise AssertionError("the app did not call start_response before its body")
-        status, headers = self._said
-        # An invalid status is the server's to refuse.
+        if self._start_arguments is None:
+            raise AssertionError("the app did not call start_response before it returned its body")
+        status, headers = self._start_arguments
+        # The server refuses an invalid status.
         code = _STATUS.match(status)
-        self._settle(int(code[0]) if code else 200)
+        self._commit_or_discard(int(code[0]) if code else 200)
         self._write = self._start_response(status, self._manager.headers(self.session, headers.reveal()))
 
     def answer_to(self, error: BaseException) -> Answer | None:
-        """Return what makes the answer to *error*, if there is one."""
+        """Return a function that answers *error*, or None."""
         return self._exchange.answer_to(error, self)
 
     def outage(self) -> Iterable[bytes]:
@@ -253,46 +256,46 @@ class _Response:
         return self._refuse("409 Conflict", conflict_headers(accept), conflict_body(accept))
 
     def closed(self) -> None:
-        """The server closes the body; if it has not asked for any of it, nobody gets this response."""
+        """Handle the server's close of the body. If the server never read the body, discard the session."""
         if self.begun:
-            # What was put in the session's place by now is not stored, and not passed over in silence.
+            # A replacement after the commit cannot be stored: raise an error.
             self._slot.take(self._environ)
         else:
             self.discard()
 
     def discard(self) -> None:
-        """Discard the session; nothing happens if it is closed."""
+        """Discard the session. Do nothing if it is closed."""
         if not self.session._state.closed:
             self._slot.forget(self._environ)
             self._manager.discard(self.session)
 
-    def _settle(self, status: int) -> None:
-        """Commit or discard the session, as *status* has it."""
+    def _commit_or_discard(self, status: int) -> None:
+        """Commit or discard the session, depending on the *status* of the response."""
         if self.session._state.closed:
             return
         shown = self._exchange.shown
         data = Hidden(self._slot.take(self._environ))
-        if not commits(status, commit_errors=self._exchange.settings.commit_errors):
+        if not should_commit(status, commit_errors=self._exchange.settings.commit_errors):
             self._manager.discard(self.session)
         else:
             try:
                 if data.reveal() is not None:
-                    adopt(self.session, Hidden(data.reveal() or {}))
+                    replace_data(self.session, Hidden(data.reveal() or {}))
                 self._manager.commit(self.session)
             except SessionConflict as error:
                 if shown is None:
                     raise
-                # The app was shown it before, and this is its answer.
-                self._exchange.report(error, f"answered with {status} by the app, and nothing stored")
+                # The app saw a conflict before, and this response is its answer to it.
+                self._exchange.report(error, f"answered with {status} by the app, and nothing was stored")
                 self._manager.discard(self.session)
             except StoreError:
                 self._manager._drop(self.session)
                 raise
-        self._exchange.settled(self.session)
+        self._exchange.forbid_reruns_if_stored(self.session)
 
     def _refuse(self, status: str, headers: Headers, body: bytes) -> Iterable[bytes]:
         if self.session._state.stored:
-            # By a `save` before: the client may need a new token.
+            # The session was saved before the error, so the client may need its new token.
             self._write = self._start_response(status, self._manager.headers(self.session, headers))
         else:
             self._write = self._start_response(status, headers)
@@ -305,13 +308,13 @@ class _Response:
         assert self._write is not None
         return self._write(first.reveal())
 
-    def _is_made_while_sent(self, body: Iterable[bytes]) -> bool:
+    def _is_generated(self, body: Iterable[bytes]) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
         return not (isinstance(body, list | tuple) or (isinstance(wrapper, type) and isinstance(body, wrapper)))
 
 
 class _Body:
-    """A body that is made while it is sent: what the app does for its first bytes still belongs to the request."""
+    """A body that the app generates while it is sent. The session is committed with the first bytes."""
 
     def __init__(self, response: _Response, body: Iterable[bytes]) -> None:
         self._response = response
@@ -327,17 +330,17 @@ class _Body:
         return next(self._chunks)
 
     def close(self) -> None:
-        """The server is done with the response."""
+        """Close the response: the server calls this at the end of the request."""
         try:
             self._response.closed()
         finally:
             _close(self._body)
 
     def _first(self) -> Iterable[bytes]:
-        """Make the first bytes, and commit; or have another run do so."""
+        """Generate the first bytes and commit. On an error, return the body of the answer to it."""
         try:
             chunks = iter(self._body)
-            # Empty ones send no headers.
+            # Skip empty chunks: servers send the headers with the first non-empty one.
             first = Hidden(next(filter(None, chunks), None))
             self._response.begin()
         except BaseException as error:

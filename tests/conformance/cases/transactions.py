@@ -83,7 +83,11 @@ CASES = (
         (TRANSACT, HOW),
         (renamed("4" * 36), get()),
         reasons(
-            "the reasons in order, with the item", "ConditionalCheckFailed", "None", items=(item(":new"), None), at=0
+            "the reasons in the order of the writes, with the item",
+            "ConditionalCheckFailed",
+            "None",
+            items=(item(":new"), None),
+            at=0,
         )
         & replied("nothing is stored", lambda body: body["Item"] == item()),
         before=(put(item()), put(item(":new"))),
@@ -94,7 +98,11 @@ CASES = (
         (TRANSACT, HOW),
         (renamed("5" * 36), get(":new")),
         reasons(
-            "the reasons in order, with the item", "None", "ConditionalCheckFailed", items=(None, item(version=8)), at=0
+            "the reasons in the order of the writes, with the item",
+            "None",
+            "ConditionalCheckFailed",
+            items=(None, item(version=8)),
+            at=0,
         )
         & replied("nothing is stored", lambda body: "Item" not in body),
         before=(put(item(version=8)),),
@@ -112,7 +120,7 @@ CASES = (
         (TRANSACT,),
         (renamed("7" * 36),),
         reasons(
-            "both reasons in order",
+            "both reasons in the order of the writes",
             "ConditionalCheckFailed",
             "ConditionalCheckFailed",
             items=(item(":new"), item(version=8)),

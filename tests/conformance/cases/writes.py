@@ -94,14 +94,14 @@ CASES = (
     ),
     Case(
         "put-new",
-        "PutItem if the token is free (`create`)",
+        "PutItem on condition that no live item has the key (`create`)",
         (PUT, CONDITIONS),
         (put(_NEW, **conditional(our.NOT_TAKEN)), get()),
         done() & then(_NEW),
     ),
     Case(
         "put-taken",
-        "PutItem if the token is free; it is taken",
+        "PutItem on condition that no live item has the key; one has it",
         (PUT, CONDITIONS),
         (put(_NEW, **conditional(our.NOT_TAKEN)), get()),
         with_item(item(), at=0) & then(item()),
@@ -109,7 +109,7 @@ CASES = (
     ),
     Case(
         "put-over-expired",
-        "PutItem if the token is free, and an expired item has it",
+        "PutItem on condition that no live item has the key; an expired item has it",
         (PUT, CONDITIONS),
         (put(_NEW, **conditional(our.NOT_TAKEN)), get()),
         done() & then(_NEW),
@@ -117,7 +117,7 @@ CASES = (
     ),
     Case(
         "update-same",
-        "UpdateItem of a live item that has the version that was read (`replace`)",
+        "UpdateItem on condition that the item is live and has the version that was read (`replace`)",
         (UPDATE, CONDITIONS),
         (write(our.REPLACE, _REPLACE), get()),
         done() & then(_REPLACED),
@@ -125,7 +125,7 @@ CASES = (
     ),
     Case(
         "update-changed",
-        "UpdateItem of an item that has another version",
+        "The same; the item has another version",
         (UPDATE,),
         (write(our.REPLACE, _REPLACE), get()),
         with_item(item(version=8), at=0) & then(item(version=8)),
@@ -133,14 +133,14 @@ CASES = (
     ),
     Case(
         "update-gone",
-        "UpdateItem of an item that does not exist, on a condition",
+        "The same; the item does not exist",
         (UPDATE,),
         (write(our.REPLACE, _REPLACE), get()),
         without_item(at=0) & then(None),
     ),
     Case(
         "update-of-scs",
-        "UpdateItem of an item without a version, by its expiry and its bytes",
+        "UpdateItem on condition that the item has no version, and has the expiry and bytes that were read",
         (UPDATE, CONDITIONS),
         (write(our.REPLACE_SCS, our.SAME_BY_SCS),),
         done(),
@@ -148,7 +148,7 @@ CASES = (
     ),
     Case(
         "update-of-scs-changed",
-        "UpdateItem of an item without a version that holds other bytes",
+        "The same; the item holds other bytes",
         (UPDATE, CONDITIONS),
         (write(our.REPLACE_SCS, our.SAME_BY_SCS, held={"B": b64(b"other")}),),
         with_item(_SCS),
@@ -180,7 +180,7 @@ CASES = (
     ),
     Case(
         "touch-shortened",
-        "UpdateItem to an earlier expiry, by what was read: OR and AND in brackets",
+        "UpdateItem to an earlier expiry, on condition that the item is as it was read: OR and AND in brackets",
         (UPDATE, CONDITIONS),
         (
             write(
@@ -210,7 +210,7 @@ CASES = (
     ),
     Case(
         "evict",
-        "DeleteItem by the expiry that was read",
+        "DeleteItem on condition that the item has the expiry that was read",
         (DELETE, CONDITIONS),
         (delete(our.AS_READ), get()),
         done() & then(None),
@@ -218,7 +218,7 @@ CASES = (
     ),
     Case(
         "evict-changed",
-        "DeleteItem if the expiry is as it was read; it has changed",
+        "The same; the item has another expiry",
         (DELETE, CONDITIONS),
         (delete(our.AS_READ, read={"N": "1"}),),
         with_item(item()),
@@ -233,14 +233,14 @@ CASES = (
     ),
     Case(
         "delete-missing-by-version",
-        "DeleteItem of a key that does not exist, by its version (`remove`)",
+        "DeleteItem on condition of a version; the item does not exist (`remove`)",
         (DELETE,),
         (delete(our.SAME),),
         without_item(),
     ),
     Case(
         "delete-unmoved",
-        "DeleteItem unless it is a marker (`delete`)",
+        "DeleteItem on condition that the item is not a marker (`delete`)",
         (DELETE, CONDITIONS),
         (delete(our.UNMOVED), get()),
         done() & then(None),
@@ -248,7 +248,7 @@ CASES = (
     ),
     Case(
         "delete-marker",
-        "DeleteItem unless the item is a marker; it is one",
+        "The same; the item is a marker",
         (DELETE, CONDITIONS),
         (delete(our.UNMOVED),),
         with_item(_MARKER),
@@ -256,7 +256,7 @@ CASES = (
     ),
     Case(
         "delete-lead",
-        "DeleteItem if the item is a marker that still leads to the same token",
+        "DeleteItem on condition that the item is a marker that leads to the same key as before",
         (DELETE, CONDITIONS),
         (delete(our.LEADS), get()),
         done() & then(None),
@@ -264,7 +264,7 @@ CASES = (
     ),
     Case(
         "purge-kept",
-        "DeleteItem by expiry, unless it is a marker whose `ttl` is in the future (`purge`)",
+        "DeleteItem on condition of an expiry, and that the item is not a marker whose `ttl` is in the future (`purge`); it is such a marker",
         (DELETE, CONDITIONS),
         (delete(f"{our.AS_READ} AND {our.UNKEPT}", read={"N": str(PAST)}),),
         with_item(_MARKER),
