@@ -17,7 +17,8 @@ class JSONArray(Protocol[T_co]):
     """A sequence that becomes a list: a list, a tuple, or any other ``Sequence`` except bytes-like objects.
 
     Type checkers treat ``bytes`` as a ``Sequence[int]``. This protocol excludes it: ``bytes`` accepts only bytes in
-    ``__contains__``, and ``memoryview`` has no ``index``.
+    ``__contains__``, and ``memoryview`` has no ``index`` before Python 3.14. From 3.14 on, only the session refuses a
+    ``memoryview``, when you assign it.
     """
 
     def __contains__(self, value: object, /) -> bool: ...

@@ -395,6 +395,9 @@ def to_object(key: str, value: JSONValue, type_: type[T]) -> T:
         return msgspec.convert(value, type_, str_keys=True)
     except RecursionError:
         what = "it is nested too deeply"
+    except SystemError:
+        # msgspec before 0.22 raises it for an int beyond a float; its cause contains the value.
+        what = "the number is too large"
     except (msgspec.ValidationError, ValueError) as error:
         # "Expected `int`, got `str` - at `$.age`" names only types, but "Invalid enum value 'x' - at …" contains a value.
         what = _QUOTED.sub("(value)", str(error))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, assert_type
 from wsgiref.types import WSGIApplication
 
@@ -63,6 +64,7 @@ from .fakes import StoredSession
 from .serving import EXAMPLES, environment, on_waitress, serving
 
 HOUR = timedelta(hours=1)
+FLASK = tuple(int(part) for part in metadata.version("flask").split(".")[:3] if part.isdecimal())
 
 
 class Outage:
@@ -586,7 +588,9 @@ class TestUnusedSettings:
         strict = self.manager(secure=True, partitioned=True, same_site="None")
         assert self.warned(lambda: SessionInterface(strict).init_app(app)) == []
         (warning,) = self.warned(lambda: SessionInterface(self.manager(secure=False)).init_app(app))
-        assert "Cookie(secure=True, same_site='None', partitioned=True)" in str(warning.message)
+        # A setting of Flask since 3.1.
+        partitioned = ", partitioned=True" if FLASK >= (3, 1) else ""
+        assert f"Cookie(secure=True, same_site='None'{partitioned})" in str(warning.message)
 
     def test_an_app_that_sets_nothing_is_not_warned(self) -> None:
         assert self.warned(lambda: SessionInterface(self.manager()).init_app(flask.Flask("shop"))) == []
@@ -1063,6 +1067,7 @@ class TestTheTestClient:
         with client.session_transaction() as s:
             assert dict(s) == {}
 
+    @pytest.mark.skipif(FLASK < (3, 1, 2), reason="Flask's test client keeps the context of the last request since 3.1.2")
     def test_a_redirect_that_is_followed_has_the_session_too(self, app: flask.Flask, client: FlaskClient) -> None:
         def view() -> Response:
             flask.session["first"] = 1
@@ -1694,7 +1699,9 @@ class TestOutage:
         assert "an after_request function failed" in caplog.text
         # The store is not asked twice.
         assert "could not be destroyed" not in caplog.text
-        assert reply.headers["Vary"] == "Cookie"
+        # Since 3.1.3 Flask notes a use that reads nothing, as of `destroy`.
+        noted = verb != "delete" or FLASK >= (3, 1, 3)
+        assert reply.headers.get("Vary") == ("Cookie" if noted else None)
 
     @pytest.mark.parametrize("kind", [UnavailableError, StoreError, Exception])
     @pytest.mark.parametrize("of", ["app", "blueprint"])

@@ -447,6 +447,8 @@ def test_a_body_that_streams_is_closed_and_its_context_left() -> None:
 
     shop.act = act
     assert shop.client().get("/").text == "aada'"
+    # Flask does not close a body that it has not begun. On Python 3.13 it ends with the next garbage collection.
+    gc.collect()
     assert sorted(closed) == [1, 2]
     assert torn_down[0] is SessionConflict
     assert not flask.has_request_context()

@@ -61,6 +61,15 @@ def test_the_matrix_says_what_ran_and_what_was_missing(tmp_path: Path, monkeypat
     ]
 
 
+def test_where_there_is_no_other_python_none_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    monkeypatch.setattr(pythons, "find", lambda version: Path(sys.executable) if version == here else None)
+    assert matrix.main(["--other"]) == 0
+    assert "no other Python is here" in capsys.readouterr().out
+
+
 # The lock: what it names is installed on every machine, so it may name the public index only.
 
 

@@ -20,12 +20,13 @@ import pytest
 
 import dynamostore
 import session
+from tools import pythons
 
 from .distribution import ROOT, Environment, attempt, built, install
 
 TYPING = ROOT / "tests" / "typing"
 # The oldest Python that is supported and the newest: typeshed tells them apart.
-VERSIONS = ("3.11", "3.13")
+VERSIONS = (pythons.versions()[0], pythons.versions()[-1])
 # What the files in tests/typing import; pytest and hypothesis with what their own types stand on.
 IMPORTED = (
     "anyio",
