@@ -20,7 +20,7 @@ class Placement(MetadataHookInterface):
     """Fill in the fields that pyproject.toml declares as dynamic."""
 
     def update(self, metadata: dict[str, object]) -> None:
-        """Set *readme*, *urls* and *maintainers*."""
+        """Set *readme*, *urls* and *authors*."""
         root = Path(self.root)
         place = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["dynamostore"]
         found = re.search(r'^__version__ = "(.+)"', (root / "dynamostore/_version.py").read_text("utf-8"), re.MULTILINE)
@@ -28,7 +28,7 @@ class Placement(MetadataHookInterface):
         text = (root / "README.md").read_text("utf-8")
         metadata["readme"] = {"content-type": "text/markdown", "text": absolute(text, place["repository"], tag)}
         metadata["urls"] = urls(place["repository"], place["site"])
-        metadata["maintainers"] = [{"name": "The dynamostore authors", "email": place["contact"]}]
+        metadata["authors"] = [{"name": "The dynamostore authors", "email": place["contact"]}]
 
 
 def absolute(text: str, repository: str, tag: str) -> str:
