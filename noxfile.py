@@ -26,7 +26,7 @@ VERSIONS = pythons.versions()
 OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
 
 # The tests that are likely to fail on another Python: types that are read at run time, doctests, event loops, threads, forks,
-# sockets, TLS, and the adapters. MEASURED.
+# sockets, TLS, and the adapters. In one process, they take a minute of CPU.
 QUICK = (
     "dynamostore",
     "session",
@@ -42,7 +42,6 @@ QUICK = (
     "tests/test_wire_fork.py",
     "tests/test_wire_tls.py",
     "tests/test_process_bound.py",
-    "tests/test_starlette.py",
     "tests/test_trio.py",
     "tests/test_reprs.py",
     "tests/test_error_copies.py",
@@ -64,7 +63,7 @@ SLOW = (
 )
 
 # The tests that are likely to fail with another version of a dependency: each framework, and the command line.
-BESIDE = ("tests/test_flask.py", "tests/test_django.py", "tests/test_cli.py", "tests/test_bad_settings.py")
+BESIDE = tuple(f"tests/test_{name}.py" for name in ("flask", "starlette", "django", "cli", "bad_settings"))
 
 # All but "local": ministack pins a botocore of its own, so its lowest version does not fit the lowest boto3.
 EXTRAS = ("asgi", "cli", "django", "fast", "flask", "testing")
