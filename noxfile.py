@@ -23,7 +23,7 @@ os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 os.environ["UV_NO_CONFIG"] = "1"
 
 VERSIONS = pythons.versions()
-OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
+OLDEST = VERSIONS[0]
 
 # The tests that are likely to fail on another Python: types that are read at run time, doctests, event loops, threads, forks,
 # sockets, TLS, and the adapters. In one process, they take 65 to 90 s of CPU.
@@ -128,7 +128,7 @@ def lowest(session: nox.Session) -> None:
     pytest(session, *QUICK, *BESIDE)
 
 
-@nox.session(python=[NEWEST])
+@nox.session(python=VERSIONS)
 def newest(session: nox.Session) -> None:
     """Run the tests with the newest versions that the dependencies allow one another."""
     session.install("--upgrade", "--editable=.", "--group=test")
