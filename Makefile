@@ -15,7 +15,7 @@ help:
 	@echo 'make demo              sets up, then shows the example app on a local DynamoDB, over the wire'
 	@echo 'make serve             the example app on port 4000 (PORT=…), for curl; Ctrl-C ends it'
 	@echo 'make test              sets up, then runs all that has to pass: lint, types, tests; six minutes'
-	@echo 'make matrix            quick tests on each Python that is here; a minute of one core for each; MIN=... must run, FULL=1 for all tests'
+	@echo 'make matrix            quick tests on each Python that is here; a minute and a half of one core for each; MIN=... must run, FULL=1 for all tests'
 	@echo 'make bounds            the same, and each framework and the command line, with the lowest and the newest dependencies; five minutes of one core'
 	@echo 'make pythons           brings Pythons for the matrix from Debian testing, into .pythons (PYTHONS="3.14 3.15"); seconds'
 	@echo 'make coverage          the lines that no test reaches; ten minutes'

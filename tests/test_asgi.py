@@ -210,6 +210,16 @@ def test_the_session_is_read_where_it_is_first_looked_at(
     assert counted.taken() == ["find", "replace"]
 
 
+def test_another_session_is_merged_into_the_one_of_a_request(
+    amanager: AsyncSessionManager, manager: SessionManager, token: str
+) -> None:
+    with manager.session(None) as other:
+        other.put_string("cart", "pear")
+    app = SessionMiddleware(responding(lambda s: s.merge_session(other.token)), amanager)
+    assert run(request(app, token)).body == "True"
+    assert held(manager, token) == {"n": 1, "cart": "pear"}
+
+
 async def in_a_task_of_its_own(s: AsyncSession) -> object:
     return await asyncio.create_task(in_this_task(s))
 

@@ -200,18 +200,20 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytes
 
 @pytest.mark.usefixtures("nothing_configured")
 class TestNothingConfigured:
-    def test_no_region_is_a_mistake_that_says_what_to_give(self) -> None:
+    @pytest.mark.parametrize("via", ["wire", "boto3"])
+    def test_no_region_is_a_mistake_that_says_what_to_give(self, via: Literal["wire", "boto3"]) -> None:
         with pytest.raises(ValueError, match=r"region.*region=\.\.\.") as caught:
-            connect()
+            connect(via=via)
         assert caught.value.__cause__ is not None
 
     def test_no_region_is_a_mistake_with_an_endpoint_too(self, nobody: str) -> None:
         with pytest.raises(ValueError, match=r"region=\.\.\."):
             connect(endpoint_url=nobody)
 
-    def test_a_profile_that_is_not_there_is_a_mistake_that_names_it(self) -> None:
+    @pytest.mark.parametrize("via", ["wire", "boto3"])
+    def test_a_profile_that_is_not_there_is_a_mistake_that_names_it(self, via: Literal["wire", "boto3"]) -> None:
         with pytest.raises(ValueError, match=r"nobodys-profile.*profile=\.\.\."):
-            connect(profile="nobodys-profile", region="eu-central-1")
+            connect(profile="nobodys-profile", region="eu-central-1", via=via)
 
     def test_no_credentials_are_access_denied_before_anything_is_sent(self) -> None:
         with FakeDynamoDB() as fake:
@@ -222,12 +224,13 @@ class TestNothingConfigured:
                 assert "credentials" in str(error)
             assert fake.requests == []
 
+    @pytest.mark.parametrize("via", ["wire", "boto3"])
     def test_half_the_credentials_are_named_by_the_half_that_is_missing(
-        self, nothing_configured: pytest.MonkeyPatch, nobody: str
+        self, nothing_configured: pytest.MonkeyPatch, nobody: str, via: Literal["wire", "boto3"]
     ) -> None:
         nothing_configured.setenv("AWS_ACCESS_KEY_ID", "half")
         with pytest.raises(AccessDeniedError, match="AWS_SECRET_ACCESS_KEY"):
-            connect(region="eu-central-1", endpoint_url=nobody, attempts=1).ping()
+            connect(region="eu-central-1", endpoint_url=nobody, attempts=1, via=via).ping()
 
 
 @pytest.mark.parametrize("region", ["not a region", "", "eu central", "eu-central-1/x"])

@@ -968,11 +968,26 @@ class TestTheTestClient:
             assert counted.taken() in ([], ["find"])
             assert stored._memory._records.get(stored._key) == record
 
+    def test_a_view_sets_when_its_session_ends(self, app: flask.Flask, stored: StoredSession, clock: FakeClock) -> None:
+        def view() -> None:
+            session.set_deadline(session.deadline - HOUR)
+            session.set_idle_timeout(HOUR / 2)
+
+        inside(app, view)
+        with known(app, stored) as client:
+            client.get("/get/k")
+            before = session.deadline
+            client.get("/view")
+            client.get("/get/k")
+            assert session.deadline == before - HOUR
+            assert session.expiry == datetime.fromtimestamp(clock() / 1e9, UTC) + HOUR / 2
+
     ENDS: Mapping[str, Callable[[], object]] = {
         "save": lambda: session.save(),  # noqa: PLW0108 (there is no session yet)
         "destroy": lambda: session.destroy(),  # noqa: PLW0108 (as above)
         "renew_token": lambda: session.renew_token(),  # noqa: PLW0108 (as above)
         "set_deadline": lambda: session.set_deadline(datetime(2100, 1, 1, tzinfo=UTC)),
+        "set_idle_timeout": lambda: session.set_idle_timeout(HOUR),
         "atomic": lambda: session.atomic(lambda stored: stored.pop("k")),
     }
 
@@ -1067,7 +1082,9 @@ class TestTheTestClient:
         with client.session_transaction() as s:
             assert dict(s) == {}
 
-    @pytest.mark.skipif(FLASK < (3, 1, 2), reason="Flask's test client keeps the context of the last request since 3.1.2")
+    @pytest.mark.skipif(
+        FLASK < (3, 1, 2), reason="Flask's test client keeps the context of the last request since 3.1.2"
+    )
     def test_a_redirect_that_is_followed_has_the_session_too(self, app: flask.Flask, client: FlaskClient) -> None:
         def view() -> Response:
             flask.session["first"] = 1

@@ -38,6 +38,7 @@ from dynamostore.wire import (
     WireClient,
     _names,
 )
+from dynamostore.wire._tls import Trust
 
 from .faulty import KINDS, Driver
 
@@ -326,6 +327,16 @@ def test_the_bundle_can_be_a_folder_of_certificates_by_their_hashes(
     (tmp_path / hashed(x509.load_pem_x509_certificate(pem))).write_bytes(pem)
     with client_of(driver, server.url(), ca_bundle=str(tmp_path)) as client:
         assert get(client) == ITEM
+
+
+def test_where_the_system_has_no_certificates_those_of_a_package_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # As in a container image without ca-certificates.
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    assert ssl.create_default_context().cert_store_stats()["x509_ca"] == 0
+    assert Trust(None).context.cert_store_stats()["x509_ca"] > 50
 
 
 def test_without_a_bundle_it_is_for_the_system_to_say(

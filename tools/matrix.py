@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     versions = others() if options.other else pythons.versions()
     sessions = [f"tests-{version}" for version in versions]
     if options.bounds:
-        sessions = [f"lowest-{versions[0]}", f"newest-{versions[-1]}"]
+        newest = next((version for version in reversed(versions) if pythons.find(version)), versions[-1])
+        sessions = [f"lowest-{versions[0]}", f"newest-{newest}"]
     if not sessions:
         print("no other Python is here: the tests ran on this one only")
         return 0
