@@ -4,6 +4,7 @@
 fastapi_app:app``. The region, credentials and endpoint come from the environment. The table must exist.
 """
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 import dynamostore
-from dynamostore import StoreError
+from dynamostore import AccessDeniedError, TableNotFoundError, ThrottledError, UnavailableError
 from session import AsyncSession, AsyncSessionManager, Cookie
 from session.web.asgi import SessionMiddleware, get_session
 
@@ -61,9 +62,14 @@ async def logout(session: Session) -> None:
     session.destroy()
 
 
-@app.exception_handler(StoreError)
-async def unavailable(_: Request, __: Exception) -> JSONResponse:
-    """Answer an outage in JSON. Without this handler, the answer is a 503 in plain text."""
+# Not StoreError: a corrupt or too large session is not an outage, and its client would try again in vain.
+@app.exception_handler(AccessDeniedError)
+@app.exception_handler(TableNotFoundError)
+@app.exception_handler(ThrottledError)
+@app.exception_handler(UnavailableError)
+async def unavailable(_: Request, error: Exception) -> JSONResponse:
+    """Answer an outage in JSON. Without this handler, the middleware logs the error and answers 503 in plain text."""
+    logging.getLogger(__name__).error("the session store failed", exc_info=error)
     return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
 
 
