@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynamostore import DynamoStore, Table
 from dynamostore.batch import Batch, BatchIncompleteError, Progress, verify
 from dynamostore.batch._budget import Budget
+from dynamostore.batch._chunks import Chunks, in_chunks
 from dynamostore.batch._files import ExportFile
 from dynamostore.errors import AccessDeniedError, ThrottledError, UnavailableError
+from dynamostore.hidden import Hidden
 from dynamostore.testing import FakeClock
 from dynamostore.wire import WireClient
 
@@ -111,11 +116,43 @@ def test_a_store_that_is_gone_ends_what_has_many_chunks_left(drive: Drive, clock
     tally = caught.value.tally
     assert tally.done == 50
     assert set(tally.failed) == {f"token-{n}" for n in range(50, 75)}
-    # What was not taken yet, the caller still has.
-    assert len(taken) == 76
+    # The caller still has every other record.
+    assert len(taken) == 75
     assert fake.now - began < 10
     with pytest.raises(BatchIncompleteError, match="find_many stopped early"):
         list(drive.batch(table, Ending("batch_get_item", 1), attempts=2).find_many(f"token-{n}" for n in range(1000)))
+
+
+@on_one_server
+@pytest.mark.parametrize("verb", ["save_many", "delete_many"])
+@pytest.mark.parametrize("repeat", [False, True], ids=["distinct", "a token repeats"])
+def test_each_record_is_done_failed_or_left_when_a_job_stops(
+    drive: Drive, clock: FakeClock, verb: str, repeat: bool
+) -> None:
+    tokens = [f"token-{n}" for n in range(100)]
+    if repeat:
+        tokens.insert(40, "token-30")
+    entries = iter(tokens if verb == "delete_many" else [(token, b"", LATER) for token in tokens])
+    job = drive.batch(drive.table(), Ending("batch_write_item", 1), clock=clock, fake=FakeTime(), attempts=1)
+    with pytest.raises(BatchIncompleteError) as caught:
+        getattr(job, verb)(entries)
+    left = [entry if isinstance(entry, str) else entry[0] for entry in entries]
+    assert caught.value.tally.done == 25
+    assert {*tokens[:25], *caught.value.tally.failed, *left} == set(tokens)
+    assert not caught.value.tally.failed.keys() & set(left)
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=30), st.integers(1, 4), st.booleans(), st.integers(0, 5))
+def test_an_eager_chunk_takes_no_more_entries_than_it_accounts_for(
+    tokens: list[str], size: int, repeats: bool, taken: int
+) -> None:
+    entries, chunks = iter(tokens), Chunks(size, str, repeats=repeats, eager=True)
+    lists = [chunk.reveal() for chunk in islice(in_chunks(Hidden(entries), chunks), taken)]
+    left = list(entries)
+    accounted = [token for chunk in lists for token in chunk]
+    assert accounted + [str(token) for token in chunks.pending()] + left == tokens if taken else left == tokens
+    assert all(len(set(chunk)) <= size for chunk in lists)
+    assert repeats or all(len(set(chunk)) == len(chunk) for chunk in lists)
 
 
 @on_one_server

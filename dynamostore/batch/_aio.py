@@ -27,7 +27,7 @@ from dynamostore.items import key
 from dynamostore.steps import run_to_completion
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
-from ._calls import FIND_MANY, WRITE_MANY
+from ._calls import FIND_MANY
 from ._chunks import Chunks, tokens_of
 from ._files import Exported
 from ._parallel import in_tasks, in_thread
@@ -87,7 +87,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         del tokens
         jobs = self._start()
         seen = done = 0
-        async for chunk in _in_chunks(hidden, FIND_MANY, str, repeats=True):
+        async for chunk in _in_chunks(hidden, Chunks[str](FIND_MANY, str, repeats=True)):
             outcomes = await self.store._run(jobs.find(chunk))
             for outcome in outcomes:
                 yield outcome
@@ -102,8 +102,9 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         hidden = Hidden(records)
         del records
         tally, seen, jobs = Tally(), 0, self._start()
-        with self._accounted("save_many", tally) as account:
-            async for chunk in _in_chunks(hidden, WRITE_MANY, lambda entry: entry[0]):
+        chunks = self._chunks_to_save()
+        with self._accounted("save_many", tally, pending=chunks.pending) as account:
+            async for chunk in _in_chunks(hidden, chunks):
                 self._take(account, await self.store._run(jobs.save(chunk)), tokens_of(chunk))
                 seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
@@ -115,7 +116,7 @@ class AsyncBatch(BaseBatch[AsyncDynamoStore]):
         del tokens
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
-            async for chunk in _in_chunks(hidden, WRITE_MANY, str, repeats=True):
+            async for chunk in _in_chunks(hidden, self._chunks_to_delete()):
                 self._take(account, await self.store._run(jobs.delete(chunk)), iter(chunk.reveal()))
                 seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
@@ -294,10 +295,7 @@ async def _at_most(
                 return
 
 
-async def _in_chunks(
-    entries: Hidden[AnyIterable[T]], size: int, token: Callable[[T], object], *, repeats: bool = False
-) -> AsyncIterator[Hidden[list[T]]]:
-    chunks = Chunks(size, token, repeats=repeats)
+async def _in_chunks(entries: Hidden[AnyIterable[T]], chunks: Chunks[T]) -> AsyncIterator[Hidden[list[T]]]:
     given = entries.reveal()
     if isinstance(given, AsyncIterable):
         awaited = aiter(given)

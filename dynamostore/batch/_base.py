@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
@@ -26,7 +27,7 @@ from dynamostore.store import BaseDynamoStore
 from . import _files
 from ._budget import Budget, Share
 from ._calls import RETRYABLE, WRITE_MANY, retryable_failure
-from ._chunks import in_chunks
+from ._chunks import Chunks, in_chunks
 from ._files import Exported, ExportFile
 from ._lines import RefusedLineError, decode_line, encode_line, translate
 from ._plans import Jobs, Page, Request, StoppedError
@@ -83,7 +84,7 @@ class Loading:
 
     def chunks(self) -> Iterator[Hidden[list[Item]]]:
         """Yield the items to put, 25 at a time."""
-        return in_chunks(Hidden(self._items()), WRITE_MANY, lambda item: item[self.jobs.table.token].get("S"))
+        return in_chunks(Hidden(self._items()), Chunks(WRITE_MANY, lambda item: item[self.jobs.table.token].get("S")))
 
     def _items(self) -> Iterator[Item]:
         for number, line in _files.read_lines(self.whole.path, self.line):
@@ -302,9 +303,26 @@ class BaseBatch(ProcessBound, Generic[S], instead="create a batch and a store in
         tally = Tally(done=found, failed=errors)
         return BatchIncompleteError(f"find_many stopped early: {first}", errors={0: first}, tally=tally)
 
+    @staticmethod
+    def _chunks_to_save() -> Chunks[tuple[str, bytes, datetime]]:
+        return Chunks(WRITE_MANY, lambda entry: entry[0], eager=True)
+
+    @staticmethod
+    def _chunks_to_delete() -> Chunks[str]:
+        return Chunks(WRITE_MANY, str, repeats=True, eager=True)
+
     @contextmanager
-    def _accounted(self, name: str, tally: Tally, resume: Callable[[], str] = lambda: "") -> Iterator[Account]:
-        """Add to any error that stops a job what the job had done by then."""
+    def _accounted(
+        self,
+        name: str,
+        tally: Tally,
+        resume: Callable[[], str] = lambda: "",
+        pending: Callable[[], Iterable[object]] = tuple,
+    ) -> Iterator[Account]:
+        """Add to any error that stops a job what the job had done by then.
+
+        The tokens that are *pending* count as failed: they are not in the caller's iterable any more.
+        """
         try:
             with _clearing():
                 yield Account(tally)
@@ -313,6 +331,7 @@ class BaseBatch(ProcessBound, Generic[S], instead="create a batch and a store in
         except StoreError as error:
             if not (tally.done or tally.skipped or tally.failed):
                 raise
+            tally.failed.update((token, error) for token in pending() if isinstance(token, str))
             message = f"{name} stopped early, after {tally.done} records: {error}"
             raise BatchIncompleteError(message, errors={0: error}, resume=resume(), tally=tally) from error
         except Exception as error:

@@ -20,7 +20,7 @@ from dynamostore.steps import Call, Plan
 
 from ._budget import page_units, units, write_units
 from ._calls import WRITE_MANY, Calls, retryable_failure, token_of
-from ._chunks import in_chunks
+from ._chunks import Chunks, in_chunks
 from ._results import Tally
 
 __all__ = ["Jobs", "Page", "Request", "StoppedError"]
@@ -163,7 +163,7 @@ class Jobs(Calls):
     def put_all(self, page: Hidden[list[Item]]) -> Plan[Tally]:
         """Put any number of items, 25 at a time."""
         tally = Tally()
-        for chunk in in_chunks(page, WRITE_MANY, lambda item: token_of(self.table, item)):
+        for chunk in in_chunks(page, Chunks(WRITE_MANY, lambda item: token_of(self.table, item))):
             try:
                 part = yield from self.put(chunk)
             except StoreError as error:

@@ -23,8 +23,8 @@ from dynamostore.steps import Plan, run
 from dynamostore.store import DynamoStore
 
 from ._base import BaseBatch, Job, Watch, grown, page_size
-from ._calls import FIND_MANY, WRITE_MANY
-from ._chunks import in_chunks, tokens_of
+from ._calls import FIND_MANY
+from ._chunks import Chunks, in_chunks, tokens_of
 from ._files import Exported
 from ._parallel import in_threads
 from ._plans import Jobs, Page, Request
@@ -89,7 +89,7 @@ class Batch(BaseBatch[DynamoStore]):
         del tokens
         jobs = self._start()
         seen = done = 0
-        for chunk in in_chunks(hidden, FIND_MANY, str, repeats=True):
+        for chunk in in_chunks(hidden, Chunks[str](FIND_MANY, str, repeats=True)):
             outcomes = self.store._run(jobs.find(chunk))
             yield from outcomes
             seen += len(chunk.reveal())
@@ -103,8 +103,9 @@ class Batch(BaseBatch[DynamoStore]):
         hidden = Hidden(records)
         del records
         tally, seen, jobs = Tally(), 0, self._start()
-        with self._accounted("save_many", tally) as account:
-            for chunk in in_chunks(hidden, WRITE_MANY, lambda entry: entry[0]):
+        chunks = self._chunks_to_save()
+        with self._accounted("save_many", tally, pending=chunks.pending) as account:
+            for chunk in in_chunks(hidden, chunks):
                 self._take(account, self.store._run(jobs.save(chunk)), tokens_of(chunk))
                 seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
@@ -119,7 +120,7 @@ class Batch(BaseBatch[DynamoStore]):
         del tokens
         tally, seen, jobs = Tally(), 0, self._start()
         with self._accounted("delete_many", tally) as account:
-            for chunk in in_chunks(hidden, WRITE_MANY, str, repeats=True):
+            for chunk in in_chunks(hidden, self._chunks_to_delete()):
                 self._take(account, self.store._run(jobs.delete(chunk)), iter(chunk.reveal()))
                 seen += len(chunk.reveal())
                 self._report(jobs, seen, tally.done)
