@@ -5,7 +5,7 @@ fastapi_app:app``. The region, credentials and endpoint come from the environmen
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -23,7 +23,7 @@ manager = AsyncSessionManager(store, cookie=Cookie(secure=False))
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
     async with store:
         yield
 
@@ -63,7 +63,7 @@ async def logout(session: Session) -> None:
 
 @app.exception_handler(StoreError)
 async def unavailable(_: Request, __: Exception) -> JSONResponse:
-    """Answer an outage in JSON. Without this handler, the answer is a 503 in plain text."""
+    """Answer in JSON if the session cannot be read. If the commit fails, the middleware answers 503 in plain text."""
     return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
 
 
