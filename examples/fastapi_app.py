@@ -6,7 +6,7 @@ fastapi_app:app``. The region, credentials and endpoint come from the environmen
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -24,7 +24,7 @@ manager = AsyncSessionManager(store, cookie=Cookie(secure=False))
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
     async with store:
         yield
 
@@ -68,7 +68,7 @@ async def logout(session: Session) -> None:
 @app.exception_handler(ThrottledError)
 @app.exception_handler(UnavailableError)
 async def unavailable(_: Request, error: Exception) -> JSONResponse:
-    """Answer an outage in JSON. Without this handler, the middleware logs the error and answers 503 in plain text."""
+    """Answer in JSON if the session cannot be read. If the commit fails, the middleware answers 503 in plain text."""
     logging.getLogger(__name__).error("the session store failed", exc_info=error)
     return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import dynamostore
 from dynamostore import ThrottledError, UnavailableError
@@ -25,12 +25,12 @@ class Event(TypedDict, total=False):
     cookies: list[str]
 
 
-class Response(TypedDict, total=False):
+class Response(TypedDict):
     """The response, in the format of payload 2.0."""
 
     statusCode: int
     headers: dict[str, str]
-    cookies: list[str]
+    cookies: NotRequired[list[str]]
     body: str
 
 

@@ -7,7 +7,7 @@ starlette_app:app``. The region, credentials and endpoint come from the environm
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -50,7 +50,7 @@ async def greet(websocket: WebSocket) -> None:
 
 
 @asynccontextmanager
-async def lifespan(_: Starlette) -> AsyncIterator[None]:
+async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
     async with store:
         yield
 
