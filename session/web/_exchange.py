@@ -53,7 +53,7 @@ def is_outage(error: BaseException | None) -> bool:
 
 def report(error: BaseException, request: str = "") -> None:
     """Log an outage that an adapter answers with 503. *request* is a method and a route. The messages contain no token."""
-    _log.error("%s: %s", f"{request} answered with 503".lstrip(), find_outage(error) or error, exc_info=error)
+    _log.error("%sanswered with 503: %s", f"{request} " if request else "", find_outage(error) or error, exc_info=error)
 
 
 def outage_headers() -> Headers:
