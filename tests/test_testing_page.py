@@ -15,7 +15,7 @@ def test_the_page_is_a_test_module_that_passes(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     module = tmp_path / "test_app.py"
     module.write_text("\n\n".join(blocks), "utf-8")
-    tests = len(re.findall("^def test_", module.read_text("utf-8"), re.MULTILINE))
+    tests = len(re.findall("^ *def test_", module.read_text("utf-8"), re.MULTILINE))
     assert tests > 10
     # Warnings are errors, but for the one that Starlette's client gives about httpx.
     configuration = tmp_path / "pytest.ini"

@@ -51,9 +51,9 @@ def is_outage(error: BaseException | None) -> bool:
     return find_outage(error) is not None
 
 
-def report(error: BaseException) -> None:
-    """Log an outage that an adapter answers with 503. The messages contain no token."""
-    _log.error("answered with 503: %s", find_outage(error) or error, exc_info=error)
+def report(error: BaseException, request: str = "") -> None:
+    """Log an outage that an adapter answers with 503. *request* is a method and a route. The messages contain no token."""
+    _log.error("%sanswered with 503: %s", f"{request} " if request else "", find_outage(error) or error, exc_info=error)
 
 
 def outage_headers() -> Headers:

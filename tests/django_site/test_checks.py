@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.test import override_settings
 
 from dynamostore import MemoryStore, connect
-from session import AsyncSessionManager, SessionManager
+from session import AsyncSessionManager, Cookie, SessionManager
 from session.web.django import SessionMiddleware
 from session.web.django._checks import check_sessions
 from tests.awaited import AwaitedStore
@@ -80,17 +81,21 @@ def test_another_engine_with_its_middleware_is_no_business_of_ours() -> None:
         ({"SESSION_MANAGER": make_badly}, "dynamostore.E001"),
         ({"SESSION_MANAGER": None, "SESSION_TABLE": 7}, "dynamostore.E001"),
         ({"SESSION_MANAGER": None, "SESSION_TABLE": "no table's name"}, "dynamostore.E001"),
-        ({"SESSION_MANAGER": None}, "dynamostore.E002"),
-        ({"SESSION_MANAGER": make_without_region}, "dynamostore.E002"),
+        ({"SESSION_MANAGER": None}, "dynamostore.W005"),
+        ({"SESSION_MANAGER": make_without_region}, "dynamostore.W005"),
         ({"SESSION_MANAGER": GRACE, "MIDDLEWARE": [DJANGOS]}, "dynamostore.E003"),
         ({"MIDDLEWARE": [OURS, DJANGOS]}, "dynamostore.E004"),
         ({"MIDDLEWARE": [DJANGOS, OURS]}, "dynamostore.E004"),
         ({"SESSION_RERUN": "always"}, "dynamostore.E005"),
         ({"SESSION_CONFLICT_VIEW": "nothing.of.the.kind"}, "dynamostore.E005"),
+        ({"SESSION_COOKIE_AGE": "3600"}, "dynamostore.E006"),
+        ({"SESSION_COOKIE_AGE": timedelta(hours=1)}, "dynamostore.E006"),
         ({"MIDDLEWARE": [DJANGOS]}, "dynamostore.W001"),
         ({"MIDDLEWARE": []}, "dynamostore.W002"),
         ({"SESSION_ENGINE": "django.contrib.sessions.backends.db"}, "dynamostore.W003"),
         ({"SESSION_SERIALIZER": "mysite.serializers.Pickle"}, "dynamostore.W004"),
+        ({"SESSION_MANAGER": SessionManager(MemoryStore(), lifetime=timedelta(days=7))}, "dynamostore.W006"),
+        ({"SESSION_MANAGER": SessionManager(MemoryStore(), cookie=Cookie(name="shop"))}, "dynamostore.W006"),
     ],
 )
 def test_what_is_wrong_is_found(settings: dict[str, object], found: str, no_region: None) -> None:
@@ -101,6 +106,20 @@ def test_what_is_wrong_is_found(settings: dict[str, object], found: str, no_regi
 def test_a_server_that_is_down_is_not_asked() -> None:
     with override_settings(SESSION_MANAGER=SessionManager(connect("sessions", region="x-1", endpoint_url=NOWHERE))):
         assert ids() == []
+
+
+def test_the_settings_that_are_ignored_are_named() -> None:
+    manager = SessionManager(MemoryStore(), lifetime=timedelta(days=7), cookie=Cookie(secure=False))
+    with override_settings(SESSION_MANAGER=manager):
+        (warning,) = check_sessions()
+    assert warning.msg.startswith("the lifetime and cookie of SESSION_MANAGER are ignored")
+
+
+def test_without_a_region_manage_py_goes_on(no_region: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a build or a test run without an AWS configuration."""
+    with override_settings(SESSION_MANAGER=None):
+        call_command("check", "dynamostore")
+    assert "?: (dynamostore.W005) requests that use the session will fail: " in capsys.readouterr().err
 
 
 PROJECT = """\

@@ -332,6 +332,41 @@ def test_nothing_is_kept_of_a_request_that_fails(visitor: Client, counted: Count
     assert visitor.get("/read").content == b"1"
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_key_that_was_renewed_at_once_is_sent_even_with_an_error(client: Client, status: int) -> None:
+    client.force_login(User.objects.get(username=USER))
+    old = key_of(client)
+    response = client.get(f"/renew-and-fail?status={status}")
+    assert response.status_code == status
+    assert key_of(client) != old
+    cookie = response.cookies[COOKIE]
+    assert (cookie["max-age"], cookie["path"], cookie["httponly"], cookie["samesite"]) == (1209600, "/", True, "Lax")
+    assert "Cookie" in response["Vary"]
+    assert client.get("/whoami").content == USER.encode()
+    assert "n" not in SessionStore(key_of(client)).load()
+
+
+@pytest.mark.parametrize("raised", [ZeroDivisionError(), UnavailableError("down")], ids=["500", "503"])
+def test_a_view_that_renews_the_key_at_once_and_raises_logs_nobody_out(
+    client: Client, raised: Exception, with_meanwhile: None
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    client.force_login(User.objects.get(username=USER))
+    old, meanwhile.happens = key_of(client), fail
+    assert client.get("/renew-and-fail").status_code == (503 if isinstance(raised, StoreError) else 500)
+    assert key_of(client) != old
+    assert client.get("/whoami").content == USER.encode()
+
+
+def test_a_key_that_is_renewed_at_the_save_is_not_sent_with_an_error(visitor: Client) -> None:
+    old = key_of(visitor)
+    assert not visitor.get("/renew-and-fail?status=500").cookies
+    assert key_of(visitor) == old
+    assert visitor.get("/read").content == b"1"
+
+
 def test_an_error_of_the_clients_is_kept(visitor: Client) -> None:
     assert visitor.get("/count?status=404").status_code == 404
     assert visitor.get("/read").content == b"2"
@@ -601,11 +636,12 @@ def test_the_answer_to_an_outage_can_be_ones_own(visitor: Client, counted: Count
     with with_middleware(f"{__name__}.OwnPage"):
         response = another(visitor).get("/read")
     assert (response.status_code, response.content) == (503, b"UnavailableError: come again")
+    assert (response["Retry-After"], response["Cache-Control"]) == ("60", "no-store")
 
 
 class OwnPage(SessionMiddleware):
     def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:
-        return HttpResponse(f"{type(error).__name__}: come again", status=503)
+        return HttpResponse(f"{type(error).__name__}: come again", status=503, headers={"Retry-After": "60"})
 
 
 def test_an_outage_is_logged_without_the_key(
@@ -614,7 +650,9 @@ def test_an_outage_is_logged_without_the_key(
     counted.failure = UnavailableError("down")
     with caplog.at_level(logging.ERROR, "session"):
         visitor.get("/read")
-    assert [record.message for record in caplog.records if record.name == "session.web"] == ["answered with 503: down"]
+    assert [record.message for record in caplog.records if record.name == "session.web"] == [
+        "GET /read answered with 503: down"
+    ]
     assert key_of(visitor) not in caplog.text
 
 
@@ -633,7 +671,7 @@ def test_a_missing_table_is_named_in_the_first_line_of_the_log_and_with_debug_on
             )
             assert response.status_code == 503
             first = caplog.records[0].getMessage()
-            assert first.startswith("answered with 503: ")
+            assert first.startswith(f"{'POST' if path == '/login' else 'GET'} {path} answered with 503: ")
             for text, expected in ((first, True), (response.text, debug)):
                 assert ("table 'no_such_table'" in text) is expected
                 assert ("create it with store.create_table()" in text) is expected

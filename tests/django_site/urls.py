@@ -88,6 +88,13 @@ def fail(request: HttpRequest) -> HttpResponse:
     raise ZeroDivisionError
 
 
+def renew_and_fail(request: HttpRequest) -> HttpResponse:
+    session_of(request).cycle_key()
+    meanwhile.happens()
+    session_of(request).increment("n")
+    return HttpResponse(status=int(request.GET["status"]))
+
+
 @csrf_exempt
 def log_in(request: HttpRequest) -> HttpResponse:
     user = authenticate(request, username=request.POST["username"], password=request.POST["password"])
@@ -160,6 +167,7 @@ urlpatterns = [
     path("expire", expire),
     path("save", save),
     path("fail", fail),
+    path("renew-and-fail", renew_and_fail),
     path("login", log_in),
     path("logout", log_out),
     path("whoami", whoami),

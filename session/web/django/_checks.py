@@ -13,6 +13,9 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from dynamostore import MemoryStore
+from session.manager import SessionManager
+
 from ._manager import get_conflict_view, get_rerun, get_site
 from ._middleware import SessionMiddleware
 from ._store import BaseSessionStore
@@ -34,6 +37,8 @@ def check_sessions(
     if not _is_engine():
         return [_other_engine()] if ours else []
     found = _check_manager(renewable=bool(ours) or not kinds)
+    if not isinstance(conf.settings.SESSION_COOKIE_AGE, int | float):
+        found.append(_age(type(conf.settings.SESSION_COOKIE_AGE).__name__))
     for name, get in (("SESSION_RERUN", get_rerun), ("SESSION_CONFLICT_VIEW", get_conflict_view)):
         found += _check_setting(name, get)
     if len(kinds) > 1:
@@ -76,9 +81,17 @@ def _check_manager(*, renewable: bool) -> list[CheckMessage]:
         return [_no_manager(str(error))]
     except Exception as error:  # noqa: BLE001 (the project's own code makes the manager, and may raise anything)
         return [_no_manager(f"making SESSION_MANAGER failed: {type(error).__name__}: {error}")]
-    if site.manager._policy.renewal_grace and not renewable:
-        return [_grace()]
-    return []
+    found = [_grace()] if site.manager._policy.renewal_grace and not renewable else []
+    default = SessionManager(MemoryStore())
+    ignored = [
+        name
+        for name, differs in (
+            ("lifetime", site.manager._policy.lifetime_ns != default._policy.lifetime_ns),
+            ("cookie", site.manager.cookie != default.cookie),
+        )
+        if differs
+    ]
+    return found + ([_ignored(ignored)] if ignored else [])
 
 
 def _check_setting(name: str, get: Callable[[], object]) -> list[CheckMessage]:
@@ -106,11 +119,12 @@ def _no_manager(what: str) -> CheckMessage:
 
 
 def _no_region(what: str) -> CheckMessage:
-    return checks.Error(
-        what,
+    # Not an error: it would also stop migrate and test, which need no session, in builds without an AWS configuration.
+    return checks.Warning(
+        f"requests that use the session will fail: {what}",
         hint="Set AWS_DEFAULT_REGION in the environment, or region in ~/.aws/config, or write "
         'SESSION_MANAGER = SessionManager(dynamostore.connect("scs_session", region="eu-central-1")).',
-        id="dynamostore.E002",
+        id="dynamostore.W005",
     )
 
 
@@ -129,6 +143,14 @@ def _several(number: int) -> CheckMessage:
         "cookie",
         hint=f"In MIDDLEWARE, keep {_OURS} and remove the others.",
         id="dynamostore.E004",
+    )
+
+
+def _age(kind: str) -> CheckMessage:
+    return checks.Error(
+        f"SESSION_COOKIE_AGE must be a number of seconds, not {kind}",
+        hint="Set SESSION_COOKIE_AGE to an int, such as 60 * 60 * 24 * 14 for two weeks.",
+        id="dynamostore.E006",
     )
 
 
@@ -163,4 +185,13 @@ def _serializer() -> CheckMessage:
         "SESSION_SERIALIZER is not used: this engine stores JSON values only",
         hint="Remove SESSION_SERIALIZER. Store other objects with put_object and put_time.",
         id="dynamostore.W004",
+    )
+
+
+def _ignored(names: list[str]) -> CheckMessage:
+    verb = "is" if len(names) == 1 else "are"
+    return checks.Warning(
+        f"the {' and '.join(names)} of SESSION_MANAGER {verb} ignored: Django has settings of its own for this",
+        hint="Make the manager without lifetime and cookie, and set SESSION_COOKIE_AGE and the other SESSION_COOKIE_* settings.",
+        id="dynamostore.W006",
     )

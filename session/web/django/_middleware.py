@@ -25,7 +25,7 @@ from session import _state
 from session.cookies import values_of
 from session.errors import SessionConflict, SessionTypeError
 from session.web._conflicts import find_conflict, report_conflict
-from session.web._exchange import cookies, find_outage, is_outage, report
+from session.web._exchange import cookies, find_outage, is_outage, outage_headers, report
 
 from ._manager import get_conflict_view, get_rerun
 from ._page import Page, begin_anew, refusal, unavailable
@@ -66,6 +66,9 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     If the store fails in a view, in another middleware or at the save, the answer is a 503 with ``Retry-After``. The client
     keeps its cookie. Other errors, such as a session that is too large, are not changed.
+
+    A response of 500 or above saves nothing. If the view itself stored the session under a new key before, the response sets
+    the cookie, because the old key does not work any more.
 
     A view may assign to ``request.session``. A mapping replaces the session's data, None flushes the session, and another
     ``SessionStore`` takes its place. Any other object raises `SessionTypeError <session.SessionTypeError>`.
@@ -148,6 +151,12 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Save the session and set its cookie, like Django's. Answer an outage, and re-run or refuse a stale request."""
+        response = self._finish(request, response)
+        if response.status_code >= 500:
+            _send_new_key(request, response)
+        return response
+
+    def _finish(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         noted = getattr(request, _OUTAGE, None)
         if noted is not None and response.status_code >= 500:
             # `process_exception` made the 503. Django made any other status, from an error of another middleware.
@@ -176,7 +185,11 @@ class SessionMiddleware(DjangoSessionMiddleware):
             return self._answer_outage(request, error)
 
     def unavailable(self, request: HttpRequest, error: StoreError) -> HttpResponse:  # noqa: ARG002 (for subclasses)
-        """Return the answer to an outage, a 503. With DEBUG, its body gives the reason. Override it for your own page."""
+        """Return the answer to an outage, a 503. With DEBUG, its body gives the reason. Override it for your own page.
+
+        The page must not use the session or ``request.user``, because they would wait for the store again. The middleware adds
+        ``Cache-Control: no-store`` and ``Retry-After`` if the page has none.
+        """
         return unavailable(error)
 
     def conflict(self, request: HttpRequest, error: SessionConflict) -> HttpResponse:
@@ -257,9 +270,13 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def _answer_outage(self, request: HttpRequest, error: BaseException) -> HttpResponse:
         outage = find_outage(error)
         assert outage is not None
-        report(error)
+        report(error, described(request)())
         setattr(request, _OUTAGE, error)
-        return self.unavailable(request, outage)
+        response = self.unavailable(request, outage)
+        for name, value in outage_headers():
+            if name in ("Cache-Control", "Retry-After"):
+                response.headers.setdefault(name, value)
+        return response
 
 
 def _set_cookie(request: HttpRequest) -> None:
@@ -278,6 +295,31 @@ def _set_cookie(request: HttpRequest) -> None:
         request.COOKIES.pop(name, None)
     else:
         request.COOKIES[name] = token
+
+
+def _send_new_key(request: HttpRequest, response: HttpResponse) -> None:
+    """Set the cookie in an error response if the request has already stored the session under a new key.
+
+    Django sets no cookie in a response of 500 or above, so the client would keep the old key, and be logged out.
+    """
+    session = getattr(request, "session", None)
+    if not isinstance(session, BaseSessionStore):
+        return
+    state = session._core._state
+    if state.ended or state.presented is None or state.token in (None, state.presented):
+        return
+    settings = conf.settings
+    response.set_cookie(
+        settings.SESSION_COOKIE_NAME,
+        state.token or "",
+        max_age=None if session.get_expire_at_browser_close() else session.get_expiry_age(),
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        path=settings.SESSION_COOKIE_PATH,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=settings.SESSION_COOKIE_HTTPONLY,
+        samesite=settings.SESSION_COOKIE_SAMESITE,
+    )
+    patch_vary_headers(response, ("Cookie",))
 
 
 def _runs_of(request: HttpRequest) -> Runs | None:

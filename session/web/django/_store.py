@@ -316,7 +316,7 @@ class BaseSessionStore(BaseSessionData):
 
         ``session_key`` is the new key immediately. The next save replaces the old key in one write, and the old key stops
         working. In a logged-in session, this method saves by itself, because ``update_session_auth_hash`` calls it after a
-        change of password.
+        change of password. If the request then fails, our middleware sends the new key with the error.
 
         *grace*: for the manager's ``renewal_grace``, the old key still works. Do not use it at a login: an attacker who planted
         the old key could read the session.
