@@ -13,7 +13,6 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 import dynamostore
-from dynamostore import StoreError
 from session import AsyncSession, AsyncSessionManager, Cookie
 from session.web.asgi import SessionMiddleware, get_session
 
@@ -28,8 +27,11 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
 
+# Answers an outage in JSON. Without it, the answer is a 503 in plain text.
+unavailable = JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
+
 app = FastAPI(lifespan=lifespan)
-app.add_middleware(SessionMiddleware, manager=manager)
+app.add_middleware(SessionMiddleware, manager=manager, unavailable=unavailable)
 
 
 async def current_session(request: Request) -> AsyncSession:
@@ -59,12 +61,6 @@ async def login(session: Session, user_id: int) -> int:
 @app.get("/logout")
 async def logout(session: Session) -> None:
     session.destroy()
-
-
-@app.exception_handler(StoreError)
-async def unavailable(_: Request, __: Exception) -> JSONResponse:
-    """Answer an outage in JSON. Without this handler, the answer is a 503 in plain text."""
-    return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
 
 
 def main() -> None:
