@@ -4,7 +4,6 @@
 fastapi_app:app``. The region, credentials and endpoint come from the environment. The table must exist.
 """
 
-import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,7 +13,6 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 import dynamostore
-from dynamostore import AccessDeniedError, TableNotFoundError, ThrottledError, UnavailableError
 from session import AsyncSession, AsyncSessionManager, Cookie
 from session.web.asgi import SessionMiddleware, get_session
 
@@ -29,8 +27,11 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
 
 
+# Answers an outage in JSON. Without it, the answer is a 503 in plain text.
+unavailable = JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
+
 app = FastAPI(lifespan=lifespan)
-app.add_middleware(SessionMiddleware, manager=manager)
+app.add_middleware(SessionMiddleware, manager=manager, unavailable=unavailable)
 
 
 async def current_session(request: Request) -> AsyncSession:
@@ -60,17 +61,6 @@ async def login(session: Session, user_id: int) -> int:
 @app.get("/logout")
 async def logout(session: Session) -> None:
     session.destroy()
-
-
-# Not StoreError: a corrupt or too large session is not an outage, and its client would try again in vain.
-@app.exception_handler(AccessDeniedError)
-@app.exception_handler(TableNotFoundError)
-@app.exception_handler(ThrottledError)
-@app.exception_handler(UnavailableError)
-async def unavailable(_: Request, error: Exception) -> JSONResponse:
-    """Answer in JSON if the session cannot be read. If the commit fails, the middleware answers 503 in plain text."""
-    logging.getLogger(__name__).error("the session store failed", exc_info=error)
-    return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
 
 
 def main() -> None:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import NoReturn, TypeVar
 
 from dynamostore import Conflict, CorruptRecordError, ItemTooLargeError, StoreError
+from dynamostore.steps import Plan, run
 from session._headers import Headers
+from session.session import BaseSession, Drive
 
-__all__ = ["OUTAGE", "TAKEN", "cookies", "find_outage", "is_outage", "outage_headers", "report", "should_commit"]
+__all__ = [
+    "OUTAGE",
+    "TAKEN",
+    "check_app",
+    "cookie_session",
+    "cookies",
+    "failing",
+    "find_outage",
+    "is_outage",
+    "outage_headers",
+    "report",
+    "should_commit",
+]
+
+S = TypeVar("S", bound=BaseSession)
+T = TypeVar("T")
 
 RETRY_AFTER_S = 5
 OUTAGE = b"The session store cannot be reached. Please try again soon.\n"
@@ -16,6 +34,12 @@ OUTAGE = b"The session store cannot be reached. Please try again soon.\n"
 TAKEN = "another manager's session is already under key={!r}; give one of the two middlewares another key"
 
 _log = logging.getLogger("session.web")
+
+
+def check_app(name: str, app: object, kind: str) -> None:
+    """Raise `TypeError` if the setting *name* is neither None nor an app of this *kind*."""
+    if app is not None and not callable(app):
+        raise TypeError(f"{name} must be {kind} app, not {type(app).__name__}")
 
 
 def should_commit(status: int, *, commit_errors: bool) -> bool:
@@ -64,3 +88,37 @@ def outage_headers() -> Headers:
         ("Cache-Control", "no-store"),
         ("Retry-After", str(RETRY_AFTER_S)),
     ]
+
+
+# The answer of another app: `conflict` or `unavailable`
+
+
+def cookie_session(session: S, earlier: S | None) -> S:
+    """Return the session whose cookie the response of an answering app sets.
+
+    It is *session*, that of the answering app. But if that was never read, it is *earlier*: the session of the failed run,
+    which stored something, so the client may need its new token.
+    """
+    unread = session._state.record is None and not session._state.gone
+    return earlier if earlier is not None and unread else session
+
+
+def failing(error: StoreError) -> Drive:
+    """Return a driver that raises *error* in place of each call to the store, without a call."""
+    store = _Failing(error)
+
+    def drive(plan: Plan[T], /) -> T:
+        return run(plan, store, sleep=_no_pause)
+
+    return drive
+
+
+class _Failing:
+    def __init__(self, error: StoreError) -> None:
+        self._error = error
+
+    def __getattr__(self, operation: str) -> NoReturn:
+        raise self._error
+
+
+def _no_pause(_: float) -> None: ...

@@ -115,7 +115,7 @@ def begin_run(last: State, policy: Policy, attempt: int) -> State:
 
 
 def begin_answer(last: State, policy: Policy) -> State:
-    """Return the session state for the app that answers the conflict of *last*. Data that *last* saved before stays stored."""
+    """Return the session state for the app that answers the conflict or outage of *last*. What *last* saved stays stored."""
     state = begin_run(last, policy, last.attempt)
     state.rerun = False
     # The answer depends on the cookie, so it needs Vary: Cookie.

@@ -38,6 +38,8 @@ def on_wsgi(manager: SessionManager, amanager: AsyncSessionManager) -> WSGIAppli
     wsgi.SessionMiddleware(plain, manager, rerun="always")  # type: ignore[arg-type]
     wsgi.SessionMiddleware(plain, manager, rerun=lambda: True)  # type: ignore[arg-type, misc]
     wsgi.SessionMiddleware(plain, manager, conflict="sorry")  # type: ignore[arg-type]
+    wsgi.SessionMiddleware(plain, manager, unavailable=plain)
+    wsgi.SessionMiddleware(plain, manager, unavailable="sorry")  # type: ignore[arg-type]
     return wrapped
 
 
@@ -67,6 +69,8 @@ def on_asgi(manager: SessionManager, amanager: AsyncSessionManager) -> ASGIApp:
     asgi.SessionMiddleware(bare, amanager, rerun=is_search, conflict=bare)
     asgi.SessionMiddleware(bare, amanager, rerun="always")  # type: ignore[arg-type]
     asgi.SessionMiddleware(bare, amanager, conflict=plain)  # type: ignore[arg-type]
+    asgi.SessionMiddleware(bare, amanager, unavailable=PlainTextResponse("sorry", 503))
+    asgi.SessionMiddleware(bare, amanager, unavailable=plain)  # type: ignore[arg-type]
     Middleware(asgi.SessionMiddleware, manager=manager, rerun="never", conflict=bare)
     Middleware(asgi.SessionMiddleware)  # type: ignore[call-arg]
     Middleware(asgi.SessionMiddleware, manager=amanager, autload=True)  # type: ignore[call-arg]

@@ -11,7 +11,7 @@ from dynamostore.hidden import Hidden
 from session.aio import AsyncSessionManager
 from session.manager import SessionManager
 from session.session import AsyncSession
-from session.web._exchange import TAKEN
+from session.web._exchange import TAKEN, check_app
 from session.web._reruns import Rerun, check_rerun
 from session.web._slots import SLOTS, find_slot
 
@@ -64,6 +64,9 @@ class SessionMiddleware:
       "never": none. Or a function of the scope that returns a bool.
     - *conflict*: an ASGI app, such as a Starlette response, that answers stale requests. It finds a new session in the
       scope, and the error in ``scope["session.conflict"]``. Default: a 409.
+    - *unavailable*: an ASGI app, such as a Starlette response, that answers HTTP requests in place of the 503 if the store
+      fails. It finds the error in ``scope["session.unavailable"]``, and must not access the session. Default: a 503 with
+      ``Retry-After``.
     - *sleep*, *clock*: for tests. *sleep* is async and pauses for a number of seconds between two runs; *clock* returns
       monotonic seconds.
 
@@ -76,7 +79,7 @@ class SessionMiddleware:
     5 seconds. It must have stored nothing, and no byte of its response may have been sent.
 
     **Outages.** If the store fails, the app sees the `StoreError <dynamostore.StoreError>` where it reads or saves, or when it
-    starts its response. If the app does not catch it, the client gets a 503 with ``Retry-After`` and keeps its cookie.
+    starts its response. If the app does not catch it, the client gets a 503 and keeps its cookie.
 
     **WebSockets.** The session is committed when the app accepts the WebSocket, which is when a cookie can be set, and again
     when the app returns. Each ``save()`` forgets the reads before it. A stale WebSocket is refused with 409, or closed with
@@ -110,6 +113,7 @@ class SessionMiddleware:
         commit_errors: bool = False,
         rerun: Rerun[Scope] = "safe",
         conflict: ASGIApp | None = None,
+        unavailable: ASGIApp | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -118,8 +122,8 @@ class SessionMiddleware:
         if key in SCOPE or key == SLOTS:
             raise ValueError(f"key {key!r} is reserved by ASGI; choose another key")
         check_rerun(rerun)
-        if conflict is not None and not callable(conflict):
-            raise TypeError(f"conflict must be an ASGI app, not {type(conflict).__name__}")
+        check_app("conflict", conflict, "an ASGI")
+        check_app("unavailable", unavailable, "an ASGI")
         self._app = app
         drive: Drive
         drive_here: DriveHere | None = None
@@ -137,6 +141,7 @@ class SessionMiddleware:
             commit_errors=commit_errors,
             rerun=rerun,
             conflict=conflict,
+            unavailable=unavailable,
             sleep=sleep,
             clock=clock,
         )

@@ -15,7 +15,7 @@ from session.aio import AsyncSessionManager
 from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
 from session.web._conflicts import conflict_body, conflict_headers, masked_path, report_conflict
-from session.web._exchange import OUTAGE, outage_headers, should_commit
+from session.web._exchange import OUTAGE, cookie_session, outage_headers, should_commit
 from session.web._reruns import Rerun
 from session.web._slots import begin_slot, forbid_reruns, replace_data
 
@@ -50,6 +50,7 @@ class Settings:
     commit_errors: bool
     rerun: Rerun[Scope]
     conflict: ASGIApp | None
+    unavailable: ASGIApp | None
     sleep: Callable[[float], Awaitable[object]]
     clock: Callable[[], float]
 
@@ -63,6 +64,9 @@ class Settings:
 
 class Exchange:
     """The messages from one run of the app to the server, and the session that is committed before the first."""
+
+    earlier: WebSession | None = None
+    """The session of the failed run that another app answers, if that run stored something."""
 
     def __init__(self, settings: Settings, session: WebSession, scope: Hidden[Scope], send: Send) -> None:
         self.settings = settings
@@ -145,9 +149,13 @@ class Exchange:
 
     async def _start(self, message: Hidden[Message]) -> None:
         """Send the start of a response, with the session's headers added."""
-        start = Hidden(_with_headers(message.reveal(), self.settings.manager, self.session))
+        start = Hidden(_with_headers(message.reveal(), self.settings.manager, self._cookie_session))
         self.begun = True
         await self._send(start.reveal())
+
+    @property
+    def _cookie_session(self) -> WebSession:
+        return cookie_session(self.session, self.earlier)
 
     async def _refuse_outage(self, prefix: str) -> None:
         await self._refuse(prefix, 503, outage_headers(), OUTAGE)
@@ -158,8 +166,11 @@ class Exchange:
 
     async def _refuse(self, prefix: str, status: int, headers: Headers, body: bytes) -> None:
         self.begun = True
-        # If the session was saved before the error, the client may need its new token.
-        added = self.settings.manager.headers(self.session, headers) if self.session._state.stored else headers
+        if self.session._state.stored or self.earlier is not None:
+            # The session was saved before the error, so the client may need its new token.
+            added = self.settings.manager.headers(self._cookie_session, headers)
+        else:
+            added = headers
         start = Hidden({"type": f"{prefix}.start", "status": status, "headers": _encoded(added)})
         del added
         await self._send(start.reveal())

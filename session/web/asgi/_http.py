@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+from dynamostore import StoreError
 from dynamostore.hidden import Hidden
+from dynamostore.steps import Plan
 from session import _state
 from session.errors import SessionConflict
 from session.web._conflicts import find_conflict
-from session.web._exchange import cookies, is_outage, report
+from session.web._exchange import cookies, failing, find_outage, report
 from session.web._reruns import RerunBudget, begin_answer, begin_run, may_rerun
 from session.web._slots import open_slots
 
 from ._contexts import keep
-from ._exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, Settings, call, status_of
+from ._exchange import Exchange, Message, Receive, Scope, Send, Settings, call, status_of
+from ._session import Drive, DriveHere, WebSession
 
 __all__ = ["Request"]
+
+T = TypeVar("T")
 
 Answer: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -31,8 +37,8 @@ class Request:
         self._scope = scope.reveal()
         self._receive = receive
         self._send = send
-        self._app = settings.app
-        self._delegated = False
+        self._earlier: WebSession | None = None
+        self._outage: StoreError | None = None
         self._rerun_follows = False
         self._state = _state.begin(Hidden(settings.manager.token(cookies(self._scope))), settings.manager._policy)
         # When the first run began, if the request may run again. The budget is made only after a conflict.
@@ -48,21 +54,24 @@ class Request:
             has_body=_has_body(self._scope),
         ):
             self._begun = settings.clock()
-        if self._begun is not None or settings.conflict is not None:
+        if self._begun is not None or settings.conflict is not None or settings.unavailable is not None:
             self._original = _Original(self._scope, receive, messages=self._begun is not None)
 
     async def run(self) -> None:
         """Run the app, again if the request is stale."""
-        session = self._settings.begin(self._state, Hidden(self._scope))
-        exchange = _Run(self._settings, session, Hidden(self._scope), self._send)
+        settings = self._settings
+        session = settings.begin(self._state, Hidden(self._scope))
+        exchange = _Run(settings, session, Hidden(self._scope), self._send)
+        exchange.earlier = self._earlier
         # Run in a copy of the context, to drop the variables that a stale run sets.
         context = copy_context() if self._begun is not None else None
         receive = self._original.replay() if self._original is not None else self._receive
         try:
-            if self._settings.autoload:
+            # After an outage this makes no call: each access raises the error, even where code could not wait for a read.
+            if settings.autoload or self._outage is not None:
                 await session.autoload()
             loaded = self._state.loaded
-            await call(self._app, Hidden(self._scope), receive, exchange.send, loaded=loaded, context=context)
+            await call(settings.app, Hidden(self._scope), receive, exchange.send, loaded=loaded, context=context)
             await exchange.done()
         except BaseException as error:
             await exchange.forget(error)
@@ -92,9 +101,10 @@ class Request:
         conflict = find_conflict(failure)
         if conflict is not None:
             return self._answer_to_conflict(conflict, exchange)
-        if is_outage(failure):
+        outage = find_outage(failure)
+        if outage is not None:
             report(failure)
-            return exchange.refuse_outage
+            return self._answer_to_outage(outage, exchange)
         return None
 
     def _answer_to_conflict(self, conflict: SessionConflict, exchange: _Run) -> Answer | None:
@@ -114,9 +124,19 @@ class Request:
             return self._run_again
         exchange.report(conflict)
         app = self._settings.conflict
-        if app is not None and not self._delegated:
-            return partial(self._delegate, app, conflict)
-        return exchange.refuse_conflict
+        if app is None:
+            return exchange.refuse_conflict
+        settings = replace(self._settings, app=app, conflict=None)
+        return partial(self._delegate, settings, exchange.session, "session.conflict", conflict)
+
+    def _answer_to_outage(self, outage: StoreError, exchange: _Run) -> Answer:
+        app = self._settings.unavailable
+        if app is None:
+            return exchange.refuse_outage
+        self._outage = outage
+        drive, drive_here = _failing(outage)
+        settings = replace(self._settings, app=app, conflict=None, unavailable=None, drive=drive, drive_here=drive_here)
+        return partial(self._delegate, settings, exchange.session, "session.unavailable", outage)
 
     async def _run_again(self) -> None:
         assert self._budget is not None
@@ -126,12 +146,14 @@ class Request:
         self._state = begin_run(self._state, self._settings.manager._policy, self._budget.attempt)
         await self.run()
 
-    async def _delegate(self, app: ASGIApp, conflict: SessionConflict) -> None:
-        """Let the app for conflicts answer."""
+    async def _delegate(self, settings: Settings, failed: WebSession, key: str, error: Exception) -> None:
+        """Let the app in *settings* answer the *error* of the *failed* session. It finds the error under *key*."""
         self._restore()
-        self._scope["session.conflict"] = conflict
-        self._state = begin_answer(self._state, self._settings.manager._policy)
-        self._app, self._begun, self._budget, self._delegated = app, None, None, True
+        self._scope[key] = error
+        if failed._state.stored:
+            self._earlier = failed
+        self._state = begin_answer(self._state, settings.manager._policy)
+        self._settings, self._begun, self._budget = settings, None, None
         await self.run()
 
     def _restore(self) -> None:
@@ -230,6 +252,16 @@ class _Original:
             return dict(messages[place - 1].reveal())
 
         return receive
+
+
+def _failing(outage: StoreError) -> tuple[Drive, DriveHere]:
+    """Return the two drivers of a session whose calls all raise *outage*."""
+    drive_here = failing(outage)
+
+    async def drive(plan: Plan[T], /) -> T:
+        return drive_here(plan)
+
+    return drive, drive_here
 
 
 def _query(scope: Scope) -> bytes:

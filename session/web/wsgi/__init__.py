@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dynamostore.hidden import Hidden
 from session.manager import SessionManager
 from session.session import Session
-from session.web._exchange import TAKEN
+from session.web._exchange import TAKEN, check_app
 from session.web._reruns import Rerun, check_rerun
 from session.web._slots import SLOTS, find_slot
 
@@ -38,13 +38,15 @@ class SessionMiddleware:
       Or a function of the environ that returns a bool. A request with a body never runs again.
     - *conflict*: a WSGI app that answers stale requests. It finds a new session in the environ, and the error in
       ``environ["session.conflict"]``. Default: a 409.
+    - *unavailable*: a WSGI app that answers in place of the 503 if the store fails. It finds the error in
+      ``environ["session.unavailable"]``, and must not access the session. Default: a 503 with ``Retry-After``.
     - *sleep*, *clock*: for tests. *sleep* pauses for a number of seconds between two runs; *clock* returns monotonic seconds.
 
     A stale request (`SessionConflict <session.SessionConflict>`) runs again at most three times, within 5 seconds. It must
     have stored nothing, and no byte of its response may have been sent.
 
     If the store fails, the app sees the `StoreError <dynamostore.StoreError>` where it reads or saves. If the app does not
-    catch it, or has already returned, the client gets a 503 with ``Retry-After`` and keeps its cookie.
+    catch it, or has already returned, the client gets a 503 and keeps its cookie.
 
     The app may replace the session in the environ: a mapping replaces its data, and None destroys it. Any other object raises
     `SessionTypeError <session.SessionTypeError>`, and nothing is stored.
@@ -70,6 +72,7 @@ class SessionMiddleware:
         commit_errors: bool = False,
         rerun: Rerun[WSGIEnvironment] = "safe",
         conflict: WSGIApplication | None = None,
+        unavailable: WSGIApplication | None = None,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,10 +81,21 @@ class SessionMiddleware:
         if key.isupper() or key.startswith("wsgi.") or key == SLOTS:
             raise ValueError(f"key {key!r} is reserved by WSGI; choose another key")
         check_rerun(rerun)
-        if conflict is not None and not callable(conflict):
-            raise TypeError(f"conflict must be a WSGI app, not {type(conflict).__name__}")
+        check_app("conflict", conflict, "a WSGI")
+        check_app("unavailable", unavailable, "a WSGI")
         self._app = app
-        self._settings = Settings(app, manager, _keys(key), commit_errors, rerun, conflict, sleep, clock)
+        self._settings = Settings(
+            app=app,
+            manager=manager,
+            drive=manager._drive,
+            keys=_keys(key),
+            commit_errors=commit_errors,
+            rerun=rerun,
+            conflict=conflict,
+            unavailable=unavailable,
+            sleep=sleep,
+            clock=clock,
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""

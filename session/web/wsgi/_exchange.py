@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -15,9 +15,9 @@ from session import _state
 from session._headers import Headers
 from session.errors import SessionConflict
 from session.manager import SessionManager, note_failed_destroy
-from session.session import Session
+from session.session import Drive, Session
 from session.web._conflicts import conflict_body, conflict_headers, find_conflict, masked_path, report_conflict
-from session.web._exchange import OUTAGE, is_outage, outage_headers, report, should_commit
+from session.web._exchange import OUTAGE, cookie_session, failing, find_outage, outage_headers, report, should_commit
 from session.web._reruns import Rerun, RerunBudget, begin_answer, begin_run, may_rerun
 from session.web._slots import Slot, begin_slot, forbid_reruns, open_slots, replace_data
 
@@ -36,16 +36,18 @@ Answer: TypeAlias = Callable[[], Iterable[bytes]]
 _STATUS = re.compile(r"[0-9]{3}(?![^ ])")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of a `SessionMiddleware`."""
 
     app: WSGIApplication
     manager: SessionManager
+    drive: Drive
     keys: tuple[str, ...]
     commit_errors: bool
     rerun: Rerun[WSGIEnvironment]
     conflict: WSGIApplication | None
+    unavailable: WSGIApplication | None
     sleep: Callable[[float], object]
     clock: Callable[[], float]
 
@@ -60,8 +62,8 @@ class Exchange:
         self.start_response = start_response
         self.shown: SessionConflict | None = None
         """The last conflict that the session raised to the app in this run."""
-        self._app = settings.app
-        self._delegated = False
+        self.earlier: Session | None = None
+        """The session of the failed run that another app answers, if that run stored something."""
         self._state = _state.begin(Hidden(manager.token(self.environ.get("HTTP_COOKIE"))), manager._policy)
         # When the first run began, if the request may run again. The budget is made only after a conflict.
         self._begun: float | None = None
@@ -80,7 +82,7 @@ class Exchange:
         ):
             self._begun = settings.clock()
         self._saved: dict[str, Any] | None = None
-        if self._begun is not None or settings.conflict is not None:
+        if self._begun is not None or settings.conflict is not None or settings.unavailable is not None:
             self._saved = dict(self.environ)
 
     def run(self) -> Iterable[bytes]:
@@ -93,7 +95,7 @@ class Exchange:
         session = Session(self._state, policy, self._drive)
         response = _Response(self, session, begin_slot(self.environ, session, settings.keys))
         try:
-            return response.deliver(self._app(self.environ, response.start))
+            return response.deliver(settings.app(self.environ, response.start))
         except BaseException as error:
             answer = self.answer_to(error, response)
             if answer is None:
@@ -111,9 +113,10 @@ class Exchange:
         conflict = find_conflict(error)
         if conflict is not None:
             return self._answer_to_conflict(conflict, response)
-        if is_outage(error):
+        outage = find_outage(error)
+        if outage is not None:
             report(error)
-            return response.outage
+            return self._answer_to_outage(outage, response)
         return None
 
     def forbid_reruns_if_stored(self, session: Session) -> None:
@@ -128,7 +131,7 @@ class Exchange:
 
     def _drive(self, plan: Plan[T], /) -> T:
         try:
-            return self.settings.manager._drive(plan)
+            return self.settings.drive(plan)
         except SessionConflict as error:
             self.shown = error
             raise
@@ -155,9 +158,18 @@ class Exchange:
         if again:
             return self._run_again
         self.report(conflict)
-        if self.settings.conflict is not None and not self._delegated:
-            return partial(self._delegate, self.settings.conflict, conflict)
-        return response.conflict
+        app = self.settings.conflict
+        if app is None:
+            return response.conflict
+        settings = replace(self.settings, app=app, conflict=None)
+        return partial(self._delegate, settings, response.session, "session.conflict", conflict)
+
+    def _answer_to_outage(self, outage: StoreError, response: _Response) -> Answer:
+        app = self.settings.unavailable
+        if app is None:
+            return response.outage
+        settings = replace(self.settings, app=app, conflict=None, unavailable=None, drive=failing(outage))
+        return partial(self._delegate, settings, response.session, "session.unavailable", outage)
 
     def _run_again(self) -> Iterable[bytes]:
         assert self._budget is not None
@@ -166,12 +178,14 @@ class Exchange:
         self._state = begin_run(self._state, self.settings.manager._policy, self._budget.attempt)
         return self.run()
 
-    def _delegate(self, app: WSGIApplication, conflict: SessionConflict) -> Iterable[bytes]:
-        """Let the app for conflicts answer."""
+    def _delegate(self, settings: Settings, failed: Session, key: str, error: Exception) -> Iterable[bytes]:
+        """Let the app in *settings* answer the *error* of the *failed* session. It finds the error under *key*."""
         self._restore()
-        self.environ["session.conflict"] = conflict
-        self._state = begin_answer(self._state, self.settings.manager._policy)
-        self._app, self._begun, self._budget, self._delegated = app, None, None, True
+        self.environ[key] = error
+        if failed._state.stored:
+            self.earlier = failed
+        self._state = begin_answer(self._state, settings.manager._policy)
+        self.settings, self._begun, self._budget = settings, None, None
         return self.run()
 
     def _restore(self) -> None:
@@ -198,6 +212,10 @@ class _Response:
         self._start_response = exchange.start_response
         self._start_arguments: tuple[str, Hidden[Headers]] | None = None
         self._write: Write | None = None
+
+    @property
+    def _cookie_session(self) -> Session:
+        return cookie_session(self.session, self._exchange.earlier)
 
     @property
     def begun(self) -> bool:
@@ -240,7 +258,7 @@ class _Response:
         # The server refuses an invalid status.
         code = _STATUS.match(status)
         self._commit_or_discard(int(code[0]) if code else 200)
-        self._write = self._start_response(status, self._manager.headers(self.session, headers.reveal()))
+        self._write = self._start_response(status, self._manager.headers(self._cookie_session, headers.reveal()))
 
     def answer_to(self, error: BaseException) -> Answer | None:
         """Return a function that answers *error*, or None."""
@@ -294,9 +312,9 @@ class _Response:
         self._exchange.forbid_reruns_if_stored(self.session)
 
     def _refuse(self, status: str, headers: Headers, body: bytes) -> Iterable[bytes]:
-        if self.session._state.stored:
+        if self.session._state.stored or self._exchange.earlier is not None:
             # The session was saved before the error, so the client may need its new token.
-            self._write = self._start_response(status, self._manager.headers(self.session, headers))
+            self._write = self._start_response(status, self._manager.headers(self._cookie_session, headers))
         else:
             self._write = self._start_response(status, headers)
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
