@@ -24,7 +24,11 @@ from ._renaming import RenamingContract
 __all__ = ["StoreContract", "expiries", "tokens"]
 
 # All examples of a test share the fixtures, so each example uses its own tokens.
-examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+examples = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    deadline=None,
+    max_examples=25,
+)
 
 
 def tokens() -> st.SearchStrategy[str]:

@@ -67,8 +67,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
     If the store fails in a view, in another middleware or at the save, the answer is a 503 with ``Retry-After``. The client
     keeps its cookie. Other errors, such as a session that is too large, are not changed.
 
-    A response of 500 or above saves nothing. If the view itself stored the session under a new key before, the response sets
-    the cookie, because the old key does not work any more.
+    A response of 500 or above saves nothing. But the view may have stored the session under a new key before. Then the
+    response sets the cookie, because the old key does not work any more.
 
     A view may assign to ``request.session``. A mapping replaces the session's data, None flushes the session, and another
     ``SessionStore`` takes its place. Any other object raises `SessionTypeError <session.SessionTypeError>`.
@@ -188,7 +188,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """Return the answer to an outage, a 503. With DEBUG, its body gives the reason. Override it for your own page.
 
         The page must not use the session or ``request.user``, because they would wait for the store again. The middleware adds
-        ``Cache-Control: no-store`` and ``Retry-After`` if the page has none.
+        ``Cache-Control: no-store`` and ``Retry-After`` unless the page sets them.
         """
         return unavailable(error)
 
