@@ -14,9 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.testclient import TestClient
 
 from dynamostore import MemoryStore, StoreError, UnavailableError
-from session import AsyncSessionManager, Cookie, SessionManager
+from session import AsyncSessionManager, Cookie, SessionConflict, SessionManager
 from session.session import BaseSession
 from session.web import asgi, wsgi
+from session.web.asgi import _session as _asgi_session
 
 from .awaited import AwaitedStore
 from .counting import CountingStore
@@ -330,6 +331,40 @@ def test_an_app_for_conflicts_that_ignores_the_session_leaves_the_saved_token_to
     assert held(SessionManager(counted), cookie.partition(";")[0].partition("=")[2]) == {"n": 2}
 
 
+def test_an_app_for_conflicts_that_ends_the_session_clears_the_cookie_in_spite_of_the_saved_token(
+    adapter: str, counted: CountingStore, token: str
+) -> None:
+    def in_wsgi(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        wsgi.get_session(environ).destroy()
+        start_response("303 See Other", [])
+        return []
+
+    async def in_asgi(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        asgi.get_session(scope).destroy()
+        response: Any = PlainTextResponse("", 303)
+        await response(scope, receive, send)
+
+    conflict = in_wsgi if adapter.startswith("WSGI") else in_asgi
+    shop = Shop(adapter, counted, overtaken(counted), saved=lambda s: s.renew_token(), settings={"conflict": conflict})
+    (cookie,) = shop.ask(token, method="POST").header("Set-Cookie")
+    assert cookie.startswith("session=; ")
+
+
+def test_a_conflict_that_it_raises_itself_is_a_plain_409(
+    adapter: str, counted: CountingStore, down: UnavailableError, token: str
+) -> None:
+    def raising(_: MutableMapping[str, Any], __: BaseSession) -> int:
+        raise SessionConflict("in a task")
+
+    def never(*_: object) -> Any:
+        raise AssertionError
+
+    shop = Shop(adapter, counted, failing(counted, down, "reading"), answer=raising, settings={"conflict": never})
+    reply = shop.ask(token)
+    assert reply.status == 409
+    assert "Please try again" in reply.body
+
+
 def test_what_is_no_app_is_refused(counted: CountingStore) -> None:
     app: Any = lambda *_: []  # noqa: E731
     manager = SessionManager(counted)
@@ -360,6 +395,27 @@ def test_a_response_of_starlettes_answers_in_fastapi(
     assert (response.status_code, response.json()) == (503, {"detail": "try again soon"})
     assert response.headers["retry-after"] == "9"
     assert "set-cookie" not in response.headers
+
+
+def test_reading_raises_the_error_also_where_nothing_can_wait(
+    counted: CountingStore, down: UnavailableError, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(given: MutableMapping[str, Any], s: BaseSession) -> int:
+        with pytest.raises(UnavailableError):
+            get(given, s)
+        return 503
+
+    async def app(scope: asgi.Scope, _: asgi.Receive, __: asgi.Send) -> None:
+        await asgi.get_session(scope).load()
+
+    async def unavailable(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        response: Any = PlainTextResponse("sorry", reading(scope, asgi.get_session(scope)))
+        await response(scope, receive, send)
+
+    monkeypatch.setattr(_asgi_session, "GREENLETS", False)
+    counted.failure = down
+    middleware = asgi.SessionMiddleware(app, SessionManager(counted), unavailable=unavailable)
+    assert run(request(middleware, token)).body == "sorry"
 
 
 def test_with_autoload_no_read_is_tried_again(counted: CountingStore, down: UnavailableError, token: str) -> None:
