@@ -51,10 +51,12 @@ from dynamostore.admin._policies import ALLOWED, ROLES
 from dynamostore.admin._records import Records
 from dynamostore.admin.where import Where
 from dynamostore.batch import Batch
+from dynamostore.cli import main
 from dynamostore.client import DynamoClient
 from dynamostore.digests import digest
 from dynamostore.instants import INT64_MAX, INT64_MIN, Clock
 from dynamostore.local import LocalDynamoDB
+from session import SessionManager
 
 from .backends import Backends, async_wire_client, make_client, wire_client
 from .distribution import ROOT
@@ -836,6 +838,85 @@ DUTIES: dict[Role, Callable[[DynamoStore, Path], None]] = {
     "sweeper": as_sweeper,
     "administrator": as_administrator,
 }
+
+
+class Shared(Guarded):
+    """One that stays open when a command closes it."""
+
+    @property
+    def meta(self) -> object:
+        return getattr(self._client, "meta")  # noqa: B009 (the protocol does not have it)
+
+    def close(self) -> None:
+        pass
+
+
+def rows_of(heading: str, page: str = "admin.md") -> list[list[str]]:
+    """The cells of the table under *heading*, without its head."""
+    text = (ROOT / "docs" / "guides" / page).read_text("utf-8").partition(f"\n### {heading}\n")[2]
+    lines = text.partition("\n#")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+
+
+def end_sessions(store: DynamoStore) -> bool:
+    return SessionManager(store).iterate(lambda s: s.destroy()) > 0 and not SessionManager(store).iterate(print)
+
+
+JOBS: dict[str, list[str]] = {
+    "`dynamostore show`": ["show", "--raw", "saved"],
+    "`dynamostore show --digest`": ["show", "--digest", digest("saved")],
+    "`dynamostore revoke`": ["revoke", "--yes", "--raw", "saved", "moved"],
+    "`dynamostore revoke --digest`": ["revoke", "--yes", "--digest", digest("saved")],
+    "`dynamostore load`": ["load", "--yes", "FILE"],
+    "`dynamostore copy`": ["copy", "--yes", "TABLE"],
+    "`manager.iterate`, to end sessions": [],
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_page_says_what_each_job_must_be_allowed(
+    ministack: Server, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = dict(rows_of("Rights for each job"))
+    assert rows.keys() == JOBS.keys()
+    operations = set(re.findall(r"`(\w+)`", rows[job]))
+
+    def succeeds(allowed: set[str]) -> bool:
+        guarded: Any = Shared(ministack.wire, allowed)
+        store, other = ministack.store(), ministack.store()
+        if not JOBS[job]:
+            with SessionManager(store).session(None) as s:
+                s.put_int("user_id", 7)
+            try:
+                return end_sessions(DynamoStore(guarded, store.table))
+            except AccessDeniedError:
+                return False
+        fill(store)
+        Batch(store).export(tmp_path / "all.jsonl", overwrite=True)
+        monkeypatch.setattr("dynamostore.cli._meter.WireClient", lambda *_, **__: guarded)
+        names = {"FILE": str(tmp_path / "all.jsonl"), "TABLE": other.table.name}
+        return main([*(names.get(word, word) for word in JOBS[job]), "--table", store.table.name]) == 0
+
+    assert succeeds(operations)
+    for operation in operations:
+        assert not succeeds(operations - {operation}), operation
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_page_says_what_doctor_sees_with_each_role(ministack: Server, role: Role) -> None:
+    seen = dict(
+        zip(
+            ("key-schema", "table", "ttl", "records"),
+            {row[0]: row[1:] for row in rows_of("Run doctor in CI")}[f"`{role}`"],
+            strict=True,
+        )
+    )
+    guarded: Any = Guarded(ministack.wire, set(ALLOWED[role]))
+    found = by_check(doctor(DynamoStore(guarded, ministack.store().table), role=role))
+    assert {check: check in found and found[check].level == "ok" for check in seen} == {
+        check: bool(tick) for check, tick in seen.items()
+    }
+    assert ("billing" in found, "backups" in found) == ("table" in found, "ttl" in found)
 
 
 def allowed(document: Mapping[str, Any]) -> set[str]:

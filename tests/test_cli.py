@@ -220,6 +220,38 @@ def test_doctor_fails_for_errors_only(store: DynamoStore, run: Run) -> None:
     assert "secret token" not in ill.out + run("doctor", "--table", store.table.name, "--all", "-v").out
 
 
+def test_doctor_that_is_strict_fails_for_warnings_too(store: DynamoStore, run: Run) -> None:
+    store.save("old", b"", LONG_AGO)
+    where = ("--table", store.table.name)
+    assert (run("doctor", *where).code, run("doctor", *where, "--strict").code) == (0, 1)
+    strict = run("doctor", *where, "--strict", "--json").document
+    assert (strict["status"], strict["count"]["error"]) == ("found", 0)
+    # Without records, TTL that is off is the only warning.
+    store.delete("old")
+    assert strict["count"]["warning"] == 1 + run("doctor", *where, "--json").document["count"]["warning"] == 2
+
+
+def test_a_corrupt_record_is_found_and_deleted_by_the_digest_that_doctor_names(store: DynamoStore, run: Run) -> None:
+    fill(store, 3)
+    where = ("--table", store.table.name)
+    store.client.put_item(TableName=store.table.name, Item={"token": {"S": "bad"}, "expiry": {"S": "?"}})
+    name = digest("bad")
+    assert name in run("doctor", *where).out
+    shown = run("show", *where, "--digest", name, "--json")
+    assert (shown.code, shown.document["status"], shown.document["token"]) == (1, "corrupt", name)
+    assert run("show", *where, "--digest", digest(hashed("live 1"))).code == 0
+    nobody = run("show", *where, "--digest", "0" * 12, "--json")
+    assert (nobody.code, nobody.document["status"]) == (1, "missing")
+    dry = run("revoke", *where, "--digest", name, "0" * 12, "--dry-run", "--json")
+    assert (dry.code, dry.document["would_revoke"], dry.document["missing"]) == (1, [name], ["0" * 12])
+    done = run("revoke", *where, "--digest", name, "--yes", "--json")
+    assert (done.code, done.document["revoked_tokens"]) == (0, [name])
+    assert run("doctor", *where).code == 0
+    assert Batch(store).count().live == 3
+    assert run("show", *where, "--digest", "bad").code == 2
+    assert run("revoke", *where, "--digest", "--raw", name).code == 2
+
+
 def test_advice_is_for_the_table_that_was_examined(
     url: str, store: DynamoStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +271,7 @@ def test_advice_is_for_the_table_that_was_examined(
     ours = f"--table {name} {at} {profile}"
     assert f"dynamostore create-table {ours}, or: aws " in found["ttl"]["advice"]
     assert found["records:unswept"]["advice"].endswith(f"dynamostore purge {ours}")
-    assert f"(dynamostore revoke {ours})" in found["records:corrupt"]["advice"]
+    assert f"(dynamostore revoke {ours} --digest DIGEST)" in found["records:corrupt"]["advice"]
     command = found["ttl"]["advice"].partition("or: ")[2]
     assert command.startswith(f"aws --profile {profile} dynamodb update-time-to-live --table-name {name} ")
     assert command.endswith(f"--region us-east-1 --endpoint-url {url}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -114,3 +115,30 @@ def test_what_a_request_costs(kind: str, backends: Backends, clock: FakeClock) -
     prices = re.findall(r"\$([\d.]+) for a\s+million", PAGE)
     read_price, write_price = map(Decimal, prices)
     assert dollars == (reads * read_price + writes * write_price).quantize(CENT, ROUND_HALF_UP)
+
+
+def test_the_filter_keeps_all_messages_and_few_tracebacks() -> None:
+    code = re.search(r"```python\n(import logging.*?)```", PAGE, re.DOTALL)
+    assert code
+    names: dict[str, type[logging.Filter]] = {}
+    exec(code[1], names)
+    few, error = names["FewTracebacks"](), ValueError()
+    given = [(ValueError, error, None), (ValueError, error, None), None]
+    records = [logging.LogRecord("session.web", logging.ERROR, "", 0, "x", (), info) for info in given]
+    assert [few.filter(record) for record in records] == [True] * 3
+    assert [bool(record.exc_info) for record in records] == [True, False, False]
+
+
+def test_the_example_of_a_site_adds_up() -> None:
+    rows = re.findall(r"^\| ([\d,]+) \| (.+?) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
+    read_price, write_price = map(Decimal, re.findall(r"\$([\d.]+) for a\s+million", PAGE))
+    total, requests = Decimal(0), 0
+    for number, kind, dollars in rows[:-1]:
+        reads, writes, _ = ROWS[kind]
+        millions = Decimal(number.replace(",", "")) / 1_000_000
+        cost = millions * (reads * read_price + writes * write_price)
+        assert Decimal(dollars) == cost.quantize(CENT, ROUND_HALF_UP), kind
+        total, requests = total + cost, requests + int(number.replace(",", ""))
+    number, kind, dollars = rows[-1]
+    assert (kind, len(rows)) == ("in all", 5)
+    assert (int(number.replace(",", "")), Decimal(dollars)) == (requests, total.quantize(CENT, ROUND_HALF_UP))

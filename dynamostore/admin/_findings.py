@@ -268,7 +268,8 @@ CORRUPT = _kind(
     "records:corrupt",
     "error",
     f"{_ITEMS} are not valid records, so requests with their tokens fail {_EXAMPLES}",
-    "find out what else writes to this table; then delete these items (store.delete(token)), or have their writer correct them",
+    "find out what else writes to this table; then delete these items by the digests above "
+    "(dynamostore revoke --digest DIGEST), or have their writer correct them",
 )
 TOO_BIG = _kind(
     "records:too-big",

@@ -165,7 +165,7 @@ class Batch(BaseBatch[DynamoStore]):
         return Counts(tally.done, tally.skipped, sum(markers))
 
     def purge_expired(self, *, segments: int = 1, dry_run: bool = False, resume: str | None = None) -> Tally:
-        """Delete expired records, and markers that have ended. DynamoDB's TTL does the same within a day or two.
+        """Delete expired records, and markers that have ended. DynamoDB's TTL does the same, typically within a few days.
 
         Each delete is conditional: a record that was renewed in the meantime counts as *skipped*. So does a record that has
         not expired by DynamoDB's clock. With *dry_run*, nothing is deleted, and *skipped* is the number of records that the

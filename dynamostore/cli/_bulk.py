@@ -134,7 +134,7 @@ def purge(
     segments: int,
     rate: float | None,
 ) -> int:
-    """Delete expired records now. DynamoDB's TTL deletes them too, within a day or two.
+    """Delete expired records now. DynamoDB's TTL deletes them too, typically within a few days.
 
     Each delete is conditional, so a record that was changed in the meantime stays. The command reads the whole table, but
     receives only keys and expiries, never a record's data. To resume an interrupted purge, run it again with the same

@@ -37,7 +37,7 @@ API: Final = (
     ("Batch(store).purge_expired()", "dynamostore purge"),
     ("call create_table() again", "run dynamostore create-table again"),
     ("store.create_table()", "dynamostore create-table"),
-    ("store.delete(token)", "dynamostore revoke"),
+    ("dynamostore revoke --digest", "dynamostore revoke --digest"),  # with the options that lead to the table
     ('policy("', "dynamostore policy "),
     ('") of dynamostore.admin', ""),
     ("a store that has the same Table(ttl=...)", "a store that has the same TTL attribute"),

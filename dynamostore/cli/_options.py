@@ -23,6 +23,7 @@ __all__ = [
     "Group",
     "Option",
     "attributes",
+    "by_digest",
     "dry_run",
     "global_options",
     "pace",
@@ -224,4 +225,10 @@ reveal: Decorator[Callable[..., object]] = click.option(
 )
 raw: Decorator[Callable[..., object]] = click.option(
     "--raw", is_flag=True, help="Use TOKEN as the table key, without hashing it."
+)
+by_digest: Decorator[Callable[..., object]] = click.option(
+    "--digest",
+    "by_digest",
+    is_flag=True,
+    help="TOKEN is a digest from a log or doctor. Scans the table for its record.",
 )

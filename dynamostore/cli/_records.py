@@ -21,10 +21,10 @@ from dynamostore.steps import Call, Plan, issue
 
 from ._jobs import DONE, FAILED, Job
 from ._meter import MeteredStore, connect, place
-from ._options import Command, dry_run, global_options, raw, reveal, yes
+from ._options import Command, by_digest, dry_run, global_options, raw, reveal, yes
 from ._state import State, WrongUsageError
 from ._statistics import size
-from ._tokens import keys
+from ._tokens import digests, keys, keys_of
 
 __all__ = ["COMMANDS"]
 
@@ -39,35 +39,45 @@ _SHOWN = 5
     examples=(
         ("look up a session; type the token at the prompt", "dynamostore show -"),
         ("show its data, with the token from the clipboard", "pbpaste | dynamostore show - --reveal --table sessions"),
+        ("look up a record by a digest that doctor names", "dynamostore show --digest 457cadca9a78"),
         ("look up a table key", "dynamostore show --raw BKNUwXCyGbC7-lpq2lJs38oTmltJmZuqb3HQRS1neew"),
     ),
 )
 @click.argument("token")
 @raw
+@by_digest
 @reveal
 @global_options
 @click.pass_obj
-def show(state: State, *, token: str, raw: bool, reveal: bool) -> int:
+def show(state: State, *, token: str, raw: bool, by_digest: bool, reveal: bool) -> int:
     """Show the expiry, size and version of the record of a client's TOKEN. Add --reveal to show its data.
 
     If TOKEN is "-", the command reads it from standard input, or prompts for it without echo. It makes one GetItem call and
-    changes nothing; even an expired record stays. The exit code is 1 if there is no live record.
+    changes nothing; even an expired record stays. With --digest, it reads the table first, which costs as much as stats. The
+    exit code is 1 if there is no live record.
     """
-    found = keys([token], raw=raw)
+    _check(raw=raw, by_digest=by_digest)
+    found = digests([token]) if by_digest else keys([token], raw=raw)
     if len(found) > 1:
         raise WrongUsageError("standard input contains several tokens; show takes one")
     with connect(state) as store:
-        item = _get(store, found[0])
-        document = _described(store, found[0], item, reveal=reveal)
+        known = keys_of(store, found)[0] if by_digest else found
+        item = _get(store, known[0]) if known else None
+        document = _described(store, known[0], item, reveal=reveal) if known else _missing(found[0])
         said = [
             # One line each, even if a name or value contains newlines. Only data may span lines.
             f"{name.replace('_', ' '):8} {value if name == 'data' else escaped(str(value))}"
             for name, value in _lines(document)
         ]
-        if item is None and not raw:
+        if item is None and not (raw or by_digest):
             said.append("(looked up the SHA-256 of TOKEN; to look up TOKEN itself, use --raw)")
         state.result({"command": "show", "table": store.table.name, **document}, *said)
         return DONE if document["status"] == "live" else FAILED
+
+
+def _check(*, raw: bool, by_digest: bool) -> None:
+    if raw and by_digest:
+        raise WrongUsageError("--raw and --digest contradict each other: use one of them")
 
 
 def _get(store: MeteredStore, key: str) -> Item | None:
@@ -80,10 +90,14 @@ def _get(store: MeteredStore, key: str) -> Item | None:
     return store._run(plan())
 
 
+def _missing(name: object) -> dict[str, object]:
+    return {"token": name, "status": "missing"}
+
+
 def _described(store: MeteredStore, key: str, item: Item | None, *, reveal: bool) -> dict[str, object]:
     document: dict[str, object] = {"token": key if reveal else digest(key)}
     if item is None:
-        return {**document, "status": "missing"}
+        return _missing(document["token"])
     document["size"] = items.item_size(item)
     try:
         expiry_ns = items.decode_expiry(store.table, item)
@@ -157,27 +171,35 @@ def _duration(seconds: float) -> str:
 )
 @click.argument("tokens", metavar="TOKEN...", nargs=-1, required=True)
 @raw
+@by_digest
 @reveal
 @dry_run
 @yes
 @global_options
 @click.pass_obj
-def revoke(state: State, *, tokens: tuple[str, ...], raw: bool, reveal: bool, dry_run: bool, yes: bool) -> int:
+def revoke(
+    state: State, *, tokens: tuple[str, ...], raw: bool, by_digest: bool, reveal: bool, dry_run: bool, yes: bool
+) -> int:
     """Delete the records of clients' TOKENs. If a session was renewed in the last 15 minutes, its new record is deleted too.
 
     If TOKEN is "-", the command reads tokens from standard input, or prompts for one without echo. The exit code is 1 if a
     token has no record; the others are deleted all the same. If DynamoDB becomes unavailable, the command stops and lists
     the tokens that it revoked.
     """
-    wanted = keys(tokens, raw=raw)
+    _check(raw=raw, by_digest=by_digest)
+    wanted = digests(tokens) if by_digest else keys(tokens, raw=raw)
     with connect(state) as store:
+        wanted, unknown = keys_of(store, wanted) if by_digest else (wanted, [])
         there = _found(store, wanted)
-        missing = [digest(key) if not reveal else key for key in wanted if key not in there]
+        missing = unknown + [digest(key) if not reveal else key for key in wanted if key not in there]
         shown = [key if reveal else digest(key) for key in wanted if key in there]
         extra: dict[str, object] = {"missing": missing}
         if dry_run:
             document = {"command": "revoke", "table": store.table.name, "status": "dry run", "would_revoke": shown}
-            state.result({**document, **extra}, f"would revoke {len(there):,} of {len(wanted):,} in {place(store)}")
+            state.result(
+                {**document, **extra},
+                f"would revoke {len(there):,} of {len(wanted) + len(unknown):,} in {place(store)}",
+            )
             _name_missing(state, missing)
             return FAILED if missing else DONE
         if there:

@@ -148,14 +148,17 @@ def ping(state: State) -> None:
     default="web",
     help="Role whose permissions these credentials must have. Default: web.",
 )
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the checks that passed, too.")
 @segments
 @global_options
 @click.pass_obj
-def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: bool, segments: int) -> int:
+def doctor(
+    state: State, *, sample: int, everything: bool, role: Role, strict: bool, verbose: bool, segments: int
+) -> int:
     """Check the table, its settings, your permissions and a sample of its records. Show how to fix each problem.
 
-    The exit code is 1 if a finding is an error. Warnings and notes do not change it.
+    The exit code is 1 if a finding is an error or, with --strict, a warning. Notes do not change it.
     """
     profile = state.where.get("profile")
     aws = f" --profile {shlex.quote(profile)}" if profile else ""
@@ -172,10 +175,11 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
                 # Do not wrap the advice, so that it can be copied.
                 advice = for_command_line(finding.advice, store.options, aws)
                 shown.append(Text(printable(" " * _INDENT + advice), style="dim"))
+        failed = count["error"] > 0 or (strict and count["warning"] > 0)
         document = {
             "command": "doctor",
             "table": store.table.name,
-            "status": "found" if count["error"] else "done",
+            "status": "found" if failed else "done",
             "count": count,
             "findings": [
                 {
@@ -190,7 +194,7 @@ def doctor(state: State, *, sample: int, everything: bool, role: Role, verbose: 
         plural = {level: level if level == "ok" or count[level] == 1 else f"{level}s" for level in _LEVELS}
         summary = ", ".join(f"{number} {plural[level]}" for level, number in count.items() if number)
         state.result(document, place(store), *shown, summary)
-        return 1 if count["error"] else 0
+        return 1 if failed else 0
 
 
 def _finding(state: State, level: str, message: str) -> RenderableType:
