@@ -55,7 +55,7 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	@echo 'setting up .venv with $(PYTHON) (once; it takes a minute or two)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) 'pip>=25.1' 'uv>=0.8'
-	@$(UV) sync --quiet --locked --inexact --python $(BIN)/python || { \
+	@$(UV) sync --quiet --compile-bytecode --locked --inexact --python $(BIN)/python || { \
 		echo 'the locked versions cannot be installed; taking what pip finds'; $(PIP) --editable . --group dev; }
 	@touch $@
 
